@@ -1,0 +1,21 @@
+"""resnetlab turns a folder of labelled pictures into a classifier whose quality is known.
+
+Every verb of the command line is a function here: inspect, train, resume, evaluate, compare, predict.
+"""
+
+from typing import Any
+
+__all__ = ["Recipe", "compare", "evaluate", "inspect", "load_recipe", "predict", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a verb when it is first asked for: importing resnetlab itself does nothing."""
+    if name in {"Recipe", "load_recipe"}:
+        from resnetlab import recipe
+
+        return getattr(recipe, name)
+    if name in __all__:
+        from resnetlab import workflows
+
+        return getattr(workflows, name)
+    raise AttributeError(f"module 'resnetlab' has no attribute '{name}'")

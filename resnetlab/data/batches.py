@@ -1,0 +1,120 @@
+"""Batches: which pictures come together, in which order, drawn by threads that can't change a bit."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from resnetlab.data.augment import PLAIN, Variation, draw, render
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.pixels import PixelStore
+from resnetlab.recipe import Augment
+
+cv2.setNumThreads(1)  # the threads here already take all cores
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B pictures: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class View:
+    """How pictures are shown: plain for evaluation, augmented by (seed, epoch) for training."""
+
+    image_size: int
+    fit: str
+    augment: Augment | None = None
+    seed: int = 0
+    epoch: int = 0
+
+    def draw(self, key: int, aspect: float) -> Variation:
+        """Return the variation of the picture with this key."""
+        if self.augment is None:
+            return PLAIN
+        return draw(self.augment, self.seed, self.epoch, key, aspect)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The pictures of one part, bound to the store: M samples, ordered by content.
+
+    `ids` (M,), `labels` (M,), `records` of the store (M,), `keys` that address their randomness.
+    """
+
+    store: PixelStore
+    ids: np.ndarray
+    labels: np.ndarray
+    records: np.ndarray
+    keys: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def render(self, row: int, view: View, out: np.ndarray) -> None:
+        """Write one view of one sample into `out`, uint8 (S, S, 3)."""
+        record = int(self.records[row])
+        picture = self.store.picture(record)
+        height, width = picture.shape[:2]
+        mean = self.store.index["sums"][record] / (height * width)
+        variation = view.draw(int(self.keys[row]), width / height)
+        render(picture, variation, mean, view.fit, out)
+
+
+def samples_of(catalog: Catalog, store: PixelStore, part: str) -> Samples:
+    """Bind a part to its pixels. Sorted by content, so that file names decide nothing."""
+    rows = catalog.part(part)
+    rows = rows[np.lexsort((catalog.ids[rows], catalog.sha256[rows]))]
+    return Samples(
+        store=store,
+        ids=catalog.ids[rows],
+        labels=catalog.labels[rows],
+        records=store.rows_of(catalog)[rows],
+        keys=catalog.sample_keys()[rows],
+    )
+
+
+def plan_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the rows of each batch of a training epoch: a function of (seed, epoch).
+
+    Every sample once. The batches are as equal as can be, at most `batch_size`, so that none is
+    left with a single picture, which batch norm can't use.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, epoch, 1]))
+    return np.array_split(generator.permutation(count), -(-count // batch_size))
+
+
+def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:
+    """Return the rows of each batch in order, every sample once."""
+    return [
+        np.arange(start, min(start + batch_size, count)) for start in range(0, count, batch_size)
+    ]
+
+
+def batches(samples: Samples, plan: list[np.ndarray], view: View, workers: int) -> Iterator[Batch]:
+    """Give the batches of a plan in order, made ahead by `workers` threads (0: by the caller)."""
+
+    def make(rows: np.ndarray) -> Batch:
+        images = np.empty((len(rows), view.image_size, view.image_size, 3), dtype=np.uint8)
+        for row, out in zip(rows, images, strict=True):
+            samples.render(row, view, out)
+        return Batch(images, samples.labels[rows], rows)
+
+    if workers == 0:
+        yield from map(make, plan)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Batch]] = deque()
+        for rows in plan:
+            ahead.append(pool.submit(make, rows))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

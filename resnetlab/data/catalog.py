@@ -1,0 +1,144 @@
+"""The table of samples."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resnetlab.errors import DataError
+from resnetlab.files import whole
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Columns of N samples, in the order of their ids; every column has shape (N,).
+
+    `ids` are the paths below `root` as text fit to print, `paths` the same as the file system
+    has them. `labels` index `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'.
+    Samples with the same `group` never part. `problem` says why a sample is quarantined, '' means
+    sound. `sha256` (hex, of the file's bytes), `width` and `height` (px, upright) are known after
+    the pictures have been read.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    ids: np.ndarray
+    paths: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    fold: np.ndarray
+    group: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    sha256: np.ndarray
+    problem: np.ndarray
+    notes: tuple[str, ...] = ()  # what the source passed over
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def sound(self) -> np.ndarray:
+        """Whether each sample may be used, (N,) bool."""
+        return np.asarray(self.problem == "")
+
+    def with_columns(self, **columns: Any) -> "Catalog":
+        """Return a copy with some columns replaced."""
+        return dataclasses.replace(self, **columns)
+
+    def part(self, name: str) -> np.ndarray:
+        """Return the rows of the sound, labelled samples of a part: 'train', 'val', 'test' or 'all'."""
+        chosen = self.sound & (self.labels >= 0)
+        if name != "all":
+            chosen &= self.split == name
+        return np.flatnonzero(chosen)
+
+    def counts(self, name: str) -> np.ndarray:
+        """Return how many sound samples of each class a part holds, (K,)."""
+        return np.bincount(self.labels[self.part(name)], minlength=len(self.classes))
+
+    def sample_keys(self) -> np.ndarray:
+        """Return 64 bits of each picture's content, (N,) uint64: the address of its randomness."""
+        return np.array([int(digest[:16], 16) for digest in self.sha256], dtype=np.uint64)
+
+    def save(self, path: Path) -> None:
+        """Write the table as Parquet, whole. Paths are bytes: a file name need not be text."""
+        columns = {name: pa.array(getattr(self, name)) for name in COLUMNS if name != "paths"}
+        columns["paths"] = pa.array([os.fsencode(item) for item in self.paths], pa.binary())
+        facts = {"root": os.fsencode(self.root).hex(), "classes": self.classes, "notes": self.notes}
+        table = pa.table(columns).replace_schema_metadata({"resnetlab": json.dumps(facts)})
+        with whole(path) as temporary:
+            pq.write_table(table, temporary)
+
+    @classmethod
+    def load(cls, path: Path) -> "Catalog":
+        """Read a saved table. Raises DataError where it is damaged."""
+        try:
+            table = pq.read_table(path)
+            facts = json.loads(table.schema.metadata[b"resnetlab"])
+            columns = {name: table[name].to_numpy() for name in COLUMNS}
+        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+            raise DataError(f"{path}: not a catalog that can be read ({error})") from error
+        columns["paths"] = objects([os.fsdecode(item) for item in columns["paths"]])
+        return cls(
+            root=Path(os.fsdecode(bytes.fromhex(facts["root"]))),
+            classes=tuple(facts["classes"]),
+            notes=tuple(facts["notes"]),
+            **columns,
+        )
+
+
+COLUMNS = tuple(
+    field.name
+    for field in dataclasses.fields(Catalog)
+    if field.name not in ("root", "classes", "notes")
+)
+
+
+def new_catalog(
+    root: Path,
+    classes: tuple[str, ...],
+    paths: list[str],
+    labels: list[int],
+    split: list[str],
+    notes: tuple[str, ...] = (),
+) -> Catalog:
+    """Make a catalog of pictures that haven't been read yet, ordered by path."""
+    order = sorted(range(len(paths)), key=lambda row: paths[row])
+    count = len(paths)
+    return Catalog(
+        root=root,
+        classes=classes,
+        ids=objects([printable(paths[row]) for row in order]),
+        paths=objects([paths[row] for row in order]),
+        labels=np.array([labels[row] for row in order], dtype=np.int64),
+        split=objects([split[row] for row in order]),
+        fold=np.full(count, -1, dtype=np.int64),
+        group=np.arange(count, dtype=np.int64),
+        width=np.zeros(count, dtype=np.int64),
+        height=np.zeros(count, dtype=np.int64),
+        sha256=objects([""] * count),
+        problem=objects([""] * count),
+        notes=notes,
+    )
+
+
+def objects(items: list[str]) -> np.ndarray:
+    """Return strings as an object array, which has no longest item."""
+    column = np.empty(len(items), dtype=object)
+    column[:] = items
+    return column
+
+
+def printable(path: str) -> str:
+    """Return a path as text: a byte that is no UTF-8 becomes its escape."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

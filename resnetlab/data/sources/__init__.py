@@ -1,0 +1,1 @@
+"""Forms in which people hold labelled pictures. Each reader returns a Catalog."""

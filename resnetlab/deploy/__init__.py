@@ -1,0 +1,1 @@
+"""What leaves the workshop: bundles, and prediction with nothing but a bundle."""

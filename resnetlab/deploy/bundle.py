@@ -1,0 +1,110 @@
+"""The bundle: weights, class names and the exact way to prepare a picture. Nothing is a pickle."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from resnetlab.data.pixels import short_side_for
+from resnetlab.errors import CheckpointError
+from resnetlab.files import whole, write_json, write_text
+from resnetlab.models import build
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import Recipe
+
+FORMAT = 1
+WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What must be known beside the weights to use a model.
+
+    A picture is decoded, reduced to `short_side` px, then cut ('crop') or squeezed ('stretch') to
+    a square of `image_size` px; scaling and normalisation are part of the network.
+    """
+
+    network: str
+    stem: str
+    dropout: float
+    classes: tuple[str, ...]
+    image_size: int
+    short_side: int
+    fit: str
+    max_pixels: int
+
+
+def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
+    """Write weights, facts and card. The facts come last: without them there is no bundle."""
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()
+    }
+    content = save_tensors(state)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FACTS).unlink(missing_ok=True)
+    with whole(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(content)
+    write_text(folder / CARD, card)
+    digest = hashlib.sha256(content).hexdigest()
+    write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})
+
+
+def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
+    """Return the classifier, in evaluation mode, and its facts.
+
+    Raises CheckpointError where the bundle is incomplete, damaged, or from a newer version.
+    """
+    facts, digest = read_facts(folder / FACTS)
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: can't be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
+    classifier = build(
+        facts.network, len(facts.classes), facts.image_size, facts.stem, facts.dropout
+    )
+    try:
+        classifier.load_state_dict(load_tensors(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder}: the weights don't fit {facts.network} with {len(facts.classes)} classes "
+            f"({str(error).splitlines()[-1].strip()})"
+        ) from error
+    return classifier.eval(), facts
+
+
+def read_facts(path: Path) -> tuple[BundleFacts, str]:
+    """Return the facts of a bundle and the checksum of its weights. Raises CheckpointError."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = values.pop("format")
+        if version != FORMAT:
+            raise CheckpointError(
+                f"{path}: is of format {version}, this version of resnetlab reads format {FORMAT}; update resnetlab"
+            )
+        digest = values.pop("weights_sha256")
+        values["classes"] = tuple(values["classes"])
+        return BundleFacts(**values), digest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not the description of a bundle ({error})") from error
+
+
+def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
+    """Return the facts of a model trained by a resolved recipe."""
+    image_size = int(recipe.data.image_size)
+    return BundleFacts(
+        network=recipe.model.name,
+        stem=recipe.model.stem,
+        dropout=recipe.model.dropout,
+        classes=classes,
+        image_size=image_size,
+        short_side=short_side_for(image_size),
+        fit=recipe.data.fit,
+        max_pixels=recipe.data.max_pixels,
+    )

@@ -1,0 +1,37 @@
+"""What can go wrong for a user, each with the exit code the command line ends with."""
+
+
+class ResnetlabError(Exception):
+    """Something a user can mend. The message names the file or key and the way out."""
+
+    exit_code = 1
+
+
+class RecipeError(ResnetlabError):
+    """A setting or an argument is wrong."""
+
+    exit_code = 2
+
+
+class DataError(ResnetlabError):
+    """The pictures or labels are not fit for what was asked."""
+
+    exit_code = 3
+
+
+class CheckpointError(ResnetlabError):
+    """A checkpoint, bundle or weight file is damaged or does not fit."""
+
+    exit_code = 4
+
+
+class MachineError(ResnetlabError):
+    """The machine lacks something: disk, rights, memory, a package."""
+
+    exit_code = 5
+
+
+class DivergedError(ResnetlabError):
+    """Training produced a loss that is not finite."""
+
+    exit_code = 6

@@ -1,0 +1,72 @@
+"""Every network by name, and `build`, which puts a classifier around it."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from resnetlab.errors import RecipeError
+from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
+from resnetlab.models.cnn import CNN
+from resnetlab.models.mlp import MLP
+from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MODELS", "Backbone", "Classifier", "build"]
+
+SMALLEST_PX = 4  # the CNN halves a picture twice
+
+
+def _without_stem(network: Callable[[int], Backbone]) -> Callable[[int, str], Backbone]:
+    """Adapt a network that has no stem to choose; a setting that would do nothing is refused."""
+
+    def builder(image_size: int, stem: str) -> Backbone:
+        if stem != "auto":
+            raise RecipeError(
+                f"model.stem must be 'auto' for {network.__name__}, which has no stem. "
+                f"Got {stem!r} instead."
+            )
+        return network(image_size)
+
+    return builder
+
+
+MODELS: dict[str, Callable[[int, str], Backbone]] = {
+    "mlp": _without_stem(MLP),
+    "cnn": _without_stem(CNN),
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+}
+
+
+def build(
+    name: str,
+    num_classes: int,
+    image_size: int,
+    stem: str = "auto",
+    dropout: float = 0.0,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Classifier:
+    """Build a classifier of K `num_classes` for square pictures of `image_size` px, fresh weights.
+
+    `mean` and `std` are those of pixel values in 0 to 1; `dropout` sits before the head.
+
+    Raises:
+        RecipeError: the name, size, stem, mean or deviation is wrong.
+
+    """
+    if name not in MODELS:
+        raise RecipeError(_unknown(name))
+    if image_size < SMALLEST_PX:
+        raise RecipeError(
+            f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
+        )
+    backbone = MODELS[name](image_size, stem)
+    return Classifier(backbone, num_classes, dropout, mean, std)
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name.lower(), MODELS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"model.name must be one of {', '.join(MODELS)}. Got {name!r} instead.{hint}"

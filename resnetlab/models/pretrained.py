@@ -1,0 +1,173 @@
+"""Weights from elsewhere: all of them or none, and never a line of foreign code."""
+
+import re
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from resnetlab.errors import CheckpointError, MachineError, RecipeError
+from resnetlab.models.classifier import Classifier
+from resnetlab.models.resnet import SMALL_STEM_UP_TO_PX, ResNet
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model")  # what training scripts commonly file the weights under
+NOT_BACKBONE = ("mean", "std", "head.weight", "head.bias")  # the rest of our own Classifier
+NEEDS_BIG_STEM = (
+    "Published weights need the 'imagenet' stem: set model.stem=imagenet, "
+    f"or data.image_size above {SMALL_STEM_UP_TO_PX}."
+)
+
+
+def load_weights(classifier: Classifier, source: str, name: str) -> None:
+    """Fill the backbone of the network `name` with weights; head, mean and std stay as they are.
+
+    `source` is 'imagenet', torchvision's published weights, downloaded once; or a file
+    (.safetensors, .pth, .pt) with the state dict of torchvision's or timm's ResNet, or of our
+    Classifier. A head in it (`fc.*`, `head.*`) is left out by name. Anything else must fit.
+
+    Raises:
+        CheckpointError: the file is damaged, holds more than weights, or does not fit.
+        MachineError: the published weights can't be downloaded.
+        RecipeError: there are no published weights for this network.
+
+    """
+    if source == "imagenet":
+        if _has_small_stem(classifier):
+            raise CheckpointError(f"ImageNet weights do not fit {name}. {NEEDS_BIG_STEM}")
+        path = _published(name)
+    else:
+        path = Path(source)
+    state = _backbone_part(_read(path))
+    _check_fit(classifier, state, path, name)
+    classifier.backbone.load_state_dict(state)
+
+
+def _published(name: str) -> Path:
+    """Give the file of torchvision's best ImageNet weights, downloading it where it is missing."""
+    from torchvision.models import get_model_weights  # half a second, needed only here
+
+    try:
+        url = get_model_weights(name).DEFAULT.url
+    except ValueError as error:
+        raise RecipeError(
+            f"model.weights must be 'none' or a file for {name}: "
+            "nobody publishes ImageNet weights for it. Got 'imagenet' instead."
+        ) from error
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not path.exists():
+        _download(url, path, name)
+    return path
+
+
+def _download(url: str, path: Path, name: str) -> None:
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(
+            url, str(path), hash_prefix=digest[1] if digest else None, progress=False
+        )
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the digest differs
+        raise MachineError(
+            f"The ImageNet weights of {name} could not be downloaded ({error}). "
+            f"Place {url} at {path}, or train without them: --weights none."
+        ) from error
+
+
+def _read(path: Path) -> State:
+    """Read a file of tensors, unwrapped; whatever else it holds is refused and never executed."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is no file. model.weights must be 'none', 'imagenet' or a file of weights."
+        )
+    suffix = path.suffix.lower()
+    if suffix not in (".safetensors", ".pth", ".pt"):
+        raise CheckpointError(
+            f"{path} was not executed: weights are read from .safetensors, .pth or .pt only."
+        )
+    try:
+        loaded = load_file(path) if suffix == ".safetensors" else _load_pickle(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error}.") from error
+    except Exception as error:  # a damaged pickle can raise nearly any exception
+        raise CheckpointError(
+            f"{path} can't be read: it is damaged, or holds Python objects beside the weights. "
+            "They were not executed. Save the weights alone: "
+            "torch.save(model.state_dict(), file)."
+        ) from error
+    return _unwrap(loaded, path)
+
+
+def _load_pickle(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrap(loaded: Any, path: Path) -> State:
+    """Find the state dict in what a training script saved, and drop DataParallel's prefix."""
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise CheckpointError(f"{path} holds no weights, but {type(loaded).__name__}.")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path} holds no state dict: {key!r} is {type(value).__name__}, not a tensor."
+            )
+    if all(key.startswith("module.") for key in loaded):
+        return {key.removeprefix("module."): value for key, value in loaded.items()}
+    return dict(loaded)
+
+
+def _backbone_part(state: State) -> State:
+    if any(key.startswith("backbone.") for key in state):
+        kept = {key: value for key, value in state.items() if key not in NOT_BACKBONE}
+        return {key.removeprefix("backbone."): value for key, value in kept.items()}
+    return {key: value for key, value in state.items() if not key.startswith("fc.")}
+
+
+def _check_fit(classifier: Classifier, state: State, path: Path, name: str) -> None:
+    """Compare names and shapes first: `load_state_dict` would copy what fits and then complain."""
+    expected = classifier.backbone.state_dict()
+    shared = [key for key in expected if key in state]
+    misfits = [key for key in shared if _differs(state[key], expected[key])]
+    problems = {
+        # Files from before 2018 lack the batch counter; torch fills it in, and it decides nothing.
+        "missing": [key for key in expected if key not in state and "num_batches" not in key],
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "of another shape or type": [
+            f"{key} ({_size(state[key])} instead of {_size(expected[key])})" for key in misfits
+        ],
+    }
+    found = [_some(words, keys) for words, keys in problems.items() if keys]
+    if found:
+        stem = "conv1.weight" in misfits and _has_small_stem(classifier)
+        raise CheckpointError(
+            f"{path} does not fit {name}: {'; '.join(found)}. Nothing was loaded."
+            + (f" {NEEDS_BIG_STEM}" if stem else "")
+        )
+
+
+def _differs(found: Tensor, expected: Tensor) -> bool:
+    """Tell another shape, or integers (a quantised file) where there should be real numbers."""
+    same_kind = found.is_floating_point() == expected.is_floating_point()
+    return found.shape != expected.shape or not same_kind
+
+
+def _size(tensor: Tensor) -> str:
+    shape = "x".join(str(length) for length in tensor.shape) or "scalar"
+    return f"{shape} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _some(words: str, keys: list[str]) -> str:
+    more = ", ..." if len(keys) > 3 else ""
+    return f"{len(keys)} {words}: {', '.join(keys[:3])}{more}"
+
+
+def _has_small_stem(classifier: Classifier) -> bool:
+    return isinstance(classifier.backbone, ResNet) and classifier.backbone.stem == "small"

@@ -1,0 +1,284 @@
+"""Everything that decides a result, as one validated tree: YAML outside, pydantic inside."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from resnetlab.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Auto = Literal["auto"]
+Monitor = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+
+
+class Section(BaseModel):
+    """A part of the recipe. Unknown keys are refused, values don't change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Augment(Section):
+    """How a training picture is varied; all off by default. Drawn anew for each epoch."""
+
+    crop_scale: tuple[Fraction, Fraction] | None = None  # share of the area that a crop keeps
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height of that crop
+    flip: Fraction = 0.0  # chance of a left-right flip
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # drawn from -this to +this
+    translate_frac: Fraction = 0.0  # shift, as a share of the side, in both directions
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of the colour circle
+    erase: Fraction = 0.0  # chance that a rectangle of 2 to 33 % is filled with the mean colour
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_preset(cls, value: Any) -> Any:
+        """Accept a preset's name, or a mapping with `preset` and what differs from it."""
+        if isinstance(value, str):
+            value = {"preset": value}
+        if isinstance(value, Mapping) and "preset" in value:
+            name = value["preset"]
+            if name not in AUGMENT_PRESETS:
+                raise ValueError(
+                    f"must be one of {', '.join(AUGMENT_PRESETS)}{did_you_mean(name, AUGMENT_PRESETS)}"
+                )
+            rest = {key: item for key, item in value.items() if key != "preset"}
+            return {**AUGMENT_PRESETS[name], **rest}
+        return value
+
+
+# s0, s2 and s3 are the settings of three published student projects; S2's document gives
+# no angle, 15 degrees is what such tutorials use.
+AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "shift": {"translate_frac": 0.125, "rotation_deg": 10.0},
+    "small": {"flip": 0.5, "translate_frac": 0.125},
+    "photo": {"crop_scale": (0.35, 1.0), "flip": 0.5, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
+    "s0": {"crop_scale": (0.08, 1.0), "flip": 0.5, "rotation_deg": 30.0, "brightness": 0.2, "contrast": 0.2,
+           "saturation": 0.2, "hue": 0.2},
+    "s2": {"rotation_deg": 15.0},
+    "s3": {"flip": 0.5, "rotation_deg": 15.0, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
+}  # fmt: skip
+
+
+class Data(Section):
+    """Which pictures take part, and how they reach the network."""
+
+    image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"  # side of the square, px
+    fit: Literal["crop", "stretch"] = "crop"  # to a square: cut the long sides, or squeeze them
+    split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, validation, test
+    normalize: Literal["train", "imagenet", "half", "none"] | Auto = "auto"  # whose mean, deviation
+    augment: Augment | Auto = "auto"
+    conflicts: Literal["drop", "error"] = "drop"  # the same picture under two labels
+    max_problem_frac: Fraction = 0.01  # more quarantined pictures than this stop the run
+    max_pixels: Positive = 50_000_000  # a larger picture is quarantined before it is decoded
+    workers: Annotated[int, Field(ge=0)] | Auto = "auto"  # threads; changes no result
+
+    @model_validator(mode="after")
+    def fractions_sum_to_one(self) -> Self:
+        """Two parts may be absent, the training part may not."""
+        if abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
+            raise ValueError(
+                "(split) must be three fractions (train, validation, test) that sum to 1, train above 0"
+            )
+        return self
+
+
+class Model(Section):
+    """Which network, and what it starts from."""
+
+    name: str = "resnet50"
+    weights: str = "auto"  # auto | none | imagenet | a file
+    stem: Literal["imagenet", "small"] | Auto = "auto"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before the last layer
+
+
+class Training(Section):
+    """The optimisation."""
+
+    epochs: Positive = 30
+    batch_size: Positive = 32
+    lr: Annotated[float, Field(gt=0)] | Auto = "auto"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # SGD only, Nesterov's
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # never on biases and norms
+    schedule: Literal["constant", "step", "cosine", "onecycle", "plateau"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    step_epochs: Positive = 10  # step: the rate falls by step_factor every so many epochs
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
+    plateau_epochs: Positive = 3  # plateau: epochs without a better score before the rate falls
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    accumulate: Positive = 1  # batches that make one step
+    precision: Literal["fp32", "bf16"] | Auto = "auto"
+    device: Literal["cpu", "cuda"] | Auto = "auto"
+    monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
+    patience: Positive | None = None  # early stopping: epochs without a better score
+    log: Literal["tensorboard"] | None = None
+
+
+class Evaluation(Section):
+    """How sure we are."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
+
+
+class Recipe(Section):
+    """Everything that decides a result."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: Data = Data()
+    model: Model = Model()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def to_yaml(self) -> str:
+        """Return the whole tree as YAML, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def override(self, values: Mapping[str, Any]) -> "Recipe":
+        """Return a copy in which `values`, by dotted key, replace what was there.
+
+        Raises RecipeError for an unknown key or a value of the wrong type or range.
+        """
+        tree = self.model_dump(mode="json")
+        for key, value in values.items():
+            set_key(tree, key, value)
+        return validate(tree, "recipe")
+
+
+def load_recipe(name_or_file: str | Path) -> Recipe:
+    """Read a shipped recipe by name, or a YAML file.
+
+    Raises RecipeError where there is none, or it isn't valid.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = recipe_folder() / f"{name_or_file}.yaml"
+        if not path.is_file():
+            names = recipe_names()
+            raise RecipeError(
+                f"there is no recipe '{name_or_file}'{did_you_mean(str(name_or_file), names)}. "
+                f"Shipped: {', '.join(names)}; or give a .yaml file"
+            )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: can't be read ({error})") from error
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    return validate(tree, str(path))
+
+
+def validate(tree: Any, origin: str) -> Recipe:
+    """Check a tree of plain values. Raises RecipeError that lists every fault at once."""
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            f"{origin}: must be a mapping of keys to values. Got {type(tree).__name__}"
+        )
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        # A value that may also be 'auto' is refused twice; the sentence about 'auto' adds nothing.
+        faults = dict.fromkeys(
+            describe_fault(fault)
+            for fault in error.errors()
+            if fault.get("ctx", {}).get("expected") != "'auto'"
+        )
+        raise RecipeError(f"{origin}: " + "; ".join(faults)) from error
+
+
+def describe_fault(fault: Mapping[str, Any]) -> str:
+    """Put one of pydantic's faults into a sentence that names the key, the rule and the value."""
+    # A union adds the name of the branch it tried to the location; keep what is a key.
+    location = [
+        str(step)
+        for step in fault["loc"]
+        if str(step) in RECIPE_WORDS or fault["type"] == "extra_forbidden"
+    ]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        return f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}"
+    message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{key} {message}. Got {fault['input']!r}"
+
+
+def did_you_mean(word: Any, options: Any) -> str:
+    """Return ', did you mean ...?' where an option is close, else nothing."""
+    close = difflib.get_close_matches(str(word), [str(option) for option in options], n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Turn `training.lr=0.01` into {'training.lr': 0.01}; the value is read as YAML.
+
+    YAML 1.1 takes '1e-3' for a string; a number that Python understands is taken as one.
+    """
+    values = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise RecipeError(f"--set takes KEY=VALUE. Got '{assignment}'")
+        try:
+            values[key.strip()] = parse_value(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {key}: '{text}' is not valid YAML") from error
+    return values
+
+
+def parse_value(text: str) -> Any:
+    """Read one YAML value, with '1e-3' as a number."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value
+
+
+def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in a tree of plain values. Raises RecipeError for an unknown section."""
+    *sections, last = key.split(".")
+    for section in sections:
+        if isinstance(tree.get(section), str):  # `augment: auto` is about to get values of its own
+            tree[section] = {}
+        if section not in tree:
+            raise RecipeError(f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}")
+        tree = tree[section]
+    tree[last] = value
+
+
+def recipe_folder() -> Path:
+    """Return the folder of the shipped recipes: inside an installed package, beside a checkout."""
+    package = Path(__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def _keys(section: type[Section], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        for option in (field.annotation, *get_args(field.annotation)):
+            if isinstance(option, type) and issubclass(option, Section):
+                keys += _keys(option, f"{prefix}{name}.")
+    return keys
+
+
+RECIPE_KEYS = _keys(Recipe)
+RECIPE_WORDS = {word for key in RECIPE_KEYS for word in key.split(".")}

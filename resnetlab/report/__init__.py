@@ -1,0 +1,1 @@
+"""Figures and pages: what was found, drawn and written so that anybody can read it."""

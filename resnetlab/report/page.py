@@ -1,0 +1,189 @@
+"""Pages that open alone: a run, a look at the data, a comparison. They compute nothing but text."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+from resnetlab import files
+from resnetlab.errors import DataError
+from resnetlab.report import words
+from resnetlab.report.style import DPI, PART_NAMES
+
+Json = Mapping[str, Any]
+
+MOST_CONFUSIONS = 8
+PX_AN_INCH = 100  # so that letters of all figures have the size of the text beside them
+CAPTIONS = {
+    "classes": "Pictures of each class, in all and in each part. Every panel has its own scale.",
+    "augmented": "Training pictures as the network sees them, varied anew in every epoch.",
+    "curves": "Loss and accuracy over the epochs. The ring is the epoch whose weights are kept.",
+    "confusion": "True classes in rows, the model’s answers in columns. What is right lies on the "
+    "pale diagonal; the redder a cell, the more mistakes.",
+    "confusion-normalised": "The same in per cent of each true class.",
+    "per-class": "Precision, recall and F1 of each class with their intervals, lowest F1 first.",
+    "samples": "Sample predictions: the true name and, below it, the answer and its confidence.",
+    "mistakes": "Mistakes: the true name and, below it, the answer and its confidence.",
+    "differences": "Paired differences in accuracy with their intervals.",
+    "overlaid": "Validation accuracy and loss of every run over the epochs.",
+}
+SCORES = {
+    "accuracy": "Accuracy",
+    "top5": "Top-5 accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_precision": "Macro precision",
+    "macro_recall": "Macro recall",
+    "macro_f1": "Macro F1",
+    "loss": "Loss",
+}
+KEY_SCORES = ("accuracy", "top5", "balanced_accuracy", "macro_f1", "loss")
+ENVIRONMENT = {
+    "resnetlab": "resnetlab",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "opencv": "OpenCV",
+    "pillow": "Pillow",
+    "platform": "System",
+    "processor": "Processor",
+    "cores": "Cores",
+    "memory_gb": "Memory, GB",
+    "device": "Device",
+    "started": "Started",
+}
+
+
+def write_run_report(folder: Path) -> Path:
+    """Write report.html from the files of a run folder, and return its path.
+
+    What is not there yet (a test, figures) is left out. Raises DataError without the folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no run folder here; give one that holds a recipe.yaml")
+    metrics = _read(folder / "metrics.json", {})
+    recipe = folder / "recipe.yaml"
+    recipe_text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    settings = yaml.safe_load(recipe_text) or {}
+    ledger = _read(folder / "test_ledger.json", [])
+    splits = [split for split in ("test", "val") if split in metrics]
+    path = folder / "report.html"
+    _write(
+        path,
+        "run.html",
+        audit=metrics.get("dataset", {}),
+        title=metrics.get("dataset", {}).get("name") or folder.name,
+        model=metrics.get("model", {}),
+        verdict=words.verdict(metrics, folder),
+        scores={split: metrics[split] for split in splits},
+        training=words.describe_training(metrics.get("training", {}), metrics.get("model", {})),
+        settings=words.describe_settings(settings),
+        sure=words.how_sure(metrics[splits[0]], PART_NAMES[splits[0]]) if splits else [],
+        ledger=ledger,
+        openings=words.openings(ledger),
+        environment=_read(folder / "environment.json", {}),
+        recipe=recipe_text,
+        rerun=f"resnetlab train DATA --recipe {words.run_path(folder, 'recipe.yaml')}",
+        figures={file.stem: file for file in sorted(folder.glob("figures/*.png"))},
+    )
+    return path
+
+
+def write_inspect_page(audit: Json, figures: Mapping[str, Path], path: Path) -> None:
+    """Write what an audit of the data found, with its figures by name (`classes`, ...)."""
+    _write(path, "inspect.html", audit=audit, title=audit.get("name", "Pictures"), figures=figures)
+
+
+def write_comparison_page(
+    comparison: Json, figures: Mapping[str, Path], path: Path, runs: Sequence[Json]
+) -> None:
+    """Write which runs are shown to differ.
+
+    `figures` by name (`differences`, `overlaid`). `runs` give each run's `name` and, where known,
+    the `model` and `training` of its metrics.json.
+    """
+    known = {run["name"]: run for run in runs}
+    _write(
+        path,
+        "comparison.html",
+        title=f"Comparison of {words.plural(len(comparison['runs']), 'run')}",
+        comparison=comparison,
+        runs=known,
+        models=any("model" in run for run in runs),
+        times=any("training" in run for run in runs),
+        figures=figures,
+    )
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    return files.read_json(path) if path.is_file() else otherwise
+
+
+def _write(path: Path, template: str, figures: Mapping[str, Path], **values: Any) -> None:
+    pictures = {name: _embed(name, file) for name, file in figures.items() if file.is_file()}
+    page = _environment().get_template(template).render(figures=pictures, **values)
+    files.write_text(path, page)
+
+
+def _environment() -> Environment:
+    """Return templates in which every value is escaped and an absent one is simply nothing."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (words.percent, words.percent_range, words.points, words.large, words.plural):
+        environment.filters[function.__name__] = function
+    environment.filters |= {
+        "duration": words.duration,
+        "moment": words.moment,
+        "listed": words.listed,
+    }
+    environment.globals |= {
+        "SCORES": SCORES,
+        "KEY_SCORES": KEY_SCORES,
+        "PART_NAMES": PART_NAMES,
+        "ENVIRONMENT": ENVIRONMENT,
+        "confidence": words.confidence,
+        "confusions": confusions,
+        "describe_data": words.describe_data,
+    }
+    return environment
+
+
+def _embed(name: str, file: Path) -> dict[str, Any]:
+    """Return a PNG as text for the page, with the size in px that keeps its letters readable."""
+    data = file.read_bytes()
+    width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
+    return {
+        "data": base64.b64encode(data).decode("ascii"),
+        "width": round(width * PX_AN_INCH / DPI),
+        "height": round(height * PX_AN_INCH / DPI),
+        "caption": _caption(name),
+    }
+
+
+def _caption(name: str) -> str:
+    """Return the caption of `confusion-test-normalised` and its like, whichever the split."""
+    kind = "-".join(word for word in name.split("-") if word not in PART_NAMES)
+    return CAPTIONS.get(kind, name.replace("-", " ").capitalize())
+
+
+def confusions(score: Json) -> Iterator[dict[str, Any]]:
+    """Give the most frequent mistakes that happened more than once, most frequent first."""
+    names = [row["class"] for row in score["per_class"]]
+    matrix = score["confusion_matrix"]
+    found = sorted(
+        (-count, row, column)
+        for row, counts in enumerate(matrix)
+        for column, count in enumerate(counts)
+        if row != column and count > 1
+    )
+    for count, row, column in found[:MOST_CONFUSIONS]:
+        support = sum(matrix[row])
+        yield {"true": names[row], "answer": names[column], "count": -count, "support": support}

@@ -1,0 +1,265 @@
+"""Numbers put into plain sentences: what a reader should take from a run."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+def percent(value: float) -> str:
+    """Return '97.8 %'; only all is called 100.0 %, and only nothing 0.0 %."""
+    shown = f"{100 * value:.1f}"
+    if shown == "100.0" and value < 1:
+        shown = "99.9"
+    elif shown == "0.0" and value > 0:
+        shown = "0.1"
+    return f"{shown} %"
+
+
+def percent_range(interval: Json) -> str:
+    """Return '94.4 to 99.1 %'."""
+    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
+
+
+def points(interval: Json) -> str:
+    """Return a difference as '+3.2 (+0.4 to +6.1) points'."""
+    value, low, high = (f"{100 * interval[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high}) points".replace("-", "−")
+
+
+def plural(number: int, noun: str) -> str:
+    """Return '1 picture' or '1,797 pictures'."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def large(number: float) -> str:
+    """Return '184 k', '23.5 M' or '4.1 G'."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.{int(number < 100 * size)}f} {unit}"
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return '4.2 s', '2 min 23 s' or '3 h 5 min'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(iso: str) -> str:
+    """Return '2026-03-02 09:14' of a time written as ISO 8601."""
+    return iso[:16].replace("T", " ")
+
+
+def verdict(metrics: Json, folder: Path) -> dict[str, str]:
+    """Return the report's first `sentence` and, where one is due, a `note` and a `command`."""
+    if "test" in metrics:
+        pictures = plural(metrics["test"]["samples"], "test picture")
+        return {"sentence": f"On {pictures} that it had never seen, {_named(metrics['test'])}"}
+    if "val" not in metrics:
+        return {"sentence": "This run has no results yet."}
+    pictures = plural(metrics["val"]["samples"], "validation picture")
+    note = "These pictures also chose the best epoch, so the figure is a little optimistic."
+    result = {"sentence": f"On {pictures}, {_named(metrics['val'])}", "note": note}
+    if not sum(metrics.get("dataset", {}).get("counts", {}).get("test", [])):
+        result["note"] += " No pictures were set aside for a test."
+        return result
+    result["note"] += " The test pictures have not been used yet; this opens them:"
+    return result | {"command": f"resnetlab evaluate {run_path(folder)}"}
+
+
+def run_path(folder: Path, *file: str) -> str:
+    """Return 'runs/photos' as it would be typed, without where on this machine it lies."""
+    place = folder.resolve()
+    return shlex.quote("/".join((place.parent.name, place.name, *file)))
+
+
+def _named(score: Json) -> str:
+    accuracy = score["accuracy"]
+    return (
+        f"the model names {percent(accuracy['value'])} correctly "
+        f"({confidence(score)} interval {percent_range(accuracy)})."
+    )
+
+
+def confidence(score: Json) -> str:
+    """Return '95 %'."""
+    return f"{100 * float(score.get('confidence', 0.95)):g} %"
+
+
+def describe_data(audit: Json) -> list[str]:
+    """Return sentences on the number of pictures, their balance, sizes and copies."""
+    classes, counts = audit.get("classes", []), audit.get("counts", {})
+    total = [sum(column) for column in zip(*counts.values(), strict=True)]
+    names = (("train", "training"), ("val", "validation"), ("test", "the test"))
+    parts = [f"{sum(counts[part]):,} for {name}" for part, name in names if part in counts]
+    used, found = audit.get("used", sum(total)), audit.get("pictures", sum(total))
+    start = plural(used, "picture") if used == found else f"{used:,} of {plural(found, 'picture')}"
+    usable = "" if used == found else " can be used,"
+    split = f": {listed(parts)}" if len(parts) > 1 else ""
+    sentences = [f"{start}{usable} in {plural(len(classes), 'class')}{split}."]
+    if len(total) > 1:
+        sentences.append(_balance(classes, total))
+    if "sizes" in audit:
+        sentences.append(_sizes(audit["sizes"]))
+    if "duplicates" in audit:
+        sentences.append(_copies(audit["duplicates"], audit.get("conflicts", 0)))
+    return sentences
+
+
+def _balance(classes: Sequence[str], total: Sequence[int]) -> str:
+    most, least = max(total), min(total)
+    if most == least:
+        return f"Every class has {plural(most, 'picture')}."
+    if most <= 1.5 * least:
+        advice = "the classes are close to even"
+    elif most <= 3 * least:
+        advice = "the classes are somewhat uneven"
+    else:
+        advice = "the classes are uneven, so look at balanced accuracy beside accuracy"
+    largest, smallest = classes[total.index(most)], classes[total.index(least)]
+    return f"The largest class, {largest}, has {most:,}, the smallest, {smallest}, {least:,}: {advice}."
+
+
+def _sizes(sizes: Json) -> str:
+    width, height = sizes["width"], sizes["height"]
+    if width[0] == width[2] and height[0] == height[2]:
+        return f"All are {width[0]:,} × {height[0]:,} px."
+    wide, high = (f"{low:,} to {top:,} px (median {mid:,})" for low, mid, top in (width, height))
+    return f"They are {wide} wide and {high} high."
+
+
+def _copies(duplicates: int, conflicts: int) -> str:
+    if not duplicates:
+        return "No picture is an exact copy of another."
+    copies = "is an exact copy" if duplicates == 1 else "are exact copies"
+    sentence = f"{plural(duplicates, 'picture')} {copies} of another."
+    if conflicts:
+        verb = "carries" if conflicts == 1 else "carry"
+        sentence += (
+            f" {plural(conflicts, 'picture')} {verb} two labels; nobody knows which is right."
+        )
+    return sentence
+
+
+def describe_training(training: Json, model: Json) -> list[str]:
+    """Return sentences on network, length, speed and how the training stopped."""
+    sentences = []
+    if "name" in model:
+        sentences.append(_network(model))
+    if "epochs_run" in training:
+        sentences.append(_length(training))
+    if "best_epoch" in training:
+        score, what = training.get("best_score"), training.get("monitor", "accuracy")
+        what = what.removeprefix("val_").replace("_", " ")
+        figure = "" if score is None or what == "loss" else f", {percent(score)}"
+        sentences.append(
+            f"The weights kept are those of epoch {training['best_epoch']}, "
+            f"the best by validation {what}{figure}."
+        )
+    return sentences
+
+
+def _network(model: Json) -> str:
+    facts = [f"{large(model['parameters'])} parameters"] if "parameters" in model else []
+    if 0 < model.get("trainable", 0) < model.get("parameters", 0):
+        facts.append(f"{large(model['trainable'])} of them trained")
+    if model.get("macs"):
+        facts.append(f"{large(model['macs'])} multiplications a picture")
+    if "image_size" in model:
+        facts.append(f"pictures of {model['image_size']} × {model['image_size']} px")
+    return f"The network is {model['name']}" + (f": {', '.join(facts)}." if facts else ".")
+
+
+def _length(training: Json) -> str:
+    ran, asked = training["epochs_run"], training.get("epochs", training["epochs_run"])
+    early = training.get("stopped") == "early stopping"
+    sentence = (
+        f"It trained for {ran} of {plural(asked, 'epoch')}"
+        if early
+        else (f"It trained for {plural(ran, 'epoch')}")
+    )
+    if "seconds" in training:
+        sentence += f" in {duration(training['seconds'])}"
+    if "device" in training:
+        precision = f" ({training['precision']})" if "precision" in training else ""
+        sentence += f" on {training['device']}{precision}"
+    if training.get("pictures_per_second"):
+        sentence += f", {training['pictures_per_second']:,.0f} pictures a second"
+    end = ", and stopped early, as the score no longer rose" if early else ""
+    return sentence + end + "."
+
+
+def describe_settings(recipe: Json) -> str:
+    """Return the settings that matter most in one sentence; the whole recipe says the rest."""
+    training, model = recipe.get("training") or {}, recipe.get("model") or {}
+    names = (
+        (training, "optimizer", "optimiser {}"),
+        (training, "lr", "learning rate {}"),
+        (training, "schedule", "schedule {}"),
+        (training, "batch_size", "batches of {}"),
+        (training, "weight_decay", "weight decay {}"),
+        (training, "label_smoothing", "label smoothing {}"),
+        (model, "dropout", "dropout {}"),
+        (model, "weights", "starting weights {}"),
+        (recipe, "seed", "seed {}"),
+    )
+    facts = [text.format(place[key]) for place, key, text in names if place.get(key) is not None]
+    return f"Settings: {', '.join(facts)}." if facts else ""
+
+
+def how_sure(score: Json, part: str) -> list[str]:
+    """Return what the interval means for a reader, and what it leaves out."""
+    number, interval = score["samples"], score["accuracy"]
+    half = 50 * (interval["high"] - interval["low"])
+    smallest = min(
+        (row for row in score.get("per_class", []) if row["support"]),
+        key=lambda row: int(row["support"]),
+        default=None,
+    )
+    sentences = [
+        f"The figures come from {plural(number, f'{part} picture')}. Another {number:,} of the same kind "
+        f"would give a slightly different accuracy, by chance alone; the {confidence(score)} "
+        f"interval, {percent_range(interval)}, is where the accuracy on endlessly many such "
+        f"pictures is to be expected. That is about ±{half:.1f} points. Four times as many "
+        "pictures would halve it."
+    ]
+    if smallest is not None and len(score["per_class"]) > 1:
+        sentences.append(
+            f"Figures of single classes are rougher: {smallest['class']} rests on "
+            f"{plural(smallest['support'], 'picture')}."
+        )
+    sentences.append(
+        "The interval does not cover what these pictures cannot show: another camera, other "
+        "places or times, wrong labels, or the luck of one training run."
+    )
+    return sentences
+
+
+def openings(ledger: Sequence[Json]) -> dict[str, Any]:
+    """Say how often the test part was opened; more than once is worth a `warning`."""
+    if not ledger:
+        return {"sentence": "The test part has not been opened."}
+    if len(ledger) == 1:
+        return {"sentence": f"The test part was opened once, on {moment(ledger[0]['opened'])}."}
+    recipes = len({entry.get("recipe_sha256") for entry in ledger})
+    by = f" by {recipes} different recipes" if recipes > 1 else ""
+    return {
+        "warning": f"The test part was opened {len(ledger)} times{by}. As soon as a choice follows "
+        "from one look, the next figure is no longer from unseen pictures. Trust the first most, "
+        f"{percent(ledger[0]['accuracy'])}, or test on fresh pictures."
+    }
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return 'a, b and c'."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,0 +1,117 @@
+"""A run: one folder that holds one result, and all that is needed to repeat or resume it."""
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnetlab.errors import DataError, MachineError
+from resnetlab.files import read_json, write_json, write_text
+from resnetlab.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run and the names of what lies in it."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def catalog_file(self) -> Path:
+        return self.folder / "catalog.parquet"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "bundle"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the file of the 'last' or 'best' checkpoint."""
+        return self.folder / "checkpoints" / f"{name}.safetensors"
+
+    def predictions(self, split: str) -> Path:
+        """Return the file of the predictions for a part."""
+        return self.folder / f"predictions-{split}.parquet"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Read the resolved recipe."""
+        return load_recipe(self.folder / "recipe.yaml")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the resolved recipe."""
+        write_text(self.folder / "recipe.yaml", recipe.to_yaml())
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Read what was measured so far; nothing where nothing was."""
+        path = self.folder / "metrics.json"
+        return read_json(path) if path.is_file() else {}
+
+    def add_metrics(self, **sections: Any) -> None:
+        """Add sections to metrics.json, or replace them."""
+        write_json(self.folder / "metrics.json", self.metrics | sections)
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """Read how often and when the test part was opened."""
+        path = self.folder / "test_ledger.json"
+        return read_json(path) if path.is_file() else []
+
+    def add_to_ledger(self, entry: dict[str, Any]) -> None:
+        """Add one line to the ledger of the test part."""
+        write_json(self.folder / "test_ledger.json", [*self.ledger, entry])
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out of the folder; the system lets go when this one ends.
+
+        Raises MachineError where another process is at work in it.
+        """
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise MachineError(
+                    f"{self.folder}: another process is at work on this run"
+                ) from error
+            yield
+
+
+def create_run(out: Path, name: str) -> Run:
+    """Make a new run folder out/name, counted up where there is one: name-2, name-3, ...
+
+    Raises MachineError where the folder can't be written.
+    """
+    name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for count in range(1, 100_000):
+            folder = out / (name if count == 1 else f"{name}-{count}")
+            try:
+                folder.mkdir()  # atomic: of two processes one gets the name
+                return Run(folder)
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise MachineError(
+            f"{out}: can't be written ({error.strerror}); choose another with --out"
+        ) from error
+    raise MachineError(f"{out}: more than 100,000 runs are named {name}; choose another with --out")
+
+
+def open_run(folder: Path) -> Run:
+    """Open the run in a folder. Raises DataError where there is none."""
+    if not (folder / "recipe.yaml").is_file():
+        raise DataError(f"{folder}: no run here (a run has a recipe.yaml)")
+    return Run(folder)

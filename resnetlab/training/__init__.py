@@ -1,0 +1,1 @@
+"""The loop, and what decides each of its steps."""

@@ -1,0 +1,90 @@
+"""Checkpoints: weights, optimiser state and progress in one safetensors file, whole or not there."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from resnetlab.errors import CheckpointError
+from resnetlab.files import whole
+
+MODEL, OPTIMIZER = "model.", "optimizer."
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+) -> None:
+    """Write a checkpoint whole: a crash leaves the old one or the new one.
+
+    `progress` is plain data that JSON can hold.
+    """
+    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {"progress": json.dumps(progress, allow_nan=False), "sha256": digest_of(tensors)}
+    with whole(path) as temporary:
+        save_file(tensors, temporary, metadata=facts)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Any]:
+    """Load a checkpoint into the model (and the optimiser, where given); return its progress.
+
+    Raises CheckpointError where the file is damaged or of another network; then nothing is loaded.
+    """
+    tensors, progress = read_checkpoint(path)
+    weights = {
+        name.removeprefix(MODEL): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(MODEL)
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        complaint = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path}: does not fit this network ({complaint})") from error
+    if optimizer is not None:
+        optimizer.load_state_dict(optimizer_state(tensors, optimizer))
+    return progress
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all tensors and the progress. Raises CheckpointError where a bit is wrong."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: can't be read ({error})") from error
+    if "sha256" not in facts or facts["sha256"] != digest_of(tensors):
+        raise CheckpointError(f"{path}: is damaged (its checksum differs)")
+    return tensors, json.loads(facts["progress"])
+
+
+def optimizer_state(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimiser's state dict, with the groups it has and the tensors of the checkpoint."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(OPTIMIZER):
+            index, key = name.removeprefix(OPTIMIZER).split(".", 1)
+            state.setdefault(int(index), {})[key] = tensor
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+
+
+def digest_of(tensors: dict[str, Tensor]) -> str:
+    """Return a SHA-256 over names, shapes, types and bits of tensors; the same for the same weights."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

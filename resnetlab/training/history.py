@@ -1,0 +1,63 @@
+"""What each epoch brought: one row an epoch, from which best, patience and plateaus are derived."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resnetlab.errors import MachineError
+from resnetlab.files import write_csv
+
+COLUMNS = (
+    "epoch",  # from 1
+    "fold",  # -1 where there are none
+    "lr",  # at the middle of the epoch
+    "train_loss",  # cross-entropy over the augmented pictures while learning
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+)
+History = list[dict[str, Any]]
+
+
+def scores(history: Sequence[dict[str, Any]], monitor: str) -> list[float]:
+    """Return one score an epoch, higher is better; without validation, later is better."""
+    if not history or history[0]["val_loss"] is None:
+        return [float(row["epoch"]) for row in history]
+    sign = -1.0 if monitor == "loss" else 1.0
+    return [sign * row[f"val_{monitor}"] for row in history]
+
+
+def best_epoch(history: Sequence[dict[str, Any]], monitor: str) -> int:
+    """Return the first epoch (from 1) with the best score."""
+    values = scores(history, monitor)
+    return 1 + values.index(max(values))
+
+
+def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: int | None) -> bool:
+    """Return whether the last `patience` epochs brought no new best."""
+    return patience is not None and len(history) - best_epoch(history, monitor) >= patience
+
+
+def write_history(folder: Path, history: Sequence[dict[str, Any]], log: str | None) -> None:
+    """Write history.csv anew, whole, and the last row to TensorBoard where asked for."""
+    rows = [["" if row[name] is None else row[name] for name in COLUMNS] for row in history]
+    write_csv(folder / "history.csv", COLUMNS, rows)
+    if log == "tensorboard":
+        write_tensorboard(folder / "tensorboard", history[-1])
+
+
+def write_tensorboard(folder: Path, row: dict[str, Any]) -> None:
+    """Add one epoch to the run's TensorBoard events. Raises MachineError without the package."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MachineError(
+            "training.log=tensorboard needs the package tensorboard: pip install 'resnetlab[tensorboard]'"
+        ) from error
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in row.items():
+            if name not in {"epoch", "fold"} and value is not None and math.isfinite(value):
+                writer.add_scalar(name.replace("_", "/", 1), value, row["epoch"])

@@ -1,0 +1,49 @@
+"""The one way from a classifier and pictures to logits; validation, test and folds share it."""
+
+import numpy as np
+import torch
+
+from resnetlab.data.batches import Samples, View, batches, plan_evaluation
+from resnetlab.errors import DivergedError
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.models.classifier import Classifier
+from resnetlab.progress import Progress
+
+DIVERGED = (
+    "the loss is no longer a finite number: lower training.lr (a tenth is a good next try), "
+    "or set training.clip_norm=1 or training.precision=fp32"
+)
+
+
+def predict(
+    model: Classifier,
+    samples: Samples,
+    view: View,
+    classes: tuple[str, ...],
+    seed: int,
+    workers: int,
+    batch_size: int = 64,
+) -> Predictions:
+    """Return the predictions for every sample, in fp32 whatever the training used.
+
+    So a figure doesn't depend on the machine's fast format, and a bundle repeats it elsewhere.
+    Raises DivergedError where the network's answers are not finite.
+    """
+    device = next(model.parameters()).device
+    parts = []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), Progress("evaluating", len(samples)) as progress:
+        for batch in batches(samples, plan_evaluation(len(samples), batch_size), view, workers):
+            parts.append(model(as_images(batch.images).to(device)).cpu())
+            progress.advance(len(batch.rows))
+    model.train(was_training)
+    logits = torch.cat(parts).numpy()
+    if not np.isfinite(logits).all():
+        raise DivergedError(DIVERGED)
+    return Predictions.make(samples.ids, samples.labels, logits, classes, seed=seed)
+
+
+def as_images(pixels: np.ndarray) -> torch.Tensor:
+    """Return uint8 pixels (B, S, S, 3) as a tensor (B, 3, S, S), channels last in memory, no copy."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -1,0 +1,361 @@
+"""The verbs: the only place that joins the layers."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from resnetlab import evidence
+from resnetlab.data.audit import audit, describe
+from resnetlab.data.batches import samples_of
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.moments import describe_moments, moments
+from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
+from resnetlab.data.sources.folder import read_folder, read_unlabelled
+from resnetlab.data.splits import export_split, split
+from resnetlab.errors import DataError, MachineError, RecipeError
+from resnetlab.evaluation.comparison import compare_all
+from resnetlab.evaluation.metrics import score
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.files import write_json
+from resnetlab.progress import duration, say
+from resnetlab.recipe import Recipe
+from resnetlab.resolve import resolve_data, resolve_training, wants_published_weights
+from resnetlab.run import Run, create_run, open_run
+
+# Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`,
+# `compare` and `--help` answer at once.
+
+# Mean and deviation of each channel, for pixel values in 0 to 1.
+FIXED_MOMENTS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+def inspect(data: Path, recipe: Recipe | None = None, out: Path | None = None) -> dict[str, Any]:
+    """Audit a data set and return what was found; with `out`, write pictures and a page there.
+
+    Raises DataError where the data can't be used at all.
+    """
+    recipe = recipe or Recipe()
+    catalog, store, _ = read_data(data, recipe)
+    findings = describe(catalog, data.resolve().name) | {
+        "moments": describe_moments(catalog, store, "all")
+    }
+    if out is not None:
+        evidence.write_inspection(out, findings, catalog, store)
+    return findings
+
+
+def read_data(data: Path, recipe: Recipe) -> tuple[Catalog, PixelStore, Recipe]:
+    """List, read and audit the pictures; return them with the recipe's data settings resolved."""
+    catalog = read_folder(data)
+    recipe = resolve_data(recipe, catalog)
+    settings = recipe.data
+    short_side = short_side_for(int(settings.image_size))
+    catalog, store = read_pictures(catalog, short_side, settings.max_pixels, int(settings.workers))
+    return audit(catalog, settings.conflicts, settings.max_problem_frac), store, recipe
+
+
+def train(
+    data: Path,
+    recipe: Recipe | None = None,
+    out: Path = Path("runs"),
+    name: str | None = None,
+    export_split_to: Path | None = None,
+) -> Run:
+    """Audit, split, train, evaluate on validation; write bundle and report; return the run.
+
+    Raises DataError, RecipeError, MachineError, DivergedError.
+    """
+    from resnetlab.training.hardware import environment
+
+    catalog, store, recipe = read_data(data, recipe or Recipe())
+    catalog = split(catalog, recipe.data.split, recipe.seed)
+    if export_split_to is not None:
+        export_split(catalog, export_split_to)
+    recipe = settle_training(recipe, len(catalog.classes))
+    run = create_run(out, name or f"{data.resolve().name}-{recipe.model.name}")
+    with run.held():
+        say(f"run {run.folder}")
+        catalog.save(run.catalog_file)
+        write_json(run.folder / "environment.json", environment() | {"started": now()})
+        findings = describe(catalog, data.resolve().name)
+        run.add_metrics(dataset=findings | {"moments": describe_moments(catalog, store, "train")})
+        evidence.draw_data(run, catalog, store, recipe)
+        run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
+        finish_training(run, catalog, store, recipe)
+    return run
+
+
+def resume(folder: Path) -> Run:
+    """Go on with a training that was cut off; a finished one is left as it is.
+
+    Raises DataError where the pictures have changed since.
+    """
+    run = open_run(folder)
+    with run.held():
+        if (run.folder / "report.html").is_file():
+            say(f"{run.folder} is finished")
+            return run
+        catalog, store = reopen_data(run)
+        finish_training(run, catalog, store, run.recipe)
+    return run
+
+
+def settle_training(recipe: Recipe, num_classes: int) -> Recipe:
+    """Return the recipe with no 'auto' left, and network and weights known to be there."""
+    from resnetlab.models import build
+    from resnetlab.models.pretrained import load_weights
+    from resnetlab.training.hardware import choose_device, choose_precision
+
+    weights = recipe.model.weights
+    if weights == "auto":
+        weights = "imagenet" if wants_published_weights(recipe) else "none"
+    classifier = build(
+        recipe.model.name, num_classes, int(recipe.data.image_size), recipe.model.stem
+    )
+    if weights != "none":
+        try:
+            load_weights(classifier, weights, recipe.model.name)
+        except MachineError as error:
+            if recipe.model.weights != "auto":
+                raise
+            say(f"note: training from scratch, which needs far more pictures and time. {error}")
+            weights = "none"
+    recipe = recipe.override({"model.weights": weights})
+    device = choose_device(recipe.training.device)
+    precision = choose_precision(recipe.training.precision, device)
+    return resolve_training(recipe, weights != "none", device, precision)
+
+
+def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
+    """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
+    from resnetlab.deploy.bundle import facts_for, save_bundle
+    from resnetlab.training.checkpoint import load_checkpoint
+    from resnetlab.training.hardware import make_fabric
+    from resnetlab.training.history import best_epoch
+    from resnetlab.training.loop import fit
+
+    classifier = make_classifier(recipe, catalog, store)
+    fabric = make_fabric(str(recipe.training.device), str(recipe.training.precision))
+    run.add_metrics(model=describe_model(classifier, recipe))
+    parts = {part: samples_of(catalog, store, part) for part in ("train", "val")}
+    started = time.monotonic()
+    history = fit(
+        fabric, classifier, parts["train"], parts["val"], catalog.classes, recipe, run.folder
+    )
+    seconds = time.monotonic() - started
+    say(f"trained {len(history)} epochs in {duration(seconds)}")
+    load_checkpoint(run.checkpoint("best"), classifier)
+    monitor = recipe.training.monitor
+    finished = len(history) == recipe.training.epochs
+    run.add_metrics(
+        training={
+            "epochs": recipe.training.epochs,
+            "epochs_run": len(history),
+            "best_epoch": best_epoch(history, monitor),
+            "monitor": monitor,
+            "seconds": seconds,
+            "pictures_per_second": len(history) * len(parts["train"]) / seconds,
+            "precision": recipe.training.precision,
+            "device": recipe.training.device,
+            "stopped": "all epochs done" if finished else "early stopping",
+        }
+    )
+    save_bundle(
+        run.bundle, classifier, facts_for(recipe, catalog.classes), evidence.card(run, recipe)
+    )
+    if len(parts["val"]):
+        measure(run, catalog, store, recipe, classifier, "val")
+    evidence.write_report(run, history)
+
+
+def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
+    """Return the fresh network of a resolved recipe, its first weights decided by the seed."""
+    import torch
+
+    from resnetlab.models import build
+    from resnetlab.models.pretrained import load_weights
+
+    torch.manual_seed(recipe.seed)
+    mean, std = normalisation(recipe, catalog, store)
+    model = recipe.model
+    image_size = int(recipe.data.image_size)
+    classifier = build(
+        model.name, len(catalog.classes), image_size, model.stem, model.dropout, mean, std
+    )
+    if model.weights != "none":
+        load_weights(classifier, model.weights, model.name)
+    return classifier
+
+
+def normalisation(
+    recipe: Recipe, catalog: Catalog, store: PixelStore
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return mean and deviation by which pictures are normalised; 'train' is the training part alone."""
+    if recipe.data.normalize in FIXED_MOMENTS:
+        return FIXED_MOMENTS[recipe.data.normalize]
+    mean, std = moments(store, store.rows_of(catalog)[catalog.part("train")])
+    return mean.tolist(), np.maximum(std, 1e-3).tolist()  # a channel without any variation
+
+
+def measure(
+    run: Run,
+    catalog: Catalog,
+    store: PixelStore,
+    recipe: Recipe,
+    classifier: Any,
+    part: Literal["val", "test"],
+) -> dict[str, Any]:
+    """Predict a part, and write predictions, metrics and pictures into the run."""
+    from resnetlab.training.loop import plain_view
+    from resnetlab.training.predict import predict as predict_samples
+
+    samples = samples_of(catalog, store, part)
+    workers = int(recipe.data.workers)
+    predictions = predict_samples(
+        classifier, samples, plain_view(recipe), catalog.classes, recipe.seed, workers
+    )
+    if part == "test":
+        run.add_to_ledger(ledger_entry(run, predictions))
+    predictions.save(run.predictions(part))
+    scores = score(predictions, recipe.evaluation.confidence, recipe.evaluation.resamples)
+    run.add_metrics(**{part: scores})
+    evidence.draw_results(run, part, predictions, scores, samples, recipe)
+    return scores
+
+
+def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
+    """Return the line that tells when, by which recipe and with which answers a test part was opened."""
+    recipe_bytes = (run.folder / "recipe.yaml").read_bytes()
+    right = predictions.predicted == predictions.labels
+    return {
+        "opened": now(),
+        "recipe_sha256": hashlib.sha256(recipe_bytes).hexdigest(),
+        "predictions_sha256": hashlib.sha256(predictions.logits.tobytes()).hexdigest(),
+        "accuracy": float(right.mean()),
+    }
+
+
+def evaluate(folder: Path, part: Literal["val", "test"] = "test") -> dict[str, Any]:
+    """Score a finished run on its validation or test part and renew its report; return the scores.
+
+    Opening the test part leaves a line in the run's ledger. Raises DataError where the part is
+    empty or the pictures have changed since the training.
+    """
+    from resnetlab.deploy.bundle import load_bundle
+
+    run = open_run(folder)
+    with run.held():
+        classifier, _ = load_bundle(run.bundle)
+        catalog, store = reopen_data(run)
+        recipe = run.recipe
+        if not len(catalog.part(part)):
+            raise DataError(
+                f"{run.folder}: has no {part} part (its split is {list(recipe.data.split)})"
+            )
+        if part == "test" and run.ledger:
+            say(
+                f"note: the test part has been opened {len(run.ledger)} times before; each look makes it less of a test"
+            )
+        scores = measure(run, catalog, store, recipe, classifier, part)
+        evidence.write_report(run)
+    return scores
+
+
+def reopen_data(run: Run) -> tuple[Catalog, PixelStore]:
+    """Return a run's catalog and its pixels. Raises DataError where a picture is not what it was."""
+    catalog = Catalog.load(run.catalog_file)
+    settings = run.recipe.data
+    short_side = short_side_for(int(settings.image_size))
+    found, store = read_pictures(catalog, short_side, settings.max_pixels, int(settings.workers))
+    changed = np.flatnonzero(found.sha256 != catalog.sha256)
+    if len(changed):
+        raise DataError(
+            f"{catalog.root}: {len(changed)} pictures have changed or gone since this run began, "
+            f"the first is {catalog.ids[changed[0]]}; bring them back, or train anew"
+        )
+    return catalog, store
+
+
+def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
+    """Compare runs on the same pictures, pair by pair; with `out`, write pictures and a page there.
+
+    On the test part where every run has opened it, else on validation. Raises DataError where the
+    runs were not measured on the same pictures, RecipeError for fewer than two.
+    """
+    runs = [open_run(folder) for folder in folders]
+    names = [run.name for run in runs]
+    if len(set(names)) < 2:
+        raise RecipeError("compare needs two different runs at least")
+    if len(set(names)) < len(names):  # the same name in two folders
+        names = [str(run.folder) for run in runs]
+    part = next(
+        (part for part in ("test", "val") if all(run.predictions(part).is_file() for run in runs)),
+        None,
+    )
+    if part is None:
+        raise DataError(
+            "the runs share no evaluated part; finish them, or run 'resnetlab evaluate' on each"
+        )
+    tables = {
+        name: Predictions.load(run.predictions(part)) for name, run in zip(names, runs, strict=True)
+    }
+    comparison = compare_all(tables) | {"split": part}
+    if out is not None:
+        evidence.write_comparison(out, comparison, dict(zip(names, runs, strict=True)))
+    return comparison
+
+
+def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> list[dict[str, Any]]:
+    """Classify files, or folders of files, with a run or a bundle; with `out`, write a CSV.
+
+    Returns a row a file: file, class, probability, one probability a class, problem. A file that
+    is no sound picture gets no class but a problem. Raises CheckpointError, DataError.
+    """
+    from resnetlab.deploy.predictor import Predictor
+
+    paths = read_unlabelled(list(images))
+    predictor = Predictor(bundle_of(model))
+    rows = evidence.prediction_rows(predictor.answer(paths), predictor.facts.classes)
+    if out is not None:
+        evidence.write_predictions(out, rows)
+    return rows
+
+
+def bundle_of(folder: Path) -> Path:
+    """Return the bundle in a run's folder, or the folder itself where it is a bundle."""
+    if (folder / "model.json").is_file():
+        return folder
+    if (folder / "bundle" / "model.json").is_file():
+        return folder / "bundle"
+    raise DataError(
+        f"{folder}: neither a bundle (model.json) nor a finished run (bundle/model.json)"
+    )
+
+
+def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:
+    """Return name, size and cost of a network."""
+    from resnetlab.models.stages import stage_table
+
+    image_size = int(recipe.data.image_size)
+    parameters = list(classifier.parameters())
+    return {
+        "name": recipe.model.name,
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "macs": stage_table(classifier, image_size)[-1].macs,
+        "image_size": image_size,
+    }
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
