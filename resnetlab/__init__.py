@@ -1,11 +1,21 @@
 """resnetlab turns a folder of labelled pictures into a classifier whose quality is known.
 
-Every verb of the command line is a function here: inspect, train, resume, evaluate, compare, predict.
+Every verb of the command line is a function here: inspect, train, evaluate, compare, predict, ...
 """
 
 from typing import Any
 
-__all__ = ["Recipe", "compare", "evaluate", "inspect", "load_recipe", "predict", "resume", "train"]
+__all__ = [
+    "Recipe",
+    "compare",
+    "evaluate",
+    "evaluate_bundle",
+    "inspect",
+    "load_recipe",
+    "predict",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

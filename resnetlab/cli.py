@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from resnetlab.errors import RecipeError, ResnetlabError
 from resnetlab.recipe import Recipe, load_recipe, parse_assignments, recipe_folder, recipe_names
+from resnetlab.terminal import (
+    console,
+    print_comparison,
+    print_findings,
+    print_paths,
+    print_scores,
+    print_stages,
+)
 
 # Workflows load NumPy and more; each command imports them when it runs, so that --help is quick.
 
@@ -21,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(highlight=False, soft_wrap=True)
-
 DataArgument = Annotated[
     Path, typer.Argument(help="Folder of class folders, whole or split into train/val/test.")
 ]
@@ -138,12 +142,23 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
+    ],
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    data: Annotated[
+        Path | None, typer.Option(help="Score on these labelled pictures instead, as a new run.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="With --data: where that run goes.")] = Path("runs"),
 ) -> None:
     """Open a run's test part: scores, intervals, pictures, report. The ledger counts how often."""
     from resnetlab import workflows
 
+    if data is not None:
+        scored = workflows.evaluate_bundle(run, data, out)
+        print_scores(scored.metrics["test"], "all pictures")
+        print_paths(scored.folder)
+        return
     if split not in ("test", "val"):
         raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
     part: Literal["test", "val"] = "test" if split == "test" else "val"
@@ -200,13 +215,7 @@ def models(
     if name is None:
         console.print("\n".join(MODELS))
         return
-    table = Table("stage", "what", "in", "out", box=None, pad_edge=False)
-    table.add_column("parameters", justify="right")
-    table.add_column("multiply-adds", justify="right")
-    for row in stage_table(build(name, classes, image_size, stem), image_size):
-        shapes = ("×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape))
-        table.add_row(row.name, row.kind, *shapes, f"{row.parameters:,}", f"{row.macs:,}")
-    console.print(table)
+    print_stages(stage_table(build(name, classes, image_size, stem), image_size))
 
 
 @app.command()
@@ -232,105 +241,19 @@ def read_recipe(
     return recipe.override(parse_assignments(assignments or []) | given)
 
 
-def print_findings(findings: dict[str, Any]) -> None:
-    """Print what an inspection found: a verdict, then the figures."""
-    classes, counts = findings["classes"], findings["counts"]
-    wrong = len(findings["problems"])
-    verdict = "nothing wrong found" if not wrong else f"{wrong} pictures would be left out"
-    console.print(
-        f"{findings['name']}: {findings['pictures']:,} pictures of {len(classes)} classes, {verdict}\n"
-    )
-    table = Table("class", box=None, pad_edge=False)
-    for part in counts:
-        table.add_column("pictures" if part == "all" else part, justify="right")
-    for channel in ("mean R", "G", "B", "std R", "G", "B"):
-        table.add_column(channel, justify="right")
-    moments = findings["moments"]
-    for label, name in enumerate(classes):
-        table.add_row(
-            name,
-            *(f"{counts[part][label]:,}" for part in counts),
-            *moment_cells(moments["per_class"][name]),
-        )
-    table.add_row(
-        "all", *(f"{sum(counts[part]):,}" for part in counts), *moment_cells(moments["all"])
-    )
-    console.print(table)
-    for side in ("width", "height"):
-        low, middle, high = findings["sizes"][side]
-        console.print(f"\n{side:<8}{low} to {high} px, median {middle}", end="")
-    console.print(f"\ncopies  {findings['duplicates']} pictures are there more than once")
-    for item in findings["problems"][:10]:
-        console.print(f"left out  {item['id']}: {item['problem']}", markup=False)
-    if wrong > 10:
-        console.print(f"          and {wrong - 10} more, all in the page that --out writes")
-    for note in findings["notes"]:
-        console.print(f"note    {note}", markup=False)
-
-
-def moment_cells(moments: dict[str, list[float]]) -> list[str]:
-    """Return mean and deviation as table cells."""
-    return [f"{value:.3f}" for value in (*moments["mean"], *moments["std"])]
-
-
-def print_scores(scores: dict[str, Any], part: str) -> None:
-    """Print the main figures with their intervals."""
-    console.print(f"\n{part}, {scores['samples']:,} pictures, {scores['confidence']:.0%} intervals")
-    for name in (
-        "accuracy",
-        "top5",
-        "balanced_accuracy",
-        "macro_precision",
-        "macro_recall",
-        "macro_f1",
-    ):
-        if scores[name] is not None:
-            value, low, high = (scores[name][key] for key in ("value", "low", "high"))
-            console.print(f"{name.replace('_', ' '):<18}{value:7.1%}   {low:.1%} to {high:.1%}")
-    loss = scores["loss"]
-    console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}\n")
-
-
-def print_paths(folder: Path) -> None:
-    """Print where a run's results lie."""
-    console.print(f"run     {folder}", markup=False)
-    console.print(f"report  {folder / 'report.html'}", markup=False)
-
-
-def print_comparison(comparison: dict[str, Any]) -> None:
-    """Print the table of runs, then what can be said of each pair."""
-    part = {"val": "validation"}.get(comparison["split"], comparison["split"])
-    console.print(
-        f"\n{comparison['samples']:,} {part} pictures, {comparison['confidence']:.0%} intervals\n"
-    )
-    table = Table("run", box=None, pad_edge=False)
-    for column in ("accuracy", "interval", "macro F1", "loss"):
-        table.add_column(column, justify="right")
-    for run in comparison["runs"]:
-        accuracy = run["accuracy"]
-        interval = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
-        table.add_row(
-            run["name"],
-            f"{accuracy['value']:.1%}",
-            interval,
-            f"{run['macro_f1']:.3f}",
-            f"{run['loss']:.3f}",
-        )
-    console.print(table)
-    console.print()
-    for pair in comparison["pairs"]:
-        console.print(f"- {pair['sentence']}", markup=False)
-    console.print(f"\n{comparison['summary']}", markup=False)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code of DESIGN: 0, 2 to 6, or 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments  # anywhere on the line
     try:
-        code = app(arguments, standalone_mode=False, prog_name="resnetlab")
+        code = app(
+            [word for word in arguments if word != "--debug"],
+            standalone_mode=False,
+            prog_name="resnetlab",
+        )
         return code if isinstance(code, int) else 0
     except ResnetlabError as error:
-        return fail(str(error), error.exit_code, "--debug" in arguments)
+        return fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted; what was finished is kept", 130, False)
     except Exception as error:
@@ -341,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(
             f"{type(error).__name__}: {error}. This is a fault in resnetlab; run again with --debug and tell us",
             1,
-            "--debug" in arguments,
+            debug,
         )
 
 

@@ -1,12 +1,13 @@
 """Everything that decides a result, as one validated tree: YAML outside, pydantic inside."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from resnetlab.errors import RecipeError
 
@@ -20,6 +21,17 @@ class Section(BaseModel):
     """A part of the recipe. Unknown keys are refused, values don't change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def no_yes_or_no(cls, value: Any) -> Any:
+        """Refuse True and False: no setting is one, and pydantic would take them for 1 and 0."""
+        if isinstance(value, bool):
+            raise ValueError(
+                "must not be true or false, which is also how YAML reads yes, no, on and off; "
+                "put such a word in quotes"
+            )
+        return value
 
 
 class Augment(Section):
@@ -43,13 +55,20 @@ class Augment(Section):
         if isinstance(value, str):
             value = {"preset": value}
         if isinstance(value, Mapping) and "preset" in value:
-            name = value["preset"]
+            name = str(value["preset"])
             if name not in AUGMENT_PRESETS:
-                raise ValueError(
-                    f"must be one of {', '.join(AUGMENT_PRESETS)}{did_you_mean(name, AUGMENT_PRESETS)}"
-                )
+                names = ", ".join(AUGMENT_PRESETS)
+                raise ValueError(f"must be one of {names}{did_you_mean(name, AUGMENT_PRESETS)}")
             rest = {key: item for key, item in value.items() if key != "preset"}
             return {**AUGMENT_PRESETS[name], **rest}
+        return value
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def range_is_above_zero(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        """Nothing can be drawn from an empty range, and a crop needs an area and a shape."""
+        if value is not None and not 0 < value[0] <= value[1]:
+            raise ValueError("must be two numbers above 0, the smaller one first")
         return value
 
 
@@ -80,14 +99,15 @@ class Data(Section):
     max_pixels: Positive = 50_000_000  # a larger picture is quarantined before it is decoded
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"  # threads; changes no result
 
-    @model_validator(mode="after")
-    def fractions_sum_to_one(self) -> Self:
+    @field_validator("split")
+    @classmethod
+    def fractions_sum_to_one(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         """Two parts may be absent, the training part may not."""
-        if abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
+        if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
             raise ValueError(
-                "(split) must be three fractions (train, validation, test) that sum to 1, train above 0"
+                "must be three fractions (train, validation, test) that sum to 1, train above 0"
             )
-        return self
+        return value
 
 
 class Model(Section):
@@ -148,9 +168,13 @@ class Recipe(Section):
 
         Raises RecipeError for an unknown key or a value of the wrong type or range.
         """
+        unknown = [no_such_key(key) for key in values if key not in RECIPE_KEYS]
+        if unknown:
+            raise RecipeError("; ".join(unknown))
         tree = self.model_dump(mode="json")
-        for key, value in values.items():
-            set_key(tree, key, value)
+        # Wholes before their parts, so that the order in which they were given decides nothing.
+        for key in sorted(values, key=lambda key: (key.count("."), key != PRESET_KEY)):
+            set_key(tree, key, values[key])
         return validate(tree, "recipe")
 
 
@@ -165,18 +189,18 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
         if not path.is_file():
             names = recipe_names()
             raise RecipeError(
-                f"there is no recipe '{name_or_file}'{did_you_mean(str(name_or_file), names)}. "
-                f"Shipped: {', '.join(names)}; or give a .yaml file"
+                f"there is no recipe '{name_or_file}' (shipped: {', '.join(names)}; "
+                f"or give a .yaml file){did_you_mean(name_or_file, names)}"
             )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: can't be read ({error})") from error
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    return validate(tree, str(path))
+    return validate({} if tree is None else tree, str(path))  # None: nothing but comments
 
 
 def validate(tree: Any, origin: str) -> Recipe:
@@ -199,17 +223,33 @@ def validate(tree: Any, origin: str) -> Recipe:
 
 def describe_fault(fault: Mapping[str, Any]) -> str:
     """Put one of pydantic's faults into a sentence that names the key, the rule and the value."""
+    *sections, last = map(str, fault["loc"])
     # A union adds the name of the branch it tried to the location; keep what is a key.
-    location = [
-        str(step)
-        for step in fault["loc"]
-        if str(step) in RECIPE_WORDS or fault["type"] == "extra_forbidden"
-    ]
-    key = ".".join(location)
+    location = [step for step in sections if step in RECIPE_WORDS]
     if fault["type"] == "extra_forbidden":
-        return f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}"
-    message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{key} {message}. Got {fault['input']!r}"
+        return no_such_key(".".join([*location, last]))
+    key = ".".join([*location, last] if last in RECIPE_WORDS else location)
+    message = fault["msg"].removeprefix("Value error, ")
+    for theirs, ours in WORDING.items():
+        message = re.sub(theirs, ours, message)
+    full_stop = "" if message.endswith("?") else "."
+    return f"{key} {message}{full_stop} Got {fault['input']!r}".lstrip()
+
+
+# What pydantic says, and what a reader who knows YAML but not Python can do with.
+WORDING = {
+    "^(Input|Tuple) should": "must",
+    "^Keys should": "keys must",
+    "^Field required": "must have more values",
+    "a valid dictionary or instance of .*": "a mapping of keys to values",
+    "a valid tuple": "a list of values",
+    " after validation": "",
+}
+
+
+def no_such_key(key: str) -> str:
+    """Return the sentence about a key that no recipe has."""
+    return f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}"
 
 
 def did_you_mean(word: Any, options: Any) -> str:
@@ -247,14 +287,15 @@ def parse_value(text: str) -> Any:
 
 
 def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in a tree of plain values. Raises RecipeError for an unknown section."""
+    """Set a dotted key of RECIPE_KEYS in a tree of plain values."""
     *sections, last = key.split(".")
     for section in sections:
-        if isinstance(tree.get(section), str):  # `augment: auto` is about to get values of its own
-            tree[section] = {}
-        if section not in tree:
-            raise RecipeError(f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}")
+        word = tree[section]
+        if isinstance(word, str):  # `augment` is a word, and is about to get values of its own
+            tree[section] = {} if word == "auto" else {"preset": word}
         tree = tree[section]
+    if key == PRESET_KEY:
+        tree.clear()  # a preset replaces every value that was there
     tree[last] = value
 
 
@@ -280,5 +321,6 @@ def _keys(section: type[Section], prefix: str = "") -> list[str]:
     return keys
 
 
-RECIPE_KEYS = _keys(Recipe)
+PRESET_KEY = "data.augment.preset"
+RECIPE_KEYS = [*_keys(Recipe), PRESET_KEY]
 RECIPE_WORDS = {word for key in RECIPE_KEYS for word in key.split(".")}

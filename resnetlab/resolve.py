@@ -2,11 +2,14 @@
 
 import os
 import statistics
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from resnetlab.data.catalog import Catalog
+from resnetlab.errors import DataError, MachineError
+from resnetlab.progress import say
 from resnetlab.recipe import Recipe
 
 SMALL_UP_TO_PX = 64  # such pictures get the small stem and no random crop
@@ -23,14 +26,47 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     return recipe.override(values)
 
 
-def resolve_training(recipe: Recipe, pretrained: bool, device: str, precision: str) -> Recipe:
+def resolve_training(recipe: Recipe, num_classes: int) -> Recipe:
+    """Return the recipe with no 'auto' left, and network and weights known to be there."""
+    from resnetlab.models import build
+    from resnetlab.models.pretrained import load_weights
+    from resnetlab.models.resnet import ResNet
+    from resnetlab.training.hardware import choose_device, choose_precision
+
+    weights = recipe.model.weights
+    if Path(weights).is_dir():
+        weights = str((bundle_of(Path(weights)) / "model.safetensors").resolve())
+    if weights == "auto":
+        weights = "imagenet" if wants_published_weights(recipe) else "none"
+    classifier = build(
+        recipe.model.name, num_classes, int(recipe.data.image_size), recipe.model.stem
+    )
+    if weights != "none":
+        try:
+            load_weights(classifier, weights, recipe.model.name)
+        except MachineError as error:
+            if recipe.model.weights != "auto":
+                raise
+            say(f"note: training from scratch, which needs far more pictures and time. {error}")
+            weights = "none"
+    values = {"model.weights": weights}
+    if isinstance(classifier.backbone, ResNet):
+        values["model.stem"] = classifier.backbone.stem
+    recipe = recipe.override(values)
+    device = choose_device(recipe.training.device)
+    precision = choose_precision(recipe.training.precision, device)
+    return fill_in(recipe, weights != "none", device, precision)
+
+
+def fill_in(recipe: Recipe, pretrained: bool, device: str, precision: str) -> Recipe:
     """Settle the rest. `pretrained` says whether the network starts from published weights."""
     small = int(recipe.data.image_size) <= SMALL_UP_TO_PX
     values: dict[str, Any] = {"training.device": device, "training.precision": precision}
     if recipe.data.augment == "auto":
         values["data.augment"] = "small" if small else "photo"
     if recipe.data.normalize == "auto":
-        values["data.normalize"] = "imagenet" if pretrained else "train"
+        # Published networks expect ImageNet's; everything else may take the statistics at hand.
+        values["data.normalize"] = "imagenet" if recipe.model.weights == "imagenet" else "train"
     if recipe.training.lr == "auto":
         values["training.lr"] = suggest_rate(recipe, pretrained)
     return recipe.override(values)
@@ -75,3 +111,14 @@ def peek_short_sides(catalog: Catalog) -> float:
         except (OSError, ValueError, Image.DecompressionBombError):
             continue  # the audit will say what is wrong with it
     return statistics.median(sides) if sides else 224.0
+
+
+def bundle_of(folder: Path) -> Path:
+    """Return the bundle in a run's folder, or the folder itself where it is a bundle."""
+    if (folder / "model.json").is_file():
+        return folder
+    if (folder / "bundle" / "model.json").is_file():
+        return folder / "bundle"
+    raise DataError(
+        f"{folder}: neither a bundle (model.json) nor a finished run (bundle/model.json)"
+    )

@@ -12,19 +12,19 @@ import numpy as np
 from resnetlab import evidence
 from resnetlab.data.audit import audit, describe
 from resnetlab.data.batches import samples_of
-from resnetlab.data.catalog import Catalog
+from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.moments import describe_moments, moments
 from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
 from resnetlab.data.sources.folder import read_folder, read_unlabelled
 from resnetlab.data.splits import export_split, split
-from resnetlab.errors import DataError, MachineError, RecipeError
+from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.files import write_json
 from resnetlab.progress import duration, say
 from resnetlab.recipe import Recipe
-from resnetlab.resolve import resolve_data, resolve_training, wants_published_weights
+from resnetlab.resolve import bundle_of, resolve_data, resolve_training
 from resnetlab.run import Run, create_run, open_run
 
 # Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`,
@@ -74,24 +74,29 @@ def train(
 
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
-    from resnetlab.training.hardware import environment
-
     catalog, store, recipe = read_data(data, recipe or Recipe())
     catalog = split(catalog, recipe.data.split, recipe.seed)
     if export_split_to is not None:
         export_split(catalog, export_split_to)
-    recipe = settle_training(recipe, len(catalog.classes))
+    recipe = resolve_training(recipe, len(catalog.classes))
     run = create_run(out, name or f"{data.resolve().name}-{recipe.model.name}")
     with run.held():
-        say(f"run {run.folder}")
-        catalog.save(run.catalog_file)
-        write_json(run.folder / "environment.json", environment() | {"started": now()})
-        findings = describe(catalog, data.resolve().name)
-        run.add_metrics(dataset=findings | {"moments": describe_moments(catalog, store, "train")})
+        begin_run(run, catalog, store, data, "train")
         evidence.draw_data(run, catalog, store, recipe)
         run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
         finish_training(run, catalog, store, recipe)
     return run
+
+
+def begin_run(run: Run, catalog: Catalog, store: PixelStore, data: Path, part: str) -> None:
+    """Write what is known before the work: catalog, environment, data set, statistics of a part."""
+    from resnetlab.training.hardware import environment
+
+    say(f"run {run.folder}")
+    catalog.save(run.catalog_file)
+    write_json(run.folder / "environment.json", environment() | {"started": now()})
+    findings = describe(catalog, data.resolve().name)
+    run.add_metrics(dataset=findings | {"moments": describe_moments(catalog, store, part)})
 
 
 def resume(folder: Path) -> Run:
@@ -107,32 +112,6 @@ def resume(folder: Path) -> Run:
         catalog, store = reopen_data(run)
         finish_training(run, catalog, store, run.recipe)
     return run
-
-
-def settle_training(recipe: Recipe, num_classes: int) -> Recipe:
-    """Return the recipe with no 'auto' left, and network and weights known to be there."""
-    from resnetlab.models import build
-    from resnetlab.models.pretrained import load_weights
-    from resnetlab.training.hardware import choose_device, choose_precision
-
-    weights = recipe.model.weights
-    if weights == "auto":
-        weights = "imagenet" if wants_published_weights(recipe) else "none"
-    classifier = build(
-        recipe.model.name, num_classes, int(recipe.data.image_size), recipe.model.stem
-    )
-    if weights != "none":
-        try:
-            load_weights(classifier, weights, recipe.model.name)
-        except MachineError as error:
-            if recipe.model.weights != "auto":
-                raise
-            say(f"note: training from scratch, which needs far more pictures and time. {error}")
-            weights = "none"
-    recipe = recipe.override({"model.weights": weights})
-    device = choose_device(recipe.training.device)
-    precision = choose_precision(recipe.training.precision, device)
-    return resolve_training(recipe, weights != "none", device, precision)
 
 
 def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
@@ -262,12 +241,59 @@ def evaluate(folder: Path, part: Literal["val", "test"] = "test") -> dict[str, A
                 f"{run.folder}: has no {part} part (its split is {list(recipe.data.split)})"
             )
         if part == "test" and run.ledger:
+            times = "once" if len(run.ledger) == 1 else f"{len(run.ledger)} times"
             say(
-                f"note: the test part has been opened {len(run.ledger)} times before; each look makes it less of a test"
+                f"note: this test part was opened {times} before; each look makes it less of a test"
             )
         scores = measure(run, catalog, store, recipe, classifier, part)
         evidence.write_report(run)
     return scores
+
+
+def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
+    """Score a bundle on labelled pictures that it was not made from; return the new run.
+
+    Every sound picture counts, whatever part of DATA it lies in. Raises DataError where DATA has
+    a class that the bundle doesn't know.
+    """
+    from resnetlab.deploy.bundle import load_bundle, recipe_of
+
+    classifier, facts = load_bundle(bundle_of(bundle))
+    catalog, store, recipe = read_data(data, recipe_of(facts))
+    unknown = sorted(set(catalog.classes) - set(facts.classes))
+    if unknown:
+        raise DataError(
+            f"{data}: {bundle} doesn't know class '{unknown[0]}'; it knows {', '.join(facts.classes)}"
+        )
+    labels = np.array([facts.classes.index(name) for name in catalog.classes])[catalog.labels]
+    catalog = catalog.with_columns(
+        classes=facts.classes,
+        labels=labels,
+        split=objects(["test"] * len(catalog)),
+        notes=catalog.notes + overlap_notes(bundle, catalog),
+    )
+    run = create_run(out, f"{data.resolve().name}-{facts.network}-evaluation")
+    with run.held():
+        begin_run(run, catalog, store, data, "test")
+        run.write_recipe(recipe)
+        run.add_metrics(model=describe_model(classifier, recipe))
+        measure(run, catalog, store, recipe, classifier, "test")
+        evidence.write_report(run)
+    return run
+
+
+def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:
+    """Return a note where a run has learned from some of these very pictures."""
+    learned_from = model / "catalog.parquet"  # a bundle alone can't tell
+    if not learned_from.is_file():
+        return ()
+    known = Catalog.load(learned_from)
+    seen = int(np.isin(catalog.sha256, known.sha256[known.part("train")]).sum())
+    if not seen:
+        return ()
+    note = f"{seen} of these {len(catalog)} pictures trained this model: the figures flatter it"
+    say(f"note: {note}")
+    return (note,)
 
 
 def reopen_data(run: Run) -> tuple[Catalog, PixelStore]:
@@ -328,17 +354,6 @@ def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> lis
     if out is not None:
         evidence.write_predictions(out, rows)
     return rows
-
-
-def bundle_of(folder: Path) -> Path:
-    """Return the bundle in a run's folder, or the folder itself where it is a bundle."""
-    if (folder / "model.json").is_file():
-        return folder
-    if (folder / "bundle" / "model.json").is_file():
-        return folder / "bundle"
-    raise DataError(
-        f"{folder}: neither a bundle (model.json) nor a finished run (bundle/model.json)"
-    )
 
 
 def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:

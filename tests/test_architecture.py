@@ -18,7 +18,7 @@ LAYERS = [
     {"data", "models", "evaluation", "run"},
     {"training", "report"},
     {"deploy"},
-    {"evidence", "resolve"},
+    {"evidence", "resolve", "terminal"},
     {"workflows", "demo"},
     {"cli"},
     {"__main__"},
@@ -67,7 +67,9 @@ def test_layer_imports_no_torch(layer: str) -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     names = {module_name(path): path for path in MODULES}
-    graph = {name: {owner(used, names) for used in imports_of(path)} for name, path in names.items()}
+    graph = {
+        name: {owner(used, names) for used in imports_of(path)} for name, path in names.items()
+    }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
@@ -85,11 +87,15 @@ def owner(imported: str, modules: dict[str, Path]) -> str:
 
 def test_import_loads_nothing_heavy() -> None:
     code = "import sys, resnetlab; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert not {"torch", "numpy", "cv2", "matplotlib"} & set(loaded.stdout.split())
 
 
 def test_help_loads_no_torch() -> None:
     code = "import sys; from resnetlab.cli import main; main(['--help']); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert not {"torch", "cv2", "matplotlib", "pyarrow"} & set(loaded.stdout.split())

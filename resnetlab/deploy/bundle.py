@@ -15,7 +15,7 @@ from resnetlab.errors import CheckpointError
 from resnetlab.files import whole, write_json, write_text
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, validate
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
@@ -108,3 +108,12 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         fit=recipe.data.fit,
         max_pixels=recipe.data.max_pixels,
     )
+
+
+def recipe_of(facts: BundleFacts) -> Recipe:
+    """Return the recipe by which pictures are prepared for a bundle."""
+    tree = {
+        "data": {"image_size": facts.image_size, "fit": facts.fit, "max_pixels": facts.max_pixels},
+        "model": {"name": facts.network, "stem": facts.stem, "dropout": facts.dropout},
+    }
+    return validate(tree, "bundle")
