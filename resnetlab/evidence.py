@@ -31,7 +31,7 @@ def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> 
     class_distribution(counts, catalog.classes, run.figures / "classes.png")
     samples = samples_of(catalog, store, "train")
     rows = []
-    for label, name in enumerate(catalog.classes[:8]):
+    for label, name in enumerate(catalog.classes[:10]):
         row = int(np.flatnonzero(samples.labels == label)[0])
         rows.append((name, augmented_views(samples, row, recipe)))
     contact_sheet(rows, run.figures / "augmented.png")

@@ -41,9 +41,9 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, as UTF-8."""
+    """Write a text file whole, as UTF-8; what a file name holds beside text becomes its escape."""
     with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -58,7 +58,10 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write a table as CSV, whole, quoted where needed. Floats keep every digit."""
-    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

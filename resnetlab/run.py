@@ -76,9 +76,13 @@ class Run:
     def held(self) -> Iterator[None]:
         """Keep every other process out of the folder; the system lets go when this one ends.
 
-        Raises MachineError where another process is at work in it.
+        Raises MachineError where another process is at work in it, or it can't be written.
         """
-        with (self.folder / ".lock").open("a") as file:
+        try:
+            file = (self.folder / ".lock").open("a")
+        except OSError as error:
+            raise MachineError(f"{self.folder}: can't be written ({error.strerror})") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

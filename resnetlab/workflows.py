@@ -134,13 +134,15 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     say(f"trained {len(history)} epochs in {duration(seconds)}")
     load_checkpoint(run.checkpoint("best"), classifier)
     monitor = recipe.training.monitor
+    best = best_epoch(history, monitor)
     finished = len(history) == recipe.training.epochs
     run.add_metrics(
         training={
             "epochs": recipe.training.epochs,
             "epochs_run": len(history),
-            "best_epoch": best_epoch(history, monitor),
+            "best_epoch": best,
             "monitor": monitor,
+            "best_score": history[best - 1][f"val_{monitor}"],
             "seconds": seconds,
             "pictures_per_second": len(history) * len(parts["train"]) / seconds,
             "precision": recipe.training.precision,

@@ -26,12 +26,12 @@ class Variation:
 
     box: tuple[float, float, float, float] | None = None
     flip: bool = False
-    angle_deg: float = 0.0
+    angle_deg: float = 0.0  # clockwise
     shift: tuple[float, float] = (0.0, 0.0)  # right and down, share of the output's side
     brightness: float = 1.0
     contrast: float = 1.0
     saturation: float = 1.0
-    hue: float = 0.0  # share of the colour circle
+    hue: float = 0.0  # share of the colour circle, from red towards green
     erase: tuple[float, float, float, float] | None = None
 
 
@@ -45,7 +45,9 @@ def draw(augment: Augment, seed: int, epoch: int, key: int, aspect: float) -> Va
     own numbers in the stream, so that switching one on leaves the others as they were.
     Source: counter-based generator, Salmon et al. 2011, 'Parallel random numbers: as easy as 1, 2, 3'.
     """
-    generator = np.random.Generator(np.random.Philox(key=[seed, key], counter=[0, 0, epoch, 0]))
+    # As a list, a key above 2**63 would pass through float64 and lose its low bits.
+    address = np.array([seed, key], dtype=np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=address, counter=[0, 0, epoch, 0]))
     u = generator.random(18).tolist()
     reach = [2 * value - 1 for value in u]  # -1..1
     erase = None
@@ -151,7 +153,7 @@ def colour_matrix(variation: Variation, mean: np.ndarray) -> np.ndarray | None:
     saturate = variation.saturation * np.eye(3) + (1 - variation.saturation) * GREY
     turn = 2 * math.pi * variation.hue
     rotate = np.array(
-        [[1, 0, 0], [0, math.cos(turn), -math.sin(turn)], [0, math.sin(turn), math.cos(turn)]]
+        [[1, 0, 0], [0, math.cos(turn), math.sin(turn)], [0, -math.sin(turn), math.cos(turn)]]
     )
     linear = YIQ_TO_RGB @ rotate @ RGB_TO_YIQ @ saturate
     return np.hstack([linear * scale, (linear @ np.full((3, 1), offset))])

@@ -84,11 +84,14 @@ def samples_of(catalog: Catalog, store: PixelStore, part: str) -> Samples:
 def plan_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the rows of each batch of a training epoch: a function of (seed, epoch).
 
-    Every sample once. The batches are as equal as can be, at most `batch_size`, so that none is
-    left with a single picture, which batch norm can't use.
+    Every sample once. The batches are as equal as can be, at most `batch_size`. None is left with a
+    single picture, which batch norm can't use: where batches of two leave one over, one has three.
     """
+    pieces = -(-count // batch_size)
+    if batch_size > 1:
+        pieces = min(pieces, max(1, count // 2))
     generator = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, epoch, 1]))
-    return np.array_split(generator.permutation(count), -(-count // batch_size))
+    return np.array_split(generator.permutation(count), pieces)
 
 
 def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:

@@ -86,15 +86,15 @@ class Catalog:
             table = pq.read_table(path)
             facts = json.loads(table.schema.metadata[b"resnetlab"])
             columns = {name: table[name].to_numpy() for name in COLUMNS}
-        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+            columns["paths"] = objects([os.fsdecode(item) for item in columns["paths"]])
+            return cls(
+                root=Path(os.fsdecode(bytes.fromhex(facts["root"]))),
+                classes=tuple(facts["classes"]),
+                notes=tuple(facts["notes"]),
+                **columns,
+            )
+        except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
             raise DataError(f"{path}: not a catalog that can be read ({error})") from error
-        columns["paths"] = objects([os.fsdecode(item) for item in columns["paths"]])
-        return cls(
-            root=Path(os.fsdecode(bytes.fromhex(facts["root"]))),
-            classes=tuple(facts["classes"]),
-            notes=tuple(facts["notes"]),
-            **columns,
-        )
 
 
 COLUMNS = tuple(

@@ -1,8 +1,9 @@
 """From a file's bytes to upright RGB pixels: the only decoder, for training, prediction and server."""
 
 import io
-import math
 import warnings
+from threading import Lock
+from types import TracebackType
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -24,16 +25,47 @@ def decode(content: bytes, short_side: int, max_pixels: int) -> tuple[np.ndarray
     if not content:
         raise PictureProblem("empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow warns of oddities that the checks here decide on
+        with QUIET:
             picture = open_picture(content, max_pixels)
             return reduce_upright(picture, short_side)
     except PictureProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
         raise PictureProblem(reason(error)) from error
+
+
+class Quiet:
+    """Keeps Pillow's warnings of oddities to itself: the checks here decide on them.
+
+    `catch_warnings` alone would leave other filters behind when threads decode side by side, so
+    the first one in enters it and the last one out leaves it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.inside = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(kind, error, trace)
+
+
+QUIET = Quiet()
 
 
 def open_picture(content: bytes, max_pixels: int) -> Image.Image:
@@ -51,14 +83,18 @@ def open_picture(content: bytes, max_pixels: int) -> Image.Image:
 
 def reduce_upright(picture: Image.Image, short_side: int) -> tuple[np.ndarray, int, int]:
     """Decode, turn upright, convert to RGB and reduce."""
+    if picture.format == "TIFF":
+        picture.load()  # Pillow turns TIFF upright by itself, and the size with it
     width, height = picture.size
-    scale = min(1.0, short_side / min(width, height))
-    target = (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)))
+    shorter = min(width, height)
+    target = (width, height)
+    if shorter > short_side:  # rounded up, in integers: the shorter side comes out exact
+        target = (-(-width * short_side // shorter), -(-height * short_side // shorter))
     # The JPEG decoder itself can halve, quarter or take an eighth: much faster for large photographs.
     picture.draft("RGB", target)
     turned = transpose_of(picture)
     rgb = to_rgb(picture)
-    if scale < 1.0:
+    if target != (width, height):
         rgb = rgb.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
     if turned is not None:
         rgb = rgb.transpose(turned)

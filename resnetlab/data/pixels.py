@@ -14,7 +14,7 @@ import numpy as np
 
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.decode import BACKGROUND, PictureProblem, decode
-from resnetlab.errors import MachineError
+from resnetlab.errors import DataError, MachineError
 from resnetlab.files import sync
 from resnetlab.progress import Progress
 
@@ -67,7 +67,7 @@ def read_pictures(
 
     Returns the catalog with sha256, width, height and problem filled in, and the store. A store
     that was begun is completed; one that is there is opened. Raises MachineError where the cache
-    can't be written.
+    can't be written, DataError where a picture changes meanwhile.
     """
     files = [catalog.root / path for path in catalog.paths]
     with ThreadPoolExecutor(workers or 1) as pool:
@@ -79,7 +79,7 @@ def read_pictures(
     catalog = catalog.with_columns(
         width=records["full_width"].astype(np.int64),
         height=records["full_height"].astype(np.int64),
-        problem=objects([text.decode() for text in records["problem"]]),
+        problem=objects([text.decode(errors="ignore") for text in records["problem"]]),
     )
     return catalog, store
 
@@ -162,7 +162,9 @@ def build(
         for start in range(0, len(pending), CHUNK):
             chunk = pending[start : start + CHUNK]
             records = np.zeros(len(chunk), dtype=RECORD)
-            pictures = pool.map(lambda item: decoded(item[1], short_side, max_pixels), chunk)
+            pictures = pool.map(
+                lambda item: decoded(item[0], item[1], short_side, max_pixels), chunk
+            )
             for record, (digest, _), picture in zip(records, chunk, pictures, strict=True):
                 record["sha256"] = digest
                 record["offset"] = pixels.tell()
@@ -178,11 +180,17 @@ def build(
 
 
 def decoded(
-    path: Path, short_side: int, max_pixels: int
+    digest: str, path: Path, short_side: int, max_pixels: int
 ) -> tuple[np.ndarray, int, int] | PictureProblem:
-    """Decode one file; a problem is returned, not raised: one bad picture stops nothing."""
+    """Decode one file; a problem is returned, not raised: one bad picture stops nothing.
+
+    Raises DataError where the content is not what was hashed: the store would lie for ever.
+    """
+    content = read_bytes(path)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DataError(f"{path}: changed or went away while it was read; start again")
     try:
-        pixels, width, height = decode(read_bytes(path), short_side, max_pixels)
+        pixels, width, height = decode(content, short_side, max_pixels)
     except PictureProblem as problem:
         return problem
     return np.ascontiguousarray(pixels), width, height
@@ -191,7 +199,7 @@ def decoded(
 def fill_record(record: np.void, picture: tuple[np.ndarray, int, int] | PictureProblem) -> None:
     """Write size and sums, or the problem, into a record."""
     if isinstance(picture, PictureProblem):
-        record["problem"] = str(picture).encode()[:96]
+        record["problem"] = str(picture).encode(errors="replace")[:96]
         return
     pixels, record["full_width"], record["full_height"] = picture
     record["height"], record["width"] = pixels.shape[:2]
@@ -235,6 +243,6 @@ def exclusive(path: Path) -> Iterator[None]:
 def short_side_for(image_size: int) -> int:
     """Return the shorter side (px) at which pictures are stored for a network input of `image_size`.
 
-    An eighth more than the input leaves a random crop something to choose from.
+    A seventh more than the input leaves a random crop something to choose from.
     """
     return -(-image_size * 8 // 7)

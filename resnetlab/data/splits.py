@@ -27,8 +27,9 @@ def split(catalog: Catalog, fractions: tuple[float, float, float], seed: int) ->
     }
     assigned = catalog.split.copy()
     pool = catalog.sound & ((assigned == "") | (assigned == "train"))
-    for units in units_by_class(catalog, np.flatnonzero(pool), seed).values():
-        for part, rows in deal(catalog, units, wanted).items():
+    units = units_by_class(catalog, np.flatnonzero(pool), seed)
+    for label, name in enumerate(catalog.classes):
+        for part, rows in deal(name, units.get(label, []), wanted).items():
             assigned[rows] = part
     return catalog.with_columns(split=assigned)
 
@@ -52,15 +53,12 @@ def draw_lot(seed: int, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
 
 
-def deal(
-    catalog: Catalog, units: list[list[int]], wanted: dict[Part, float]
-) -> dict[Part, list[int]]:
-    """Deal the units of one class: test first, then validation, what is left trains.
+def deal(name: str, units: list[list[int]], wanted: dict[Part, float]) -> dict[Part, list[int]]:
+    """Deal the units of the class `name`: test first, then validation, what is left trains.
 
     Each part gets its share to the nearest whole picture, and at least one unit.
     """
     if len(units) < len(wanted):
-        name = catalog.classes[catalog.labels[units[0][0]]]
         raise DataError(
             f"class '{name}' has {len(units)} different pictures, too few for {len(wanted)} parts "
             f"({', '.join(wanted)}); add some, or use fewer parts, such as --split 0.8 0 0.2"

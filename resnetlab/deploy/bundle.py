@@ -11,7 +11,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from resnetlab.data.pixels import short_side_for
-from resnetlab.errors import CheckpointError
+from resnetlab.errors import CheckpointError, RecipeError
 from resnetlab.files import whole, write_json, write_text
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
@@ -66,9 +66,12 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
         raise CheckpointError(f"{folder / WEIGHTS}: can't be read ({error.strerror})") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
-    classifier = build(
-        facts.network, len(facts.classes), facts.image_size, facts.stem, facts.dropout
-    )
+    try:
+        classifier = build(
+            facts.network, len(facts.classes), facts.image_size, facts.stem, facts.dropout
+        )
+    except (RecipeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / FACTS}: no network can be built by it ({error})") from error
     try:
         classifier.load_state_dict(load_tensors(content))
     except (SafetensorError, RuntimeError) as error:

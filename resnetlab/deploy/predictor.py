@@ -11,7 +11,6 @@ from torch import Tensor
 
 from resnetlab.data.augment import PLAIN, render
 from resnetlab.data.decode import PictureProblem, decode
-from resnetlab.data.pixels import read_bytes
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.progress import Progress
 
@@ -65,7 +64,9 @@ class Predictor:
     def _prepare(self, path: Path) -> np.ndarray | PictureProblem:
         facts = self.facts
         try:
-            picture, _, _ = decode(read_bytes(path), facts.short_side, facts.max_pixels)
+            picture, _, _ = decode(path.read_bytes(), facts.short_side, facts.max_pixels)
+        except OSError as error:
+            return PictureProblem(f"can't be read ({error.strerror})")
         except PictureProblem as problem:
             return problem
         out = np.empty((facts.image_size, facts.image_size, 3), dtype=np.uint8)

@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from resnetlab.report.formats import points
 from resnetlab.report.style import (
     GRID,
     INK,
@@ -59,7 +60,8 @@ def class_distribution(
 def _bars(axes: Axes, values: np.ndarray, colour: str, size: float) -> None:
     bare(axes)
     bars = axes.barh(np.arange(len(values)), values, height=0.6, color=colour)
-    axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=size, color=MUTED)
+    for label in axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=size, color=MUTED):
+        label.set_in_layout(False)  # it lies inside, and measuring hundreds takes its time
     axes.set_xlim(0, max(1, values.max()) * 1.22)
     axes.set_xticks([])
 
@@ -126,7 +128,7 @@ def _name_cells(axes: Axes, classes: Sequence[str], size: float) -> None:
 
 def _write_cells(axes: Axes, values: np.ndarray, colours: np.ndarray, form: str) -> None:
     for (row, column), value in np.ndenumerate(values):
-        if value:
+        if value or row == column:
             dark = colours[row, column, :3] @ (0.3, 0.59, 0.11) < 0.6
             colour = PAPER if dark else INK
             text = form.format(value)
@@ -188,16 +190,16 @@ def difference_plot(comparison: Mapping[str, Any], path: Path) -> None:
         names = [f"{shorten(pair['a'], 24)} − {shorten(pair['b'], 24)}" for pair in pairs]
         _name_rows(axes, names, 9)
         for row, pair in enumerate(pairs):
-            text = _signed(pair["difference"])
-            axes.text(1.02, row, text, va="center", transform=axes.get_yaxis_transform())
+            axes.text(
+                1.02,
+                row,
+                points(pair["difference"]),
+                va="center",
+                transform=axes.get_yaxis_transform(),
+            )
         axes.set_xlabel("difference in accuracy, percentage points; filled: shown, hollow: not")
         axes.set_title("←  second is better", loc="left", color=MUTED, fontweight="normal")
         axes.set_title("first is better  →", loc="right", color=MUTED, fontweight="normal")
-
-
-def _signed(interval: Mapping[str, float]) -> str:
-    value, low, high = (f"{100 * interval[key]:+.1f}" for key in ("value", "low", "high"))
-    return f"{value}  ({low} to {high})".replace("-", "−")
 
 
 def _whiskers(

@@ -10,7 +10,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from resnetlab import files
 from resnetlab.errors import DataError
-from resnetlab.report import words
+from resnetlab.report import formats, words
 from resnetlab.report.style import DPI, PART_NAMES
 
 Json = Mapping[str, Any]
@@ -27,8 +27,11 @@ CAPTIONS = {
     "per-class": "Precision, recall and F1 of each class with their intervals, lowest F1 first.",
     "samples": "Sample predictions: the true name and, below it, the answer and its confidence.",
     "mistakes": "Mistakes: the true name and, below it, the answer and its confidence.",
+    "contact-sheet": "Some pictures of each class.",
+}
+COMPARISON_CAPTIONS = {
+    "curves": "Validation accuracy and loss of every run over the epochs.",
     "differences": "Paired differences in accuracy with their intervals.",
-    "overlaid": "Validation accuracy and loss of every run over the epochs.",
 }
 SCORES = {
     "accuracy": "Accuracy",
@@ -51,7 +54,8 @@ ENVIRONMENT = {
     "processor": "Processor",
     "cores": "Cores",
     "memory_gb": "Memory, GB",
-    "device": "Device",
+    "threads": "Threads",
+    "gpu": "GPU",
     "started": "Started",
 }
 
@@ -79,6 +83,7 @@ def write_run_report(folder: Path) -> Path:
         model=metrics.get("model", {}),
         verdict=words.verdict(metrics, folder),
         scores={split: metrics[split] for split in splits},
+        trained="training" in metrics,
         training=words.describe_training(metrics.get("training", {}), metrics.get("model", {})),
         settings=words.describe_settings(settings),
         sure=words.how_sure(metrics[splits[0]], PART_NAMES[splits[0]]) if splits else [],
@@ -102,19 +107,20 @@ def write_comparison_page(
 ) -> None:
     """Write which runs are shown to differ.
 
-    `figures` by name (`differences`, `overlaid`). `runs` give each run's `name` and, where known,
+    `figures` by name (`curves`, `differences`). `runs` give each run's `name` and, where known,
     the `model` and `training` of its metrics.json.
     """
     known = {run["name"]: run for run in runs}
     _write(
         path,
         "comparison.html",
-        title=f"Comparison of {words.plural(len(comparison['runs']), 'run')}",
+        title=f"Comparison of {formats.plural(len(comparison['runs']), 'run')}",
         comparison=comparison,
         runs=known,
         models=any("model" in run for run in runs),
         times=any("training" in run for run in runs),
         figures=figures,
+        captions=COMPARISON_CAPTIONS,
     )
 
 
@@ -122,8 +128,18 @@ def _read(path: Path, otherwise: Any) -> Any:
     return files.read_json(path) if path.is_file() else otherwise
 
 
-def _write(path: Path, template: str, figures: Mapping[str, Path], **values: Any) -> None:
-    pictures = {name: _embed(name, file) for name, file in figures.items() if file.is_file()}
+def _write(
+    path: Path,
+    template: str,
+    figures: Mapping[str, Path],
+    captions: Mapping[str, str] = CAPTIONS,
+    **values: Any,
+) -> None:
+    pictures = {
+        name: {"caption": _caption(name, captions), **_embed(file)}
+        for name, file in figures.items()
+        if file.is_file()
+    }
     page = _environment().get_template(template).render(figures=pictures, **values)
     files.write_text(path, page)
 
@@ -137,12 +153,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (words.percent, words.percent_range, words.points, words.large, words.plural):
-        environment.filters[function.__name__] = function
     environment.filters |= {
-        "duration": words.duration,
-        "moment": words.moment,
-        "listed": words.listed,
+        name: getattr(formats, name)
+        for name in ("percent", "percent_range", "points", "plural", "large", "duration", "moment")
     }
     environment.globals |= {
         "SCORES": SCORES,
@@ -156,22 +169,21 @@ def _environment() -> Environment:
     return environment
 
 
-def _embed(name: str, file: Path) -> dict[str, Any]:
+def _embed(png: Path) -> dict[str, Any]:
     """Return a PNG as text for the page, with the size in px that keeps its letters readable."""
-    data = file.read_bytes()
+    data = png.read_bytes()
     width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
     return {
         "data": base64.b64encode(data).decode("ascii"),
         "width": round(width * PX_AN_INCH / DPI),
         "height": round(height * PX_AN_INCH / DPI),
-        "caption": _caption(name),
     }
 
 
-def _caption(name: str) -> str:
+def _caption(name: str, captions: Mapping[str, str]) -> str:
     """Return the caption of `confusion-test-normalised` and its like, whichever the split."""
     kind = "-".join(word for word in name.split("-") if word not in PART_NAMES)
-    return CAPTIONS.get(kind, name.replace("-", " ").capitalize())
+    return captions.get(kind, name.replace("-", " ").capitalize())
 
 
 def confusions(score: Json) -> Iterator[dict[str, Any]]:

@@ -47,7 +47,7 @@ def _caption(
 ) -> None:
     left, top = corner
     right = name == answer
-    room = int(cell * 18)  # letters of this size that fit below a picture
+    room = int(cell * 17)  # letters of this size that fit below a picture
     text = f"{'✓' if right else '✗'} {shorten(answer, room - 8)} · {100 * confidence:.0f} %"
     title = shorten(name, room - 3)
     axes.text(left, top + 0.15, title, fontsize=8, fontweight="bold", va="center")

@@ -47,6 +47,7 @@ _RULES = {
     "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
+    "figure.constrained_layout.wspace": 0.04,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelsize": 8,
@@ -59,8 +60,6 @@ _RULES = {
     "lines.solid_capstyle": "round",
     "lines.solid_joinstyle": "round",
 }
-
-
 Layout = Literal["none", "constrained", "cropped"]
 
 
@@ -68,13 +67,14 @@ Layout = Literal["none", "constrained", "cropped"]
 def drawing(path: Path, width: float, height: float, layout: Layout = "none") -> Iterator[Figure]:
     """Give an empty figure of so many inches; what was drawn becomes a PNG, whole.
 
-    `cropped` cuts the margins off afterwards; `constrained` is Matplotlib's layout. The style holds inside only, whatever the user's own settings are.
+    `cropped` cuts the margins off afterwards; `constrained` is Matplotlib's layout. The style
+    holds inside only, whatever the user's own settings are.
     """
     with style.context({**_RULES, "font.family": _fonts()}, after_reset=True):
         figure = Figure(
             figsize=(width, height),
             dpi=DPI,
-            layout="constrained" if layout == "constrained" else "none",
+            layout="constrained" if layout == "constrained" else None,
         )
         yield figure
         with files.whole(path) as temporary, warnings.catch_warnings():

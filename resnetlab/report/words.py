@@ -5,66 +5,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnetlab.report.formats import (
+    duration,
+    large,
+    listed,
+    moment,
+    percent,
+    percent_range,
+    plural,
+)
+
 Json = Mapping[str, Any]
-
-
-def percent(value: float) -> str:
-    """Return '97.8 %'; only all is called 100.0 %, and only nothing 0.0 %."""
-    shown = f"{100 * value:.1f}"
-    if shown == "100.0" and value < 1:
-        shown = "99.9"
-    elif shown == "0.0" and value > 0:
-        shown = "0.1"
-    return f"{shown} %"
-
-
-def percent_range(interval: Json) -> str:
-    """Return '94.4 to 99.1 %'."""
-    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
-
-
-def points(interval: Json) -> str:
-    """Return a difference as '+3.2 (+0.4 to +6.1) points'."""
-    value, low, high = (f"{100 * interval[key]:+.1f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high}) points".replace("-", "−")
-
-
-def plural(number: int, noun: str) -> str:
-    """Return '1 picture' or '1,797 pictures'."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
-
-
-def large(number: float) -> str:
-    """Return '184 k', '23.5 M' or '4.1 G'."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.{int(number < 100 * size)}f} {unit}"
-    return f"{number:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Return '4.2 s', '2 min 23 s' or '3 h 5 min'."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def moment(iso: str) -> str:
-    """Return '2026-03-02 09:14' of a time written as ISO 8601."""
-    return iso[:16].replace("T", " ")
 
 
 def verdict(metrics: Json, folder: Path) -> dict[str, str]:
     """Return the report's first `sentence` and, where one is due, a `note` and a `command`."""
     if "test" in metrics:
         pictures = plural(metrics["test"]["samples"], "test picture")
-        return {"sentence": f"On {pictures} that it had never seen, {_named(metrics['test'])}"}
+        # Only a run that trained the model knows what it has seen; one that got it does not.
+        unseen = " that it had never seen" if "training" in metrics else ""
+        return {"sentence": f"On {pictures}{unseen}, {_named(metrics['test'])}"}
     if "val" not in metrics:
         return {"sentence": "This run has no results yet."}
     pictures = plural(metrics["val"]["samples"], "validation picture")
@@ -101,7 +61,9 @@ def describe_data(audit: Json) -> list[str]:
     classes, counts = audit.get("classes", []), audit.get("counts", {})
     total = [sum(column) for column in zip(*counts.values(), strict=True)]
     names = (("train", "training"), ("val", "validation"), ("test", "the test"))
-    parts = [f"{sum(counts[part]):,} for {name}" for part, name in names if part in counts]
+    parts = [
+        f"{sum(counts[part]):,} for {name}" for part, name in names if sum(counts.get(part, []))
+    ]
     used, found = audit.get("used", sum(total)), audit.get("pictures", sum(total))
     start = plural(used, "picture") if used == found else f"{used:,} of {plural(found, 'picture')}"
     usable = "" if used == found else " can be used,"
@@ -133,9 +95,9 @@ def _balance(classes: Sequence[str], total: Sequence[int]) -> str:
 def _sizes(sizes: Json) -> str:
     width, height = sizes["width"], sizes["height"]
     if width[0] == width[2] and height[0] == height[2]:
-        return f"All are {width[0]:,} × {height[0]:,} px."
+        return f"All pictures are {width[0]:,} × {height[0]:,} px."
     wide, high = (f"{low:,} to {top:,} px (median {mid:,})" for low, mid, top in (width, height))
-    return f"They are {wide} wide and {high} high."
+    return f"The pictures are {wide} wide and {high} high."
 
 
 def _copies(duplicates: int, conflicts: int) -> str:
@@ -213,7 +175,11 @@ def describe_settings(recipe: Json) -> str:
         (model, "weights", "starting weights {}"),
         (recipe, "seed", "seed {}"),
     )
-    facts = [text.format(place[key]) for place, key, text in names if place.get(key) is not None]
+    facts = [
+        text.format(place[key])
+        for place, key, text in names
+        if place.get(key) is not None and str(place[key]) != "0.0"  # what is off needs no words
+    ]
     return f"Settings: {', '.join(facts)}." if facts else ""
 
 
@@ -235,7 +201,7 @@ def how_sure(score: Json, part: str) -> list[str]:
     ]
     if smallest is not None and len(score["per_class"]) > 1:
         sentences.append(
-            f"Figures of single classes are rougher: {smallest['class']} rests on "
+            f"Figures of single classes are rougher: class {smallest['class']} rests on "
             f"{plural(smallest['support'], 'picture')}."
         )
     sentences.append(
@@ -258,8 +224,3 @@ def openings(ledger: Sequence[Json]) -> dict[str, Any]:
         "from one look, the next figure is no longer from unseen pictures. Trust the first most, "
         f"{percent(ledger[0]['accuracy'])}, or test on fresh pictures."
     }
-
-
-def listed(items: Sequence[str]) -> str:
-    """Return 'a, b and c'."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

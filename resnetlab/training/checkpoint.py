@@ -29,7 +29,8 @@ def save_checkpoint(
             if isinstance(value, Tensor):
                 tensors[f"{OPTIMIZER}{index}.{name}"] = value
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    facts = {"progress": json.dumps(progress, allow_nan=False), "sha256": digest_of(tensors)}
+    text = json.dumps(progress, allow_nan=False)
+    facts = {"progress": text, "sha256": digest_of(tensors, text)}
     with whole(path) as temporary:
         save_file(tensors, temporary, metadata=facts)
 
@@ -47,11 +48,10 @@ def load_checkpoint(
         for name, tensor in tensors.items()
         if name.startswith(MODEL)
     }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        complaint = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{path}: does not fit this network ({complaint})") from error
+    complaint = misfit(weights, model.state_dict())
+    if complaint:
+        raise CheckpointError(f"{path}: does not fit this network ({complaint})")
+    model.load_state_dict(weights)
     if optimizer is not None:
         optimizer.load_state_dict(optimizer_state(tensors, optimizer))
     return progress
@@ -65,24 +65,46 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: can't be read ({error})") from error
-    if "sha256" not in facts or facts["sha256"] != digest_of(tensors):
+    text = facts.get("progress", "")
+    if facts.get("sha256") != digest_of(tensors, text):
         raise CheckpointError(f"{path}: is damaged (its checksum differs)")
-    return tensors, json.loads(facts["progress"])
+    return tensors, json.loads(text)
+
+
+def misfit(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """Return the first difference in names or shapes, nothing where there is none.
+
+    Asked before loading: PyTorch complains only after it has loaded all that fits.
+    """
+    for name, tensor in wanted.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != tensor.shape:
+            return f"{name} has shape {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+    unknown = sorted(found.keys() - wanted.keys())
+    return f"{unknown[0]} is unknown to it" if unknown else ""
 
 
 def optimizer_state(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimiser's state dict, with the groups it has and the tensors of the checkpoint."""
+    """Return the optimiser's state dict, with the groups it has and the tensors of the checkpoint.
+
+    A moment gets the memory layout of its parameter, which the fused optimisers take for granted.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith(OPTIMIZER):
             index, key = name.removeprefix(OPTIMIZER).split(".", 1)
+            parameter = parameters[int(index)]
+            if tensor.shape == parameter.shape:
+                tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
             state.setdefault(int(index), {})[key] = tensor
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
-def digest_of(tensors: dict[str, Tensor]) -> str:
-    """Return a SHA-256 over names, shapes, types and bits of tensors; the same for the same weights."""
-    digest = hashlib.sha256()
+def digest_of(tensors: dict[str, Tensor], progress: str) -> str:
+    """Return a SHA-256 over the progress and the names, shapes, types and bits of the tensors."""
+    digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

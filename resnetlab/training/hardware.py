@@ -1,6 +1,7 @@
 """What the machine can do, and what a run writes down about it."""
 
 import ctypes
+import logging
 import os
 import platform
 import re
@@ -13,24 +14,34 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
+from resnetlab.errors import MachineError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return Lightning Fabric for one device; 'fp32' or 'bf16' (weights stay fp32)."""
     keep_freed_memory()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what we asked for
     return Fabric(
-        accelerator=device,
+        accelerator=choose_device(device),
         devices=1,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
 
 
 def choose_device(device: str) -> Literal["cpu", "cuda"]:
-    """Return the device to use: a GPU where there is one and nothing else was said."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cuda" if device == "cuda" else "cpu"
+    """Return the device to use: a GPU where there is one and nothing else was said.
+
+    Raises MachineError for a GPU that isn't there.
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MachineError(
+            "training.device=cuda needs a GPU, and PyTorch sees no GPU here; use training.device=auto"
+        )
+    return "cuda"
 
 
 def choose_precision(precision: str, device: str) -> Literal["fp32", "bf16"]:

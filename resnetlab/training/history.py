@@ -38,7 +38,9 @@ def best_epoch(history: Sequence[dict[str, Any]], monitor: str) -> int:
 
 def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: int | None) -> bool:
     """Return whether the last `patience` epochs brought no new best."""
-    return patience is not None and len(history) - best_epoch(history, monitor) >= patience
+    if patience is None or not history:
+        return False
+    return len(history) - best_epoch(history, monitor) >= patience
 
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]], log: str | None) -> None:

@@ -73,8 +73,9 @@ def fit(
         progress = {"history": history}
         if best_epoch(history, training.monitor) == epoch + 1:
             save_checkpoint(checkpoints / "best.safetensors", classifier, optimizer, progress)
-        save_checkpoint(checkpoints / "last.safetensors", classifier, optimizer, progress)
         write_history(folder, history, training.log)
+        # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
+        save_checkpoint(checkpoints / "last.safetensors", classifier, optimizer, progress)
     return history
 
 
@@ -105,11 +106,15 @@ def train_epoch(
                 totals += learn(fabric, model, batch, training.label_smoothing, pictures)
                 progress.advance(len(batch.rows))
             if training.clip_norm is not None:
-                fabric.clip_gradients(model, optimizer, max_norm=training.clip_norm)
+                fabric.clip_gradients(
+                    model, optimizer, max_norm=training.clip_norm, error_if_nonfinite=False
+                )
             optimizer.step()
             optimizer.zero_grad()
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:
                 refuse_divergence(totals, epoch, step)
+        # What the last step did to the weights, no loss of this epoch shows.
+        refuse_divergence(torch.nn.utils.get_total_norm(model.parameters()), epoch, len(steps) - 1)
         loss, accuracy = (totals / len(samples)).tolist()
         return Learned(loss, accuracy, progress.rate)
 
@@ -176,9 +181,9 @@ def address(*numbers: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def refuse_divergence(totals: torch.Tensor, epoch: int, step: int) -> None:
-    """Raise DivergedError where the summed loss is no finite number: it never becomes one again."""
-    if not torch.isfinite(totals).all():
+def refuse_divergence(sums: torch.Tensor, epoch: int, step: int) -> None:
+    """Raise DivergedError where a sum is no finite number: then a part of it is none either."""
+    if not torch.isfinite(sums).all():
         raise DivergedError(f"epoch {epoch + 1}, step {step + 1}: {DIVERGED}")
 
 

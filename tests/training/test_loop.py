@@ -1,25 +1,37 @@
 """The loop learns, repeats itself to the bit, and goes on after a cut as if there had been none."""
 
 import itertools
+import math
+import re
 
-import numpy as np
 import pytest
 import torch
 
 from resnetlab.errors import DivergedError
+from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.files import read_csv
-from resnetlab.models import build
 from resnetlab.training import loop
-from resnetlab.training.checkpoint import load_checkpoint, read_checkpoint
+from resnetlab.training.checkpoint import read_checkpoint
 from resnetlab.training.hardware import make_fabric
 from resnetlab.training.optimizers import make_optimizer
+from resnetlab.training.predict import DIVERGED, predict
 
+CLASSES = ("high", "middle", "low")
 # What could make two runs differ: variation, dropout, a moving rate, moments of the optimiser.
 RESTLESS = {
     "model__dropout": 0.3,
     "data__augment": "photo",
     "training__schedule": "cosine",
     "training__label_smoothing": 0.1,
+}
+# A thousand times the rate at which this network learns well.
+WILD = {
+    "model__name": "cnn",
+    "training__optimizer": "sgd",
+    "training__lr": 0.03 * 1000,
+    "training__warmup_epochs": 0,
+    "training__batch_size": 1,
+    "training__epochs": 2,
 }
 
 
@@ -33,16 +45,21 @@ def checkpoint_bits(folder, name: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn", "resnet18"])
-def test_one_small_batch_is_learned_by_heart(train, make_recipe, make_samples, network):
-    recipe = make_recipe(
-        model__name=network, training__epochs=25, training__lr=0.002, training__warmup_epochs=0
-    )
+def test_one_small_batch_is_learned_by_heart(
+    make_recipe, make_samples, make_classifier, network
+):
+    recipe = make_recipe(model__name=network, training__warmup_epochs=0, training__epochs=20)
     few = make_samples(6)
+    fabric = make_fabric("cpu", "fp32")
+    classifier = make_classifier(recipe).to(memory_format=torch.channels_last)
+    model, optimizer = fabric.setup(classifier, make_optimizer(classifier, recipe.training))
 
-    _, history = train(recipe, train=few, val=few)
+    for epoch in range(20):
+        loop.train_epoch(fabric, model, optimizer, few, recipe, epoch, [])
 
-    assert history[-1]["val_accuracy"] == 1.0
-    assert history[-1]["val_loss"] < 0.1
+    scores = quick_scores(predict(classifier, few, loop.plain_view(recipe), CLASSES, 0, 0))
+    assert scores["accuracy"] == 1.0
+    assert scores["loss"] < 0.1
 
 
 def test_the_same_seed_gives_the_same_history_and_the_same_bits(train, make_recipe, tmp_path):
@@ -93,7 +110,7 @@ def cut_after(monkeypatch, write: int) -> None:
         monkeypatch.setattr(loop, name, ending(getattr(loop, name)))
 
 
-@pytest.mark.parametrize("write", range(1, 10))
+@pytest.mark.parametrize("write", range(1, 9))
 def test_a_run_cut_after_any_write_resumes_to_the_same_bits(
     train, make_recipe, tmp_path, monkeypatch, write
 ):
@@ -113,10 +130,12 @@ def test_a_run_cut_after_any_write_resumes_to_the_same_bits(
     assert table.read_text() == (tmp_path / "uncut" / "history.csv").read_text()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("network", ["cnn", "resnet18"])
+@pytest.mark.parametrize(
+    ("network", "optimizer"),
+    [("cnn", "sgd"), ("cnn", "adam"), ("cnn", "adamw"), ("resnet18", "sgd")],
+)
 def test_convolutions_and_norms_resume_to_the_same_bits(
-    train, make_recipe, make_samples, tmp_path, network, optimizer
+    train, make_recipe, make_samples, tmp_path, monkeypatch, network, optimizer
 ):
     recipe = make_recipe(
         **RESTLESS, model__name=network, training__optimizer=optimizer, training__epochs=2
@@ -175,14 +194,180 @@ def test_clip_norm_bounds_the_step(train, make_recipe, make_classifier):
     assert float(norm) == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("clip_norm", [None, 1.0])
-def test_a_rate_a_thousand_times_too_high_stops_within_a_few_steps(train, make_recipe, clip_norm):
-    recipe = make_recipe(
-        **WILD, training__clip_norm=clip_norm, training__batch_size=1, training__epochs=1
-    )
+@pytest.mark.parametrize("val_count", [0, 3])
+def test_a_rate_a_thousand_times_too_high_stops_within_a_few_steps(
+    train, make_recipe, make_samples, val_count
+):
+    recipe = make_recipe(**WILD)
 
     with pytest.raises(DivergedError) as caught:
-        train(recipe)
+        train(recipe, val=make_samples(val_count))
 
     assert caught.value.exit_code == 6
-    assert re.match(r"epoch 1, step (1|11): the loss is no longer a finite number: ", str(caught.value))
+    assert re.fullmatch(r"epoch 1, step (1|11): " + re.escape(DIVERGED), str(caught.value))
+
+
+def test_clipping_does_not_hide_divergence(train, make_recipe):
+    recipe = make_recipe(**WILD, training__clip_norm=1.0).override({"training.lr": 1e30})
+
+    with pytest.raises(DivergedError):
+        train(recipe)
+
+
+@pytest.mark.parametrize("val_count", [0, 3])
+def test_after_divergence_the_last_finite_weights_are_on_disk(
+    train, make_recipe, make_samples, tmp_path, val_count
+):
+    val = make_samples(val_count)
+    train(make_recipe(**WILD | {"training__epochs": 1, "training__lr": 0.01}), tmp_path, val=val)
+    before = {name: checkpoint_bits(tmp_path, name) for name in ("last", "best")}
+
+    with pytest.raises(DivergedError):
+        train(make_recipe(**WILD), tmp_path, val=val)
+
+    assert {name: checkpoint_bits(tmp_path, name) for name in ("last", "best")} == before
+    tensors, _ = read_checkpoint(tmp_path / "checkpoints" / "last.safetensors")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_last_step_that_ruins_the_weights_is_never_saved(
+    train, make_recipe, make_samples, tmp_path
+):
+    """The loss of the only step is fine; nothing but the weights can tell."""
+    recipe = make_recipe(
+        training__optimizer="sgd",
+        training__schedule="constant",
+        training__warmup_epochs=0,
+        training__epochs=1,
+        training__batch_size=24,
+        training__lr=3e38,
+    )
+
+    with pytest.raises(DivergedError):
+        train(recipe, tmp_path, val=make_samples(0))
+
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_without_validation_pictures_the_last_epoch_is_the_best(
+    train, make_recipe, make_samples, tmp_path
+):
+    _, history = train(make_recipe(), tmp_path, val=make_samples(0))
+
+    assert [row["val_loss"] for row in history] == [None, None, None]
+    assert checkpoint_bits(tmp_path, "best") == checkpoint_bits(tmp_path, "last")
+    assert [row["val_accuracy"] for row in read_csv(tmp_path / "history.csv")] == ["", "", ""]
+
+
+def test_validation_changes_no_bit_of_the_training(train, make_recipe, make_samples, tmp_path):
+    recipe = make_recipe(**RESTLESS, model__name="cnn")
+
+    watched, _ = train(recipe, tmp_path / "a", val=make_samples(5, seed=9))
+    alone, _ = train(recipe, tmp_path / "b", val=make_samples(0))
+
+    assert bits(watched) == bits(alone)
+
+
+def test_the_best_epoch_is_kept_beside_the_last(train, make_recipe, tmp_path, monkeypatch):
+    losses = iter([0.5, 0.2, 0.9])
+    scores = {"accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 0.5}
+    monkeypatch.setattr(loop, "quick_scores", lambda _: scores | {"loss": next(losses)})
+
+    train(make_recipe(training__monitor="loss"), tmp_path)
+
+    epochs = {}
+    for name in ("best", "last"):
+        _, progress = read_checkpoint(tmp_path / "checkpoints" / f"{name}.safetensors")
+        epochs[name] = len(progress["history"])
+    assert epochs == {"best": 2, "last": 3}
+
+
+def test_early_stopping_stops_after_so_many_epochs_without_a_better_score(
+    train, make_recipe, tmp_path
+):
+    recipe = make_recipe(training__epochs=9, training__patience=2, training__lr=1e-12)
+
+    _, history = train(recipe, tmp_path)
+    _, again = train(recipe, tmp_path)
+
+    assert len(history) == 1 + 2
+    assert again == history
+
+
+def test_the_recorded_training_loss_is_the_plain_mean_over_all_pictures(
+    train, make_recipe, make_samples, make_classifier
+):
+    """Smoothing is for the gradient; batches of unequal size (23 = 8 + 8 + 7) weigh by pictures."""
+    pictures = make_samples(23)
+    recipe = make_recipe(training__label_smoothing=0.4, training__epochs=1, training__lr=1e-12)
+    untrained = predict(make_classifier(recipe), pictures, loop.plain_view(recipe), CLASSES, 0, 0)
+
+    _, history = train(recipe, train=pictures)
+
+    expected = quick_scores(untrained)
+    assert history[0]["train_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert history[0]["train_accuracy"] == pytest.approx(expected["accuracy"])
+
+
+def test_label_smoothing_changes_what_is_learned(train, make_recipe, tmp_path):
+    plain, _ = train(make_recipe(training__epochs=1), tmp_path / "a")
+    smooth, _ = train(
+        make_recipe(training__epochs=1, training__label_smoothing=0.4), tmp_path / "b"
+    )
+
+    assert bits(plain) != bits(smooth)
+
+
+def test_the_recorded_rate_is_that_of_the_middle_of_the_epoch(train, make_recipe):
+    recipe = make_recipe(training__schedule="cosine", training__lr=0.01)
+
+    _, history = train(recipe)
+
+    # Warm-up of one epoch, then half a cosine over two.
+    expected = [0.5, (1 + math.cos(math.pi / 4)) / 2, (1 + math.cos(3 * math.pi / 4)) / 2]
+    assert [row["lr"] for row in history] == pytest.approx([0.01 * each for each in expected])
+
+
+def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(train, make_recipe):
+    recipe = make_recipe(
+        training__schedule="plateau",
+        training__plateau_epochs=1,
+        training__step_factor=0.5,
+        training__warmup_epochs=0,
+        training__lr=1e-12,  # so that nothing ever gets better
+        training__epochs=4,
+    )
+
+    _, history = train(recipe)
+
+    assert [row["lr"] for row in history] == pytest.approx(
+        [1e-12, 1e-12, 0.5e-12, 0.25e-12], rel=1e-9, abs=0
+    )
+
+
+def test_bf16_computes_fast_and_keeps_weights_in_fp32(train, make_recipe):
+    trained, history = train(make_recipe(training__precision="bf16"))
+
+    assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
+    assert history[-1]["val_accuracy"] == 1.0
+
+
+def test_every_epoch_is_told_in_one_line(train, make_recipe, make_samples, capsys):
+    train(make_recipe(training__epochs=2), val=make_samples(0))
+
+    lines = capsys.readouterr().err.splitlines()
+    pattern = r"epoch   \d/2  train loss \d+\.\d{3} accuracy \d+\.\d%  [\d,]+ pictures/s"
+    assert len(lines) == 2
+    assert all(re.fullmatch(pattern, line) for line in lines)
+
+
+def test_the_address_of_randomness_differs_for_every_step():
+    addresses = {
+        loop.address(seed, epoch, step)
+        for seed in range(5)
+        for epoch in range(12)
+        for step in range(12)
+    }
+
+    assert len(addresses) == 5 * 12 * 12
+    assert all(0 <= each < 2**63 for each in addresses)

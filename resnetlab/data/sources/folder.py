@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from resnetlab.data.catalog import Catalog, Part, new_catalog
+from resnetlab.data.catalog import Catalog, Part, new_catalog, printable
 from resnetlab.errors import DataError
 
 SPLIT_NAMES: dict[str, Part] = {
@@ -39,7 +40,8 @@ SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"
 def read_folder(root: Path) -> Catalog:
     """List the pictures of class folders; nothing is opened.
 
-    Classes are in natural order ('2' before '10'). Hidden and system files are no samples.
+    Classes are in natural order ('2' before '10'). Hidden and system files are no samples; links
+    to folders are not followed, and files that links take from elsewhere are passed over.
     Raises DataError where the folder is not there, empty, or its parts have different classes.
     """
     if not root.is_dir():
@@ -54,7 +56,12 @@ def read_folder(root: Path) -> Catalog:
     paths: list[str] = []
     labels: list[int] = []
     split: list[str] = []
-    passed_over: list[str] = []
+    passed_over = [
+        os.path.relpath(child, root)
+        for folder in (root, *parts.values())
+        for child in sorted(folder.iterdir())
+        if child.is_symlink() and child.is_dir()
+    ]
     for part, folders in class_folders.items():
         for folder in folders:
             found = list(walk_pictures(folder, root, passed_over))
@@ -64,11 +71,12 @@ def read_folder(root: Path) -> Catalog:
                     f"{root}: class folder '{where}' holds no picture; fill it or remove it"
                 )
             paths += found
-            labels += [classes.index(folder.name)] * len(found)
+            labels += [classes.index(printable(folder.name))] * len(found)
             split += [part] * len(found)
     notes: tuple[str, ...] = ()
     if passed_over:
-        notes = (f"{len(passed_over)} files were passed over, the first is {passed_over[0]}",)
+        first = printable(passed_over[0])
+        notes = (f"{len(passed_over)} files or links were passed over, the first is {first}",)
     return new_catalog(root, classes, paths, labels, split, notes)
 
 
@@ -96,24 +104,32 @@ def read_unlabelled(paths: list[Path]) -> list[Path]:
 def find_parts(root: Path) -> dict[Part, Path]:
     """Return the folder of each part where DATA is split already, else nothing."""
     folders = subfolders(root)
-    if not folders or any(folder.name.lower() not in SPLIT_NAMES for folder in folders):
+    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    others = [folder.name for folder in folders if folder not in named]
+    if others and len(named) < 2:  # a class may well be called 'train'
         return {}
+    if others:
+        names = ", ".join(folder.name for folder in named)
+        raise DataError(f"{root}: has {names}, but also '{others[0]}', which is no part; move it")
     parts: dict[Part, Path] = {}
-    for folder in folders:
+    for folder in named:
         part = SPLIT_NAMES[folder.name.lower()]
         if part in parts:
             raise DataError(
                 f"{root}: both '{parts[part].name}' and '{folder.name}' are the {part} part; keep one"
             )
         parts[part] = folder
-    if "train" not in parts:
+    if parts and "train" not in parts:
         raise DataError(f"{root}: has {', '.join(parts)} but no train folder")
     return parts
 
 
 def agreed_classes(class_folders: dict[str, list[Path]], root: Path) -> tuple[str, ...]:
     """Return the class names, the same in every part. Raises DataError with the difference."""
-    names = {part: {folder.name for folder in folders} for part, folders in class_folders.items()}
+    names = {
+        part: {printable(folder.name) for folder in folders}
+        for part, folders in class_folders.items()
+    }
     first = next(iter(names))
     for part, found in names.items():
         if found != names[first]:
@@ -124,31 +140,53 @@ def agreed_classes(class_folders: dict[str, list[Path]], root: Path) -> tuple[st
     classes = tuple(sorted(names[first], key=natural_key))
     if len(classes) < 2:
         found_text = f"only '{classes[0]}'" if classes else "none"
-        raise DataError(f"{root}: needs two class folders at least, found {found_text}")
+        raise DataError(
+            f"{root}: needs two class folders at least (links are not followed), found {found_text}"
+        )
     return classes
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders that a user would call classes or parts."""
+    """Return the folders that a user would call classes or parts; a link to a folder is none."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        refuse_unreadable(error)
     return [
-        child for child in sorted(folder.iterdir()) if child.is_dir() and not is_hidden(child.name)
+        child
+        for child in children
+        if child.is_dir() and not child.is_symlink() and not is_hidden(child.name)
     ]
+
+
+def refuse_unreadable(error: OSError) -> NoReturn:
+    """Raise DataError for a folder that can't be listed: its pictures would be missing unnoticed."""
+    raise DataError(f"{error.filename}: can't be read ({error.strerror})") from error
 
 
 def walk_pictures(folder: Path, root: Path, passed_over: list[str]) -> Iterator[str]:
     """Give the paths, below `root`, of all pictures in a folder; links that lead out are passed over."""
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=refuse_unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
+        paths = (Path(here, name) for name in folders)
+        passed_over += [os.path.relpath(path, root) for path in paths if path.is_symlink()]
         for name in sorted(files):
             if is_hidden(name):
                 continue
             path = Path(here, name)
             relative = os.path.relpath(path, root)
-            leads_out = path.is_symlink() and not path.resolve().is_relative_to(root.resolve())
-            if leads_out or path.suffix.lower() not in PICTURE_ENDINGS:
+            if leads_out(path, root) or path.suffix.lower() not in PICTURE_ENDINGS:
                 passed_over.append(relative)
             else:
                 yield relative
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Return whether a path is a link to somewhere outside `root`."""
+    if not path.is_symlink():
+        return False
+    # Not Path.resolve, which raises for a link to itself.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def is_hidden(name: str) -> bool:

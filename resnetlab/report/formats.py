@@ -1,0 +1,60 @@
+"""Numbers as a reader wants them: rounded, with a unit, never more exact than they are."""
+
+from collections.abc import Mapping, Sequence
+
+
+def percent(value: float) -> str:
+    """Return '97.8 %'; only all is called 100.0 %, and only nothing 0.0 %."""
+    shown = f"{100 * value:.1f}"
+    if shown == "100.0" and value < 1:
+        shown = "99.9"
+    elif shown == "0.0" and value > 0:
+        shown = "0.1"
+    return f"{shown} %"
+
+
+def percent_range(interval: Mapping[str, float]) -> str:
+    """Return '94.4 to 99.1 %'."""
+    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
+
+
+def points(interval: Mapping[str, float]) -> str:
+    """Return a difference in percentage points as '+3.2 (+0.4 to +6.1)'."""
+    value, low, high = (f"{100 * interval[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})".replace("-", "−")
+
+
+def plural(number: int, noun: str) -> str:
+    """Return '1 picture' or '1,797 pictures'."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def large(number: float) -> str:
+    """Return '184 k', '23.5 M' or '4.1 G'."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.{int(number < 100 * size)}f} {unit}"
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return '4.2 s', '2 min 23 s' or '3 h 5 min'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(iso: str) -> str:
+    """Return '2026-03-02 09:14' of a time written as ISO 8601."""
+    return iso[:16].replace("T", " ")
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return 'a, b and c'."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,0 +1,170 @@
+"""A bundle alone answers as evaluation did, for every file it is given, in order."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnetlab.data.batches import View, samples_of
+from resnetlab.data.decode import ORIENTATIONS
+from resnetlab.data.pixels import read_pictures
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.deploy.bundle import save_bundle
+from resnetlab.deploy.predictor import Predictor
+from resnetlab.training.predict import predict
+
+CLASSES = ("cat", "dog", '猫, "quoted"')
+
+
+def scene(width: int, height: int, seed: int) -> Image.Image:
+    """Make a smooth picture with a dark corner, so that up and down differ."""
+    rough = np.random.default_rng(seed).integers(60, 256, (6, 5, 3), dtype=np.uint8)
+    rough[:2, :2] = 10
+    return Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def files_of(tmp_path):
+    """Write two class folders of three pictures, of various shapes; return folder and files."""
+
+    def write(kind: str, side: int):
+        root = tmp_path / "pictures"
+        for label, name in enumerate(("cat", "dog")):
+            (root / name).mkdir(parents=True)
+            for count in range(3):
+                picture = scene(side + 7 * count, side + 5 * label, seed=10 * label + count)
+                picture.save(root / name / f"{count}.{kind}")
+        return root, sorted(root.rglob(f"*.{kind}"))
+
+    return write
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize(("kind", "side"), [("png", 12), ("png", 40), ("jpg", 150)])
+def test_the_answers_are_those_of_evaluation(
+    tmp_path, classifier, facts, files_of, kind, side, fit
+):
+    from dataclasses import replace
+
+    facts = replace(facts, fit=fit)
+    save_bundle(tmp_path / "bundle", classifier, facts, "")
+    root, files = files_of(kind, side)
+    catalog, store = read_pictures(read_folder(root), facts.short_side, facts.max_pixels, 1)
+    view = View(facts.image_size, fit)
+    found = predict(classifier, samples_of(catalog, store, "all"), view, CLASSES, 0, 0)
+    by_id = dict(zip(found.ids, found.probs, strict=True))
+
+    answers = Predictor(tmp_path / "bundle").answer(files)
+
+    expected = [by_id[str(path.relative_to(root))] for path in files]
+    np.testing.assert_allclose([each.probs for each in answers], expected, atol=1e-6, rtol=0)
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the pictures are told apart at all
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_file_that_is_no_picture_has_a_problem_and_the_others_keep_answers_and_order(
+    bundle, files_of, batch_size, workers
+):
+    _, files = files_of("png", 20)
+    predictor = Predictor(bundle)
+    alone = [predictor.answer([path])[0] for path in files]
+    broken = files[0].parent / "broken.jpg"
+    broken.write_bytes(files[0].read_bytes()[:60])
+    text = files[0].parent / "note.png"
+    text.write_text("no picture")
+    missing = files[0].parent / "missing.png"
+    mixed = [text, *files[:2], broken, *files[2:], missing]
+
+    answers = predictor.answer(mixed, batch_size, workers)
+
+    assert [each.path for each in answers] == mixed
+    assert [each.path for each in answers if each.probs is None] == [text, broken, missing]
+    assert answers[0].problem == "not an image"
+    assert answers[-1].problem == "can't be read (No such file or directory)"
+    for each, expected in zip([a for a in answers if a.probs is not None], alone, strict=True):
+        assert each.problem == ""
+        np.testing.assert_allclose(each.probs, expected.probs, atol=1e-6)
+
+
+def test_nothing_but_broken_files_is_answered_too(bundle, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+
+    answers = Predictor(bundle).answer([tmp_path / "empty.png"])
+
+    assert [(each.probs, each.problem) for each in answers] == [(None, "empty")]
+
+
+def test_no_file_gets_no_answer(bundle):
+    assert Predictor(bundle).answer([]) == []
+
+
+def test_a_picture_too_large_to_decode_has_a_problem(tmp_path, classifier, facts):
+    from dataclasses import replace
+
+    save_bundle(tmp_path / "bundle", classifier, replace(facts, max_pixels=100), "")
+    scene(20, 20, seed=1).save(tmp_path / "large.png")
+
+    answer = Predictor(tmp_path / "bundle").answer([tmp_path / "large.png"])[0]
+
+    assert answer.problem == "too many pixels"
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(("side", "tolerance"), [(17, 0.0), (60, 2e-3)])
+def test_a_rotated_photograph_gets_the_answer_of_its_upright_twin(
+    bundle, tmp_path, orientation, side, tolerance
+):
+    """Exactly where nothing is reduced; reducing rounds in another order along the other side."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    scene(side, side + 5, seed=3).save(buffer, "PNG", exif=exif)
+    (tmp_path / "rotated.png").write_bytes(buffer.getvalue())
+    with Image.open(buffer) as stored:
+        stored.transpose(ORIENTATIONS[orientation]).save(tmp_path / "upright.png", exif=b"")
+        stored.save(tmp_path / "as-stored.png", exif=b"")
+    names = ("rotated.png", "upright.png", "as-stored.png")
+
+    answers = Predictor(bundle).answer([tmp_path / name for name in names])
+
+    rotated, upright, stored = (each.probs for each in answers)
+    np.testing.assert_allclose(rotated, upright, rtol=0, atol=tolerance)
+    assert np.abs(rotated - stored).max() > 5 * max(tolerance, 1e-6)
+
+
+def test_a_rotated_jpeg_gets_the_answer_of_its_upright_twin(bundle, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene(18, 17, seed=3).save(tmp_path / "rotated.jpg", exif=exif)
+    with Image.open(tmp_path / "rotated.jpg") as stored:
+        stored.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png", exif=b"")
+
+    rotated, upright = Predictor(bundle).answer(
+        [tmp_path / "rotated.jpg", tmp_path / "upright.png"]
+    )
+
+    assert np.array_equal(rotated.probs, upright.probs)
+
+
+def test_probabilities_add_up_to_one_in_double_precision(bundle, files_of):
+    _, files = files_of("png", 20)
+
+    for answer in Predictor(bundle).answer(files):
+        assert answer.probs.dtype == np.float64
+        assert answer.probs.shape == (3,)
+        assert answer.probs.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_a_picture_gets_the_same_answer_every_time(bundle, files_of):
+    _, files = files_of("jpg", 40)
+    predictor = Predictor(bundle)
+
+    first, second = predictor.answer(files), predictor.answer(files)
+
+    assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
+    assert not torch.is_grad_enabled() or not any(
+        parameter.grad is not None for parameter in predictor.classifier.parameters()
+    )

@@ -1,0 +1,108 @@
+"""A file is whole or not there, whatever happens while it is written."""
+
+import csv
+import json
+import os
+import stat
+
+import pytest
+
+from resnetlab import files
+from resnetlab.files import read_csv, read_json, whole, write_csv, write_json, write_text
+
+
+def test_a_file_appears_whole(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.txt"
+
+    with whole(path) as temporary:
+        temporary.write_text("all")
+        assert temporary.parent == path.parent  # a rename works within a file system alone
+        assert not path.exists()
+
+    assert path.read_text() == "all"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_exception_the_old_content_stands_and_nothing_else_is_left(tmp_path, error):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    with pytest.raises(error), whole(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_content_is_on_disk_before_the_name_and_the_name_before_it_counts(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    synced = []
+    monkeypatch.setattr(files, "sync", lambda name: synced.append((name, path.exists())))
+
+    with whole(path) as temporary:
+        temporary.write_text("all")
+
+    assert synced == [(temporary, False), (tmp_path, True)]
+
+
+def test_others_may_read_a_result(tmp_path):
+    write_text(tmp_path / "file.txt", "all")
+
+    assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o644
+
+
+def test_a_file_with_the_longest_name_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 255)
+
+    write_text(path, "all")
+
+    assert path.read_text() == "all"
+
+
+def test_text_is_utf8_and_a_stray_byte_of_a_file_name_becomes_its_escape(tmp_path):
+    write_text(tmp_path / "file.txt", "Katze 猫 " + os.fsdecode(b"caf\xe9"))
+
+    assert (tmp_path / "file.txt").read_bytes() == "Katze 猫 caf\\udce9".encode()
+
+
+@pytest.mark.parametrize("value", [{"ö": [1, 2.5, None, "猫"]}, [], "caf\udce9", 0.1 + 0.2])
+def test_json_reads_back_the_same(tmp_path, value):
+    write_json(tmp_path / "file.json", value)
+
+    assert read_json(tmp_path / "file.json") == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_refuses_what_is_no_json_and_keeps_the_old_file(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, {"loss": 1})
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": value})
+
+    assert json.loads(path.read_text()) == {"loss": 1}
+
+
+def test_csv_keeps_newlines_commas_quotes_and_every_digit(tmp_path):
+    path = tmp_path / "table.csv"
+    rows = [["a,b", 'say "no"', "two\nlines"], [0.1 + 0.2, 1e-300, ""], ["猫", "caf\udce9", None]]
+
+    write_csv(path, ["first", "second", "third, last"], rows)
+
+    with path.open(newline="", encoding="utf-8") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["first", "second", "third, last"]
+    assert table[1] == rows[0]
+    assert [float(cell) for cell in table[2][:2]] == rows[1][:2]
+    assert table[3] == ["猫", "caf\\udce9", ""]
+
+
+def test_csv_reads_back_as_a_mapping_a_row(tmp_path):
+    write_csv(tmp_path / "table.csv", ["id", "note"], [["a", "x, y"], ["b", ""]])
+
+    assert read_csv(tmp_path / "table.csv") == [
+        {"id": "a", "note": "x, y"},
+        {"id": "b", "note": ""},
+    ]
