@@ -18,7 +18,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory, digit_folder: Path) -> list[P
     """Two finished runs on the same pictures, their test parts opened."""
     out = tmp_path_factory.mktemp("runs")
     for name in ("mlp", "cnn"):
-        assert main(["train", str(digit_folder), "--model", name, "--out", str(out), "--name", name, *QUICK]) == 0
+        assert (
+            main(
+                [
+                    "train",
+                    str(digit_folder),
+                    "--model",
+                    name,
+                    "--out",
+                    str(out),
+                    "--name",
+                    name,
+                    *QUICK,
+                ]
+            )
+            == 0
+        )
         assert main(["evaluate", str(out / name)]) == 0
     return [out / "mlp", out / "cnn"]
 
@@ -29,7 +44,10 @@ def test_train_leaves_everything_a_run_holds(runs: list[Path]) -> None:
         "recipe.yaml", "catalog.parquet", "environment.json", "history.csv", "metrics.json", "report.html",
         "predictions-val.parquet", "predictions-test.parquet", "test_ledger.json", "figures", "checkpoints", "bundle",
     }  # fmt: skip
-    assert {path.name for path in (runs[0] / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
+    assert {path.name for path in (runs[0] / "checkpoints").iterdir()} == {
+        "last.safetensors",
+        "best.safetensors",
+    }
 
 
 def test_recipe_of_a_run_is_fully_resolved(runs: list[Path]) -> None:
@@ -37,14 +55,31 @@ def test_recipe_of_a_run_is_fully_resolved(runs: list[Path]) -> None:
 
 
 def test_training_does_not_open_the_test_part(digit_folder: Path, tmp_path: Path, capsys) -> None:
-    assert main(["train", str(digit_folder), "--model", "mlp", "--out", str(tmp_path), "--name", "run", *QUICK]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(digit_folder),
+                "--model",
+                "mlp",
+                "--out",
+                str(tmp_path),
+                "--name",
+                "run",
+                *QUICK,
+            ]
+        )
+        == 0
+    )
     run = tmp_path / "run"
     assert not (run / "predictions-test.parquet").exists()
     assert not (run / "test_ledger.json").exists()
     assert f"resnetlab evaluate {run}" in capsys.readouterr().out
 
 
-def test_each_look_at_the_test_part_is_in_the_ledger(runs: list[Path], tmp_path: Path, capsys) -> None:
+def test_each_look_at_the_test_part_is_in_the_ledger(
+    runs: list[Path], tmp_path: Path, capsys
+) -> None:
     run = shutil.copytree(runs[0], tmp_path / "run")
     assert main(["evaluate", str(run)]) == 0
     entries = json.loads((run / "test_ledger.json").read_text())
@@ -53,7 +88,9 @@ def test_each_look_at_the_test_part_is_in_the_ledger(runs: list[Path], tmp_path:
     assert "opened once before" in capsys.readouterr().err
 
 
-def test_compare_says_what_few_pictures_cannot_show(runs: list[Path], tmp_path: Path, capsys) -> None:
+def test_compare_says_what_few_pictures_cannot_show(
+    runs: list[Path], tmp_path: Path, capsys
+) -> None:
     assert main(["compare", *map(str, runs), "--out", str(tmp_path)]) == 0
     assert "test pictures" in capsys.readouterr().out
     page = (tmp_path / "comparison.html").read_text()
@@ -61,14 +98,29 @@ def test_compare_says_what_few_pictures_cannot_show(runs: list[Path], tmp_path: 
     assert (tmp_path / "differences.png").is_file() and (tmp_path / "curves.png").is_file()
 
 
-def test_compare_refuses_runs_on_different_pictures(runs: list[Path], digit_folder: Path, tmp_path: Path, capsys) -> None:
-    args = ["train", str(digit_folder), "--model", "mlp", "--seed", "7", "--out", str(tmp_path), "--name", "other"]
+def test_compare_refuses_runs_on_different_pictures(
+    runs: list[Path], digit_folder: Path, tmp_path: Path, capsys
+) -> None:
+    args = [
+        "train",
+        str(digit_folder),
+        "--model",
+        "mlp",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path),
+        "--name",
+        "other",
+    ]
     assert main([*args, *QUICK]) == 0
     assert main(["compare", str(runs[0]), str(tmp_path / "other")]) == 3
     assert "same" in capsys.readouterr().err
 
 
-def test_predict_needs_the_bundle_alone(runs: list[Path], digit_folder: Path, tmp_path: Path) -> None:
+def test_predict_needs_the_bundle_alone(
+    runs: list[Path], digit_folder: Path, tmp_path: Path
+) -> None:
     bundle = shutil.copytree(runs[1] / "bundle", tmp_path / "bundle")
     out = tmp_path / "answers.csv"
     assert main(["predict", str(bundle), str(digit_folder), "--out", str(out)]) == 0
@@ -91,27 +143,53 @@ def test_bundle_gives_the_probabilities_of_the_run(runs: list[Path], digit_folde
     assert np.abs(found - measured.probs).max() < 1e-6
 
 
-def test_predict_names_the_file_that_is_no_picture(runs: list[Path], tmp_path: Path, capsys) -> None:
+def test_predict_names_the_file_that_is_no_picture(
+    runs: list[Path], tmp_path: Path, capsys
+) -> None:
     bad = tmp_path / "page.jpg"
     bad.write_text("<html>")
     assert main(["predict", str(runs[0]), str(bad)]) == 0
     assert "page.jpg  not an image" in capsys.readouterr().out
 
 
-def test_a_bundle_is_scored_on_other_pictures(runs: list[Path], digit_folder: Path, tmp_path: Path, capsys) -> None:
-    args = ["evaluate", str(runs[1] / "bundle"), "--data", str(digit_folder), "--out", str(tmp_path)]
+def test_a_bundle_is_scored_on_other_pictures(
+    runs: list[Path], digit_folder: Path, tmp_path: Path, capsys
+) -> None:
+    args = [
+        "evaluate",
+        str(runs[1] / "bundle"),
+        "--data",
+        str(digit_folder),
+        "--out",
+        str(tmp_path),
+    ]
     assert main(args) == 0
     scores = json.loads((next(tmp_path.iterdir()) / "metrics.json").read_text())["test"]
     assert scores["samples"] == sum(1 for _ in digit_folder.rglob("*.png"))
 
 
-def test_scoring_a_run_on_its_own_training_pictures_says_so(runs: list[Path], digit_folder: Path, tmp_path: Path, capsys) -> None:
-    assert main(["evaluate", str(runs[1]), "--data", str(digit_folder), "--out", str(tmp_path)]) == 0
+def test_scoring_a_run_on_its_own_training_pictures_says_so(
+    runs: list[Path], digit_folder: Path, tmp_path: Path, capsys
+) -> None:
+    assert (
+        main(["evaluate", str(runs[1]), "--data", str(digit_folder), "--out", str(tmp_path)]) == 0
+    )
     assert "trained this model" in capsys.readouterr().err
 
 
-def test_training_goes_on_from_another_runs_network(runs: list[Path], digit_folder: Path, tmp_path: Path) -> None:
-    args = ["train", str(digit_folder), "--model", "cnn", "--weights", str(runs[1]), "--out", str(tmp_path)]
+def test_training_goes_on_from_another_runs_network(
+    runs: list[Path], digit_folder: Path, tmp_path: Path
+) -> None:
+    args = [
+        "train",
+        str(digit_folder),
+        "--model",
+        "cnn",
+        "--weights",
+        str(runs[1]),
+        "--out",
+        str(tmp_path),
+    ]
     assert main([*args, "--name", "second", *QUICK]) == 0
     first = json.loads((runs[1] / "metrics.json").read_text())["val"]["loss"]["value"]
     second = json.loads((tmp_path / "second" / "metrics.json").read_text())["val"]["loss"]["value"]
@@ -122,10 +200,14 @@ def test_resuming_a_finished_run_changes_nothing(runs: list[Path], capsys) -> No
     before = {path: path.stat().st_mtime_ns for path in runs[0].rglob("*") if path.name != ".lock"}
     assert main(["train", "--resume", str(runs[0])]) == 0
     assert "is finished" in capsys.readouterr().err
-    assert before == {path: path.stat().st_mtime_ns for path in runs[0].rglob("*") if path.name != ".lock"}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in runs[0].rglob("*") if path.name != ".lock"
+    }
 
 
-def test_inspect_changes_nothing_and_writes_a_page(digit_folder: Path, tmp_path: Path, capsys) -> None:
+def test_inspect_changes_nothing_and_writes_a_page(
+    digit_folder: Path, tmp_path: Path, capsys
+) -> None:
     before = {path: path.read_bytes() for path in digit_folder.rglob("*.png")}
     assert main(["inspect", str(digit_folder), "--out", str(tmp_path / "page")]) == 0
     assert before == {path: path.read_bytes() for path in digit_folder.rglob("*.png")}
@@ -135,9 +217,24 @@ def test_inspect_changes_nothing_and_writes_a_page(digit_folder: Path, tmp_path:
 
 
 def test_export_split_copies_the_parts(digit_folder: Path, tmp_path: Path) -> None:
-    args = ["train", str(digit_folder), "--model", "mlp", "--out", str(tmp_path), "--split", "0.8", "0", "0.2", *QUICK]
+    args = [
+        "train",
+        str(digit_folder),
+        "--model",
+        "mlp",
+        "--out",
+        str(tmp_path),
+        "--split",
+        "0.8",
+        "0",
+        "0.2",
+        *QUICK,
+    ]
     assert main([*args, "--export-split", str(tmp_path / "parts")]) == 0
-    copies = [path.relative_to(tmp_path / "parts").parts[0] for path in (tmp_path / "parts").rglob("*.png")]
+    copies = [
+        path.relative_to(tmp_path / "parts").parts[0]
+        for path in (tmp_path / "parts").rglob("*.png")
+    ]
     total = sum(1 for _ in digit_folder.rglob("*.png"))
     assert len(copies) == total and set(copies) == {"train", "test"}
     assert copies.count("test") == pytest.approx(0.2 * total, abs=5)
@@ -146,7 +243,15 @@ def test_export_split_copies_the_parts(digit_folder: Path, tmp_path: Path) -> No
 def test_models_lists_the_stages_of_resnet50(capsys) -> None:
     assert main(["models", "resnet50", "--image-size", "224"]) == 0
     text = capsys.readouterr().out
-    for shape in ("64×112×112", "64×56×56", "256×56×56", "512×28×28", "1024×14×14", "2048×7×7", "25,557,032"):
+    for shape in (
+        "64×112×112",
+        "64×56×56",
+        "256×56×56",
+        "512×28×28",
+        "1024×14×14",
+        "2048×7×7",
+        "25,557,032",
+    ):
         assert shape in text
 
 
@@ -156,10 +261,21 @@ def test_models_and_recipes_list_names(capsys) -> None:
     assert "resnet152" in text and "s1-mlp" in text
 
 
-def test_recipes_prints_a_recipe_that_can_be_used(tmp_path: Path, digit_folder: Path, capsys) -> None:
+def test_recipes_prints_a_recipe_that_can_be_used(
+    tmp_path: Path, digit_folder: Path, capsys
+) -> None:
     assert main(["recipes", "demo"]) == 0
     (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
-    args = ["train", str(digit_folder), "--recipe", str(tmp_path / "mine.yaml"), "--model", "mlp", "--epochs", "1"]
+    args = [
+        "train",
+        str(digit_folder),
+        "--recipe",
+        str(tmp_path / "mine.yaml"),
+        "--model",
+        "mlp",
+        "--epochs",
+        "1",
+    ]
     assert main([*args, "--out", str(tmp_path / "runs")]) == 0
 
 
@@ -196,7 +312,19 @@ def test_debug_shows_the_traceback(capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_divergence_ends_with_its_exit_code_and_advice(digit_folder: Path, tmp_path: Path, capsys) -> None:
-    args = ["train", str(digit_folder), "--model", "cnn", "--out", str(tmp_path), "--lr", "100000", *QUICK]
+def test_divergence_ends_with_its_exit_code_and_advice(
+    digit_folder: Path, tmp_path: Path, capsys
+) -> None:
+    args = [
+        "train",
+        str(digit_folder),
+        "--model",
+        "cnn",
+        "--out",
+        str(tmp_path),
+        "--lr",
+        "100000",
+        *QUICK,
+    ]
     assert main(args) == 6
     assert "lower training.lr" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_a_file_appears_whole(tmp_path):
         assert not path.exists()
 
     assert path.read_text() == "all"
-    assert os.listdir(path.parent) == ["file.txt"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -33,7 +33,7 @@ def test_after_an_exception_the_old_content_stands_and_nothing_else_is_left(tmp_
         raise error
 
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.txt"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_content_is_on_disk_before_the_name_and_the_name_before_it_counts(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetlab.errors import RecipeError
@@ -262,7 +262,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     trace = tmp_path / "was-here"
     file.write_text(f"seed: !!python/object/apply:os.mkdir ['{trace}']\n")
 
-    with pytest.raises(RecipeError, match="not valid YAML .*could not determine a constructor"):
+    with pytest.raises(RecipeError, match=r"not valid YAML .*could not determine a constructor"):
         load_recipe(file)
     assert not trace.exists()
 
@@ -331,6 +331,7 @@ overrides = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(overrides)
 def test_a_recipe_written_as_yaml_reads_back_the_same(tmp_path_factory, values):
     recipe = Recipe().override(values)

@@ -188,5 +188,5 @@ def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):
     (bundle / "model.json").write_text("{}")
 
     assert bundle_of(bundle) == bundle_of(tmp_path / "run") == bundle
-    with pytest.raises(DataError, match="neither a bundle .* nor a finished run"):
+    with pytest.raises(DataError, match=r"neither a bundle .* nor a finished run"):
         bundle_of(tmp_path)

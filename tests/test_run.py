@@ -143,11 +143,12 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path, holder):
 
 
 def test_the_same_process_is_refused_a_second_hold(tmp_path):
-    with Run(tmp_path).held():
-        with pytest.raises(MachineError, match="another process"), Run(tmp_path).held():
-            pytest.fail("held twice")
+    run = Run(tmp_path)
 
-    with Run(tmp_path).held():
+    with run.held(), pytest.raises(MachineError, match="another process"), run.held():
+        pytest.fail("held twice")
+
+    with run.held():
         pass
 
 

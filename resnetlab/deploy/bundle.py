@@ -71,7 +71,9 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
             facts.network, len(facts.classes), facts.image_size, facts.stem, facts.dropout
         )
     except (RecipeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / FACTS}: no network can be built by it ({error})") from error
+        raise CheckpointError(
+            f"{folder / FACTS}: no network can be built by it ({error})"
+        ) from error
     try:
         classifier.load_state_dict(load_tensors(content))
     except (SafetensorError, RuntimeError) as error:

@@ -22,7 +22,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return Lightning Fabric for one device; 'fp32' or 'bf16' (weights stay fp32)."""
     keep_freed_memory()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what we asked for
+    logging.getLogger("lightning_fabric").setLevel(
+        logging.WARNING
+    )  # it announces what we asked for
     return Fabric(
         accelerator=choose_device(device),
         devices=1,

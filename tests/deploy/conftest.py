@@ -9,14 +9,12 @@ from resnetlab.deploy.bundle import BundleFacts, facts_for, save_bundle
 from resnetlab.models import Classifier, build
 from resnetlab.recipe import Recipe
 
-CLASSES = ("cat", "dog", "猫, \"quoted\"")
+CLASSES = ("cat", "dog", '猫, "quoted"')
 
 
 @pytest.fixture(scope="session")
 def facts() -> BundleFacts:
-    recipe = Recipe().override(
-        {"model.name": "resnet18", "data.image_size": 16, "model.dropout": 0.5}
-    )
+    recipe = Recipe().override({"model.name": "cnn", "data.image_size": 16, "model.dropout": 0.5})
     return facts_for(recipe, CLASSES)
 
 
@@ -25,10 +23,8 @@ def classifier(facts) -> Classifier:
     torch.manual_seed(0)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     network = build(facts.network, 3, facts.image_size, facts.stem, facts.dropout, mean, std)
-    with torch.no_grad():  # moments that an epoch would have moved
-        for name, buffer in network.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(std=0.1)
+    with torch.no_grad():
+        network.head.weight *= 3  # sure enough of itself that a difference shows
     return network.to(memory_format=torch.channels_last)
 
 

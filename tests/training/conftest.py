@@ -95,9 +95,7 @@ def train(make_samples, make_classifier, tmp_path) -> Callable[..., tuple[Classi
         classifier = make_classifier(recipe)
         fabric = make_fabric("cpu", str(recipe.training.precision))
         samples = {"train": make_samples(24), "val": make_samples(9, seed=1)} | parts
-        history = fit(
-            fabric, classifier, samples["train"], samples["val"], CLASSES, recipe, folder
-        )
+        history = fit(fabric, classifier, samples["train"], samples["val"], CLASSES, recipe, folder)
         return classifier, history
 
     return run

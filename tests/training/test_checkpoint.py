@@ -179,7 +179,10 @@ def test_another_safetensors_file_is_no_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("change", "misfit"),
     [
-        (lambda net: net.__setitem__(3, nn.Linear(16, 5)), "3.weight has shape (5, 16), not (3, 16)"),
+        (
+            lambda net: net.__setitem__(3, nn.Linear(16, 5)),
+            "3.weight has shape (5, 16), not (3, 16)",
+        ),
         (lambda net: net.__setitem__(1, nn.Identity()), "1.weight is missing"),
         (lambda net: net.append(nn.Linear(3, 3)), "4.bias is unknown to it"),
     ],
@@ -193,9 +196,7 @@ def test_the_checkpoint_of_another_network_is_refused_before_anything_is_loaded(
 
     complaint = refuses(tmp_path / "last.safetensors")
 
-    assert complaint == (
-        f"{tmp_path / 'last.safetensors'}: does not fit this network ({misfit})"
-    )
+    assert complaint == (f"{tmp_path / 'last.safetensors'}: does not fit this network ({misfit})")
 
 
 def test_a_checkpoint_holds_no_pickle(checkpoint):

@@ -71,7 +71,7 @@ def test_a_gpu_is_taken_where_there_is_one_and_nothing_else_was_said(
 def test_a_gpu_that_is_not_there_is_told_with_a_way_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    with pytest.raises(MachineError, match="training.device=cuda .* no GPU"):
+    with pytest.raises(MachineError, match=r"training\.device=cuda .* no GPU"):
         choose_device("cuda")
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetlab.recipe import Training
@@ -153,6 +153,7 @@ def test_plateau_falls_by_its_factor_at_each_plateau():
     assert values == [1, 0.5, 0.5, 0.25]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), max_size=30), st.integers(1, 5))
 def test_plateaus_are_those_of_torch(scores, length):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -166,6 +167,7 @@ def test_plateaus_are_those_of_torch(scores, length):
     assert 0.5 ** count_plateaus(scores, length) == optimizer.param_groups[0]["lr"]
 
 
+@settings(deadline=None)
 @given(
     schedule=st.sampled_from(SCHEDULES),
     epochs=st.integers(1, 500),

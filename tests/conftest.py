@@ -1,0 +1,43 @@
+"""Real small pictures that every test may read, and a cache of its own for each session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep stores out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 scanned digits of 8×8 px as PNG, in the class folders 0, 1, 2 and 3; to be read only."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    digits = load_digits(n_class=4)
+    for label in range(4):
+        (folder / str(label)).mkdir(parents=True)
+        for number, picture in enumerate(digits.images[digits.target == label][:30]):
+            pixels = np.rint(picture * 255 / 16).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / str(label) / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 JPEG crops of 160×120 px from two photographs, in the class folders china and flower."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    for name, photo in zip(("china", "flower"), load_sample_images().images, strict=True):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            top, left = 90 * (number // 4), 140 * (number % 4)
+            crop = photo[top : top + 120, left : left + 160]
+            Image.fromarray(crop).save(folder / name / f"{number:02d}.jpg", quality=90)
+    return folder
