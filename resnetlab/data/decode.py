@@ -91,11 +91,13 @@ def reduce_upright(picture: Image.Image, short_side: int) -> tuple[np.ndarray, i
     if shorter > short_side:  # rounded up, in integers: the shorter side comes out exact
         target = (-(-width * short_side // shorter), -(-height * short_side // shorter))
     # The JPEG decoder itself can halve, quarter or take an eighth: much faster for large photographs.
-    picture.draft("RGB", target)
+    drafted = picture.draft("RGB", target)
+    # Its last row and column may lie partly outside the picture; what lies inside is this box.
+    box = drafted[1] if drafted else None
     turned = transpose_of(picture)
     rgb = to_rgb(picture)
     if target != (width, height):
-        rgb = rgb.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        rgb = rgb.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if turned is not None:
         rgb = rgb.transpose(turned)
     if turned in SWAPS:

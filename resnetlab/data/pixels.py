@@ -18,7 +18,7 @@ from resnetlab.errors import DataError, MachineError
 from resnetlab.files import sync
 from resnetlab.progress import Progress
 
-STORE_VERSION = 1
+STORE_VERSION = 2  # raised whenever decoding gives other pixels
 CHUNK = 256  # pictures between two entries in the index: what a cut-off build loses at most
 
 # One record a picture. The index file is these records and nothing else, so that it can be

@@ -46,7 +46,6 @@ def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: 
     }
     content = save_tensors(state)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FACTS).unlink(missing_ok=True)
     with whole(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
     write_text(folder / CARD, card)

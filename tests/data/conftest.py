@@ -30,7 +30,9 @@ def write_pictures(tmp_path: Path) -> Callable[[Mapping[str, int]], Path]:
 def make_catalog() -> Callable[..., Catalog]:
     """A catalog without files: a row per (label, content, part), the content as good as a picture."""
 
-    def make(rows: Sequence[tuple[int, object, str]], names: Sequence[str] | None = None) -> Catalog:
+    def make(
+        rows: Sequence[tuple[int, object, str]], names: Sequence[str] | None = None
+    ) -> Catalog:
         names = names or [f"{row:05}.png" for row in range(len(rows))]
         labels, contents, parts = ([row[i] for row in rows] for i in range(3))
         classes = tuple("abcdefghij"[: max(labels, default=1) + 1])

@@ -88,7 +88,7 @@ def test_a_saved_table_is_read_back_the_same(catalog, tmp_path):
     assert_same(Catalog.load(tmp_path / "new" / "catalog.parquet"), catalog)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=5, unique=True))
 def test_file_names_of_any_bytes_survive_a_stay_on_disk(tmp_path_factory, names):
     paths = [os.fsdecode(name) for name in names]

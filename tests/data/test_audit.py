@@ -1,0 +1,215 @@
+"""What is wrong with the data is found, named and left out; nothing of the user's is changed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from resnetlab.data.audit import audit, describe, first_problems
+from resnetlab.data.catalog import objects
+from resnetlab.data.pixels import read_pictures
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.errors import DataError
+
+
+def audited(folder: Path, conflicts: str = "drop", max_problem_frac: float = 1.0):
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+    return audit(catalog, conflicts, max_problem_frac)
+
+
+def problems(catalog) -> dict[str, str]:
+    pairs = zip(catalog.ids, catalog.problem, strict=True)
+    return {name: problem for name, problem in pairs if problem}
+
+
+def groups(catalog) -> set[frozenset[str]]:
+    return {
+        frozenset(catalog.ids[catalog.group == group].tolist())
+        for group in set(catalog.group)
+        if (catalog.group == group).sum() > 1
+    }
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
+    return {
+        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# Copies
+
+
+def test_copies_are_kept_and_share_a_group(write_pictures):
+    names = {"a/1.png": 1, "a/2.png": 2, "a/copy.png": 1, "b/3.png": 3, "b/4.png": 3}
+    catalog = audited(write_pictures(names))
+
+    assert groups(catalog) == {
+        frozenset({"a/1.png", "a/copy.png"}),
+        frozenset({"b/3.png", "b/4.png"}),
+    }
+    assert catalog.sound.all()
+    assert describe(catalog, "x")["duplicates"] == 2
+
+
+def test_damaged_files_are_no_copies_of_each_other(write_pictures):
+    folder = write_pictures({"a/1.png": 1, "a/2.png": 2, "b/3.png": 3, "b/4.png": 4})
+    for name in ("a/1.png", "b/3.png"):
+        (folder / name).write_bytes(b"")
+    catalog = audited(folder)
+
+    assert groups(catalog) == set()
+    assert problems(catalog) == {"a/1.png": "empty", "b/3.png": "empty"}
+
+
+# One picture, two labels
+
+
+TWO_LABELS = {"a/1.png": 1, "a/2.png": 2, "b/same as 1.png": 1, "b/3.png": 3}
+
+
+def test_a_picture_under_two_labels_is_left_out_with_both_names(write_pictures):
+    catalog = audited(write_pictures(TWO_LABELS))
+
+    assert problems(catalog) == {
+        "a/1.png": "same picture labelled a and b",
+        "b/same as 1.png": "same picture labelled a and b",
+    }
+    assert describe(catalog, "x")["conflicts"] == 2
+
+
+def test_a_picture_under_two_labels_is_fatal_where_the_recipe_says_so(write_pictures):
+    with pytest.raises(DataError) as caught:
+        audited(write_pictures(TWO_LABELS), conflicts="error")
+
+    assert str(caught.value) == (
+        "the same picture is labelled a and b: a/1.png, b/same as 1.png; mend the labels, "
+        "or leave such pictures out with --set data.conflicts=drop"
+    )
+
+
+# Leaks between given parts
+
+
+def test_a_copy_of_a_test_picture_leaves_the_training_part(write_pictures):
+    train = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3, "train/b/4.png": 4}
+    val = {"val/a/1.png": 1, "val/a/5.png": 5, "val/b/4.png": 4}
+    test = {"test/a/1.png": 1, "test/b/6.png": 6}
+    catalog = audited(write_pictures(train | val | test))
+
+    assert problems(catalog) == {
+        "train/a/1.png": "copy of a picture in the test part",
+        "val/a/1.png": "copy of a picture in the test part",
+        "train/b/4.png": "copy of a picture in the val part",
+    }
+    seen = {part: set(catalog.sha256[catalog.part(part)]) for part in ("train", "val", "test")}
+    assert not seen["train"] & seen["val"]
+    assert not seen["train"] & seen["test"]
+    assert not seen["val"] & seen["test"]
+
+
+def test_the_part_that_is_measured_on_loses_nothing(write_pictures):
+    names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
+    catalog = audited(
+        write_pictures(names | {"test/a/1.png": 1, "test/a/also 1.png": 1, "test/b/4.png": 4})
+    )
+
+    assert len(catalog.part("test")) == 3
+    assert list(problems(catalog)) == ["train/a/1.png"]
+
+
+def test_a_conflict_between_parts_is_a_conflict_not_a_leak(write_pictures):
+    names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
+    catalog = audited(write_pictures(names | {"test/a/4.png": 4, "test/b/1.png": 1}))
+
+    assert set(problems(catalog)) == {"train/a/1.png", "test/b/1.png"}
+    assert set(problems(catalog).values()) == {"same picture labelled a and b"}
+
+
+# Too much
+
+
+def spoilt(write_pictures, count: int, of: int = 100) -> Path:
+    folder = write_pictures({f"{row % 2}/{row:03}.png": row for row in range(of)})
+    for row in range(0, 2 * count, 2):
+        (folder / f"0/{row:03}.png").write_bytes(b"no picture %d" % row)
+    return folder
+
+
+def test_as_many_problems_as_allowed_are_passed(write_pictures):
+    folder = spoilt(write_pictures, count=7)
+
+    assert (~audited(folder, max_problem_frac=0.07).sound).sum() == 7
+
+
+def test_more_problems_than_allowed_stop_with_the_first_five(write_pictures):
+    with pytest.raises(DataError) as caught:
+        audited(spoilt(write_pictures, count=7), max_problem_frac=0.06)
+
+    listed = ", ".join(f"0/{row:03}.png (not an image)" for row in range(0, 10, 2))
+    assert str(caught.value) == (
+        "7 of 100 pictures can't be used, more than the 6.0% allowed: "
+        f"{listed}, and 2 more; mend them, or allow more with --set data.max_problem_frac=0.1"
+    )
+
+
+def test_a_class_left_without_pictures_is_named(write_pictures):
+    folder = write_pictures({"a/1.png": 1, "b/2.png": 2})
+    (folder / "b/2.png").write_bytes(b"")
+
+    with pytest.raises(
+        DataError, match=r"class 'b' has no usable picture left: b/2\.png \(empty\)"
+    ):
+        audited(folder)
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (0, ""),
+        (2, "00000.png (empty), 00001.png (empty)"),
+        (7, ", ".join(f"0000{i}.png (empty)" for i in range(5)) + ", and 2 more"),
+    ],
+)
+def test_first_problems_lists_five_and_counts_the_rest(make_catalog, bad, text):
+    catalog = make_catalog([(row % 2, row, "") for row in range(8)])
+    catalog = catalog.with_columns(problem=objects(["empty"] * bad + [""] * (8 - bad)))
+
+    assert first_problems(catalog) == text
+
+
+# What it says, what it leaves alone
+
+
+def test_the_description_is_json_and_adds_up(write_pictures):
+    folder = write_pictures({f"{row % 3}/{row:02}.png": row for row in range(20)})
+    (folder / "0/copy.png").write_bytes((folder / "0/00.png").read_bytes())
+    (folder / "1/bad.png").write_bytes(b"")
+    facts = describe(audited(folder), "pictures")
+
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert facts["pictures"] == 22
+    assert facts["used"] == 21
+    assert facts["problems"] == [{"id": "1/bad.png", "problem": "empty"}]
+    assert facts["counts"] == {"all": [8, 7, 6]}
+    assert facts["sizes"] == {"width": [8, 8, 8], "height": [8, 8, 8]}
+
+
+def test_the_description_counts_by_part_where_there_are_parts(write_pictures):
+    names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
+    catalog = audited(write_pictures(names | {"test/a/4.png": 4, "test/b/5.png": 5}))
+
+    assert describe(catalog, "x")["counts"] == {"train": [2, 1], "val": [0, 0], "test": [1, 1]}
+
+
+def test_neither_the_folder_nor_the_catalog_that_came_in_is_changed(write_pictures):
+    folder = write_pictures(TWO_LABELS | {"a/4.png": 2})
+    before = fingerprint(folder)
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+    columns = catalog.problem.copy(), catalog.group.copy()
+    audit(catalog, "drop", 1.0)
+
+    assert fingerprint(folder) == before
+    assert (catalog.problem.tolist(), catalog.group.tolist()) == tuple(c.tolist() for c in columns)

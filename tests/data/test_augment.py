@@ -1,0 +1,439 @@
+"""Augmentation: what is drawn depends on an address alone, what is rendered is what the numbers say."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from resnetlab.data.augment import GREY, PLAIN, Variation, colour_matrix, draw, draw_box, render
+from resnetlab.recipe import Augment
+
+quick = settings(max_examples=60)
+KEYS = st.integers(0, 2**64 - 1)
+SEEDS = st.integers(0, 2**32 - 1)
+EPOCHS = st.integers(0, 10**6)
+
+# Each setting with the field of the Variation that it decides.
+ALONE = {
+    "crop_scale": ((0.2, 0.9), "box"),
+    "flip": (1.0, "flip"),
+    "rotation_deg": (30.0, "angle_deg"),
+    "translate_frac": (0.2, "shift"),
+    "brightness": (0.4, "brightness"),
+    "contrast": (0.4, "contrast"),
+    "saturation": (0.4, "saturation"),
+    "hue": (0.3, "hue"),
+    "erase": (1.0, "erase"),
+}
+EVERYTHING = {name: value for name, (value, _) in ALONE.items()}
+
+
+def fields_that_differ(first: Variation, second: Variation) -> set[str]:
+    names = [field.name for field in dataclasses.fields(Variation)]
+    return {name for name in names if getattr(first, name) != getattr(second, name)}
+
+
+def many(augment: Augment, count: int = 2000, aspect: float = 1.0) -> list[Variation]:
+    keys = np.random.default_rng(0).integers(0, 2**64, count, dtype=np.uint64)
+    return [draw(augment, 0, 0, int(key), aspect) for key in keys]
+
+
+def rendered(
+    picture: np.ndarray, variation: Variation, size: int | None = None, fit: str = "crop"
+) -> np.ndarray:
+    out = np.empty((size or picture.shape[0],) * 2 + (3,), dtype=np.uint8)
+    render(picture, variation, picture.reshape(-1, 3).mean(axis=0), fit, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def muted() -> np.ndarray:
+    """Colours so far from black and white that moderate changes are not cut off."""
+    return np.random.default_rng(1).integers(90, 160, (32, 32, 3), dtype=np.uint8)
+
+
+# Drawing
+
+
+@quick
+@given(SEEDS, EPOCHS, KEYS)
+def test_a_draw_is_a_function_of_its_address(seed, epoch, key):
+    augment = Augment(**EVERYTHING)
+    first = draw(augment, seed, epoch, key, 1.5)
+    draw(augment, seed, epoch + 1, key ^ 1, 1.5)  # others in between leave no trace
+    np.random.seed(seed % 100)  # nor does the global generator
+
+    assert draw(augment, seed, epoch, key, 1.5) == first
+
+
+@quick
+@given(SEEDS, EPOCHS, KEYS)
+def test_any_other_address_is_another_draw(seed, epoch, key):
+    augment = Augment(rotation_deg=180)
+    angles = {
+        draw(augment, *address, 1.0).angle_deg
+        for address in (
+            (seed, epoch, key), (seed ^ 1, epoch, key), (seed, epoch + 1, key),
+            (seed, epoch, key ^ 1), (seed, epoch, key ^ 2**63),
+        )
+    }  # fmt: skip
+
+    assert len(angles) == 5
+
+
+def test_large_keys_are_told_apart_in_every_bit():
+    # In float64, these would all be the same number.
+    keys = [2**64 - 1, 2**64 - 2, 2**64 - 500, 2**63 + 1, 2**63 + 2]
+    angles = {draw(Augment(rotation_deg=180), 0, 0, key, 1.0).angle_deg for key in keys}
+
+    assert len(angles) == len(keys)
+
+
+def test_the_numbers_are_these():
+    """Golden: another NumPy, another machine, must draw the same."""
+    drawn = draw(Augment(rotation_deg=10, brightness=0.5), 7, 3, 2**64 - 1, 1.0)
+
+    assert (drawn.angle_deg, drawn.brightness) == (-0.1504020097338321, 0.5986209265336347)
+
+
+def test_nothing_set_is_the_plain_view():
+    assert all(variation == PLAIN for variation in many(Augment(), 20))
+
+
+@pytest.mark.parametrize(("setting", "value", "field"), [(k, *v) for k, v in ALONE.items()])
+def test_each_setting_alone_changes_its_own_field(setting, value, field):
+    for variation in many(Augment(**{setting: value}), 20):
+        assert fields_that_differ(variation, PLAIN) == {field}
+
+
+@pytest.mark.parametrize(("setting", "field"), [(k, v[1]) for k, v in ALONE.items()])
+def test_switching_one_setting_off_leaves_the_others_as_they_were(setting, field):
+    without = {name: value for name, value in EVERYTHING.items() if name != setting}
+    pairs = zip(many(Augment(**EVERYTHING), 20), many(Augment(**without), 20), strict=True)
+
+    for full, reduced in pairs:
+        assert fields_that_differ(full, reduced) == {field}
+
+
+@quick
+@given(
+    st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.1, 1), st.floats(1, 10),
+    st.floats(0.02, 50), KEYS,
+)  # fmt: skip
+def test_boxes_lie_in_the_picture_and_keep_to_area_and_shape(a, b, low, high, aspect, key):
+    scale = (min(a, b), max(a, b))
+    augment = Augment(crop_scale=scale, crop_ratio=(low, high))
+    left, top, width, height = draw(augment, 0, 0, key, aspect).box
+
+    assert 0 <= left <= left + width <= 1 + 1e-12
+    assert 0 <= top <= top + height <= 1 + 1e-12
+    assert 0 < width * height <= scale[1] + 1e-12
+    if width < 1 and height < 1:
+        assert scale[0] - 1e-12 <= width * height
+        assert low - 1e-9 <= width * aspect / height <= high + 1e-9
+
+
+def test_draws_fill_their_ranges_evenly():
+    augment = Augment(
+        rotation_deg=30, translate_frac=0.2, brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1
+    )
+    drawn = many(augment)
+    ranges = {
+        "rotation": ([v.angle_deg for v in drawn], -30, 30),
+        "right": ([v.shift[0] for v in drawn], -0.2, 0.2),
+        "down": ([v.shift[1] for v in drawn], -0.2, 0.2),
+        "brightness": ([v.brightness for v in drawn], 0.8, 1.2),
+        "contrast": ([v.contrast for v in drawn], 0.7, 1.3),
+        "saturation": ([v.saturation for v in drawn], 0.6, 1.4),
+        "hue": ([v.hue for v in drawn], -0.1, 0.1),
+    }
+    columns = []
+    for values, low, high in ranges.values():
+        uniform = (np.sort(values) - low) / (high - low)
+        assert uniform[0] >= 0
+        assert uniform[-1] <= 1
+        # Kolmogorov and Smirnov's distance; 1.95 / √n is exceeded once in a thousand.
+        assert np.abs(uniform - np.linspace(0, 1, len(drawn))).max() < 1.95 / len(drawn) ** 0.5
+        columns.append(values)
+    correlation = np.corrcoef(columns) - np.eye(len(columns))
+    assert np.abs(correlation).max() < 0.1, "each from numbers of its own"
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.25, 0.5, 1.0])
+def test_chances_come_true(chance):
+    drawn = many(Augment(flip=chance, erase=chance))
+    flips = np.mean([variation.flip for variation in drawn])
+    erasures = np.mean([variation.erase is not None for variation in drawn])
+
+    assert flips == pytest.approx(chance, abs=0.04)
+    assert erasures == pytest.approx(chance, abs=0.04)
+    if chance in {0.0, 1.0}:
+        assert flips == erasures == chance
+
+
+def test_boxes_are_drawn_evenly_by_area_and_shape():
+    boxes = np.array([v.box for v in many(Augment(crop_scale=(0.1, 0.5), crop_ratio=(0.5, 2)))])
+    area = boxes[:, 2] * boxes[:, 3]
+    shape = np.log2(boxes[:, 2] / boxes[:, 3])
+
+    assert area.mean() == pytest.approx(0.3, abs=0.01)
+    assert shape.mean() == pytest.approx(0, abs=0.05)
+    assert (boxes[:, 0] / (1 - boxes[:, 2])).mean() == pytest.approx(0.5, abs=0.03)
+    assert (boxes[:, 1] / (1 - boxes[:, 3])).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_box_that_does_not_fit_is_cut_to_the_picture():
+    left, _, width, height = draw_box((1.0, 1.0), (2.0, 2.0), 1.0, [0.5] * 4)
+
+    assert (left, width) == (0.0, 1.0)
+    assert height == pytest.approx(0.5**0.5)
+
+
+def test_erased_boxes_have_the_areas_of_the_paper():
+    shares = [v.erase[2] * v.erase[3] for v in many(Augment(erase=1.0), 500)]
+
+    assert 0.02 <= min(shares) < 0.05
+    assert 0.28 < max(shares) <= 0.33
+
+
+# Rendering: place
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 32, 33, 224])
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_the_plain_view_of_a_picture_of_the_right_size_is_the_picture(size, fit):
+    picture = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+    np.testing.assert_array_equal(rendered(picture, PLAIN, fit=fit), picture)
+
+
+@pytest.mark.parametrize("size", [2, 7, 32, 33, 224])
+def test_a_flip_mirrors_left_and_right_and_two_undo_each_other(size):
+    picture = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    flipped = rendered(picture, Variation(flip=True))
+
+    np.testing.assert_array_equal(flipped, np.fliplr(picture))
+    np.testing.assert_array_equal(rendered(flipped, Variation(flip=True)), picture)
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(90, -1), (180, 2), (-90, 1), (270, 1)])
+def test_angles_turn_clockwise(noise, angle, turns):
+    turned = rendered(noise, Variation(angle_deg=angle)).astype(int)
+
+    assert np.abs(turned - np.rot90(noise, turns)).max() <= 1
+
+
+def test_a_small_turn_equals_pillows(muted):
+    smooth = cv2.GaussianBlur(muted, (0, 0), 3)
+    turned = rendered(smooth, Variation(angle_deg=20)).astype(int)
+    expected = np.asarray(Image.fromarray(smooth).rotate(-20, Image.Resampling.BILINEAR))
+    middle = slice(8, 24)
+
+    assert np.abs(turned - expected)[middle, middle].max() <= 1
+
+
+def test_a_flip_comes_before_the_turn(noise):
+    both = rendered(noise, Variation(flip=True, angle_deg=90)).astype(int)
+
+    assert np.abs(both - np.rot90(np.fliplr(noise), -1)).max() <= 1
+
+
+def test_shifts_move_right_and_down_and_edges_are_reflected(noise):
+    right = rendered(noise, Variation(shift=(3 / 32, 0)))
+    np.testing.assert_array_equal(right[:, 3:], noise[:, :-3])
+    np.testing.assert_array_equal(right[:, :3], noise[:, 2::-1])
+
+    down = rendered(noise, Variation(shift=(0, 5 / 32)))
+    np.testing.assert_array_equal(down[5:], noise[:-5])
+    np.testing.assert_array_equal(down[:5], noise[4::-1])
+
+
+def test_a_box_of_the_outputs_size_is_cut_out(noise):
+    box = (8 / 32, 4 / 32, 16 / 32, 16 / 32)
+
+    np.testing.assert_array_equal(rendered(noise, Variation(box=box), 16), noise[4:20, 8:24])
+
+
+@pytest.mark.parametrize("size", [11, 20, 40])
+def test_a_box_is_cut_out_and_resized(size, noise):
+    # Ten wide, fourteen high; at the edges the picture around the box is seen, which a cut lacks.
+    box = (8 / 32, 4 / 32, 10 / 32, 14 / 32)
+    view = rendered(noise, Variation(box=box), size).astype(int)
+    expected = cv2.resize(noise[4:18, 8:18], (size, size), interpolation=cv2.INTER_LINEAR)
+    inside = slice(size // 8 + 1, -size // 8 - 1)
+
+    assert np.abs(view - expected)[inside, inside].max() <= 6  # fixed point, 1/32 px
+    assert np.abs(view - expected)[inside, inside].mean() < 1.5
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32), (32, 400)])
+def test_crop_takes_the_middle_and_stretch_takes_all(height, width):
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    top, left = (height - 32) // 2, (width - 32) // 2
+
+    np.testing.assert_array_equal(
+        rendered(picture, PLAIN, 32, "crop"), picture[top : top + 32, left : left + 32]
+    )
+    ramp = np.broadcast_to(np.linspace(0, 255, width)[None, :, None], (height, width, 3))
+    view = rendered(np.rint(ramp).astype(np.uint8), PLAIN, 32, "stretch").astype(int)
+    assert view[0, 0, 0] < 10
+    assert view[0, -1, 0] > 245
+
+
+def test_a_small_picture_is_enlarged():
+    view = rendered(np.array([[[0] * 3, [200] * 3]] * 2, dtype=np.uint8), PLAIN, 8)
+
+    assert view[:, 0].max() == 0
+    assert view[:, -1].min() == 200
+    assert (np.diff(view[..., 0].astype(int), axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 40_000), (40_000, 2), (1, 1)])
+def test_extreme_shapes_render(shape):
+    picture = np.full((*shape, 3), 77, np.uint8)
+    for fit in ("crop", "stretch"):
+        assert (rendered(picture, Variation(angle_deg=10, shift=(0.1, 0)), 16, fit) == 77).all()
+
+
+# Rendering: colour
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.4])
+@pytest.mark.parametrize(
+    ("field", "pillow"),
+    [
+        ("brightness", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("saturation", ImageEnhance.Color),
+    ],
+)
+def test_brightness_contrast_and_saturation_equal_pillows(muted, field, pillow, factor):
+    view = rendered(muted, Variation(**{field: factor})).astype(int)
+    expected = np.asarray(pillow(Image.fromarray(muted)).enhance(factor))
+
+    assert np.abs(view - expected).max() <= 2  # Pillow rounds grey before it blends
+
+
+def test_colours_are_changed_in_the_order_that_is_promised(muted):
+    variation = Variation(brightness=1.1, contrast=0.8, saturation=1.2)
+    bright = muted * 1.1
+    contrasty = 0.8 * bright + 0.2 * (bright @ GREY).mean()
+    expected = 1.2 * contrasty + (1 - 1.2) * (contrasty @ GREY)[..., None]
+
+    assert np.abs(rendered(muted, variation) - expected).max() < 1  # fixed point, rounded
+
+
+def test_contrast_is_about_the_whole_picture_not_the_part_that_is_shown(noise):
+    mean = noise.reshape(-1, 3).mean(axis=0)
+    part = Variation(box=(0, 0, 0.25, 0.25), contrast=0.0)
+
+    assert np.abs(rendered(noise, part).astype(int) - round(GREY @ mean)).max() <= 1
+
+
+def test_a_whole_turn_of_the_colour_circle_changes_nothing(noise):
+    for turns in (-1.0, 1.0, 2.0):
+        np.testing.assert_array_equal(rendered(noise, Variation(hue=turns)), noise)
+
+
+def test_a_turn_and_a_turn_back_undo_each_other():
+    there, back = (colour_matrix(Variation(hue=hue), np.zeros(3))[:, :3] for hue in (0.2, -0.2))
+
+    np.testing.assert_allclose(there @ back, np.eye(3), atol=1e-12)
+
+
+def test_hue_turns_from_red_to_green_to_blue():
+    red = np.full((2, 2, 3), [150, 90, 90], np.uint8)
+
+    assert [rendered(red, Variation(hue=hue))[0, 0].argmax() for hue in (0, 1 / 3, 2 / 3)] == [
+        0,
+        1,
+        2,
+    ]
+
+
+@quick
+@given(st.integers(0, 255), st.floats(-0.5, 0.5), st.floats(0, 2))
+def test_grey_stays_grey_whatever_hue_and_saturation(value, hue, saturation):
+    grey = np.full((3, 3, 3), value, np.uint8)
+
+    np.testing.assert_array_equal(rendered(grey, Variation(hue=hue, saturation=saturation)), grey)
+
+
+@quick
+@given(st.floats(-0.5, 0.5), st.floats(0, 1.2))
+def test_hue_and_saturation_keep_the_brightness(hue, saturation):
+    muted = np.random.default_rng(1).integers(110, 146, (8, 8, 3), dtype=np.uint8)
+    view = rendered(muted, Variation(hue=hue, saturation=saturation))
+
+    assert np.abs(view @ GREY - muted @ GREY).max() <= 1
+
+
+def test_no_change_of_colour_is_no_matrix():
+    assert colour_matrix(PLAIN, np.zeros(3)) is None
+    assert colour_matrix(Variation(flip=True, angle_deg=5), np.zeros(3)) is None
+
+
+def test_what_leaves_the_range_is_cut_off_not_wrapped():
+    bright = np.full((2, 2, 3), 200, np.uint8)
+
+    assert (rendered(bright, Variation(brightness=2.0)) == 255).all()
+    assert (rendered(bright, Variation(brightness=0.0)) == 0).all()
+
+
+# Rendering: erasing
+
+
+def test_erasing_fills_the_box_with_the_mean_and_leaves_the_rest(noise):
+    view = rendered(noise, Variation(erase=(4 / 32, 8 / 32, 10 / 32, 6 / 32)))
+    outside = np.ones((32, 32), dtype=bool)
+    outside[8:14, 4:14] = False
+
+    np.testing.assert_array_equal(view[outside], noise[outside])
+    mean = np.rint(noise.reshape(-1, 3).mean(axis=0))
+    np.testing.assert_array_equal(view[8:14, 4:14], np.broadcast_to(mean, (6, 10, 3)))
+
+
+def test_only_the_output_is_written(noise):
+    before = noise.copy()
+    everything = draw(Augment(**EVERYTHING), 0, 0, 1, 1.0)
+    images = np.full((3, 16, 16, 3), 9, dtype=np.uint8)
+    render(noise, everything, np.zeros(3), "crop", images[1])
+
+    np.testing.assert_array_equal(noise, before)
+    assert (images[[0, 2]] == 9).all()
+    assert (images[1] != 9).any()
+
+
+# Presets
+
+
+def test_presets_are_the_settings_of_the_documents():
+    off = Augment()
+    expected = {
+        "none": off,
+        "s0": off.model_copy(
+            update={
+                "crop_scale": (0.08, 1.0), "flip": 0.5, "rotation_deg": 30.0,
+                "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.2,
+            }
+        ),
+        "s2": off.model_copy(update={"rotation_deg": 15.0}),
+    }  # fmt: skip
+    for name, augment in expected.items():
+        assert Augment.model_validate(name) == augment
+
+    s3 = Augment.model_validate("s3")
+    assert s3.rotation_deg == 15
+    assert s3.flip == 0.5
+    assert min(s3.brightness, s3.contrast, s3.saturation, s3.hue) > 0
+    assert s3.crop_scale is None
+    assert s3.translate_frac == s3.erase == 0

@@ -1,0 +1,279 @@
+"""Who learns and who examines: nobody twice, nobody left out, decided by seed and content alone."""
+
+import hashlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resnetlab.data.audit import audit
+from resnetlab.data.catalog import PARTS, Catalog, objects
+from resnetlab.data.pixels import read_pictures
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.splits import export_split, split
+from resnetlab.errors import DataError, MachineError
+
+quick = settings(max_examples=40)
+
+FRACTIONS = st.sampled_from(
+    [(0.8, 0.1, 0.1), (0.8, 0.0, 0.2), (0.9, 0.1, 0.0), (0.5, 0.25, 0.25), (0.34, 0.33, 0.33)]
+)
+CLASS_SIZES = st.lists(st.integers(3, 40), min_size=2, max_size=4)
+
+
+def rows_for(sizes, tag="") -> list[tuple[int, object, str]]:
+    return [
+        (label, f"{tag}{label}-{i}", "") for label, size in enumerate(sizes) for i in range(size)
+    ]
+
+
+def grouped(catalog: Catalog, groups) -> Catalog:
+    return catalog.with_columns(group=np.asarray(groups, dtype=np.int64))
+
+
+def by_content(catalog: Catalog) -> dict[str, str]:
+    return dict(zip(catalog.sha256, catalog.split, strict=True))
+
+
+# What holds for every split
+
+
+@quick
+@given(CLASS_SIZES, FRACTIONS, st.integers(0, 2**32 - 1))
+def test_every_sample_is_in_exactly_one_part_and_every_part_has_every_class(
+    make_catalog, sizes, fractions, seed
+):
+    catalog = split(make_catalog(rows_for(sizes)), fractions, seed)
+    wanted = {part for part, fraction in zip(PARTS, fractions, strict=True) if fraction}
+
+    assert set(catalog.split) == wanted
+    assert sum(len(catalog.part(part)) for part in PARTS) == len(catalog)
+    for part in wanted:
+        assert (catalog.counts(part) >= 1).all()
+
+
+@quick
+@given(CLASS_SIZES, FRACTIONS, st.integers(0, 2**32 - 1))
+def test_every_class_is_divided_to_the_nearest_picture(make_catalog, sizes, fractions, seed):
+    catalog = split(make_catalog(rows_for(sizes)), fractions, seed)
+
+    for part, fraction in zip(PARTS, fractions, strict=True):
+        for count, size in zip(catalog.counts(part), sizes, strict=True):
+            # Rounding, and one picture at least, cost the training part at most one each.
+            assert abs(count - fraction * size) <= (1 if part != "train" else 2)
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=20, max_size=80),
+    FRACTIONS,
+    st.integers(0, 9),
+)
+def test_groups_are_never_parted(make_catalog, members, fractions, seed):
+    # At least three groups a class, so that there is something for every part.
+    members += [(label, group) for label in (0, 1) for group in (0, 1, 2)]
+    rows = [(label, i, "") for i, (label, _) in enumerate(members)]
+    groups = [10 * label + group for label, group in members]
+    catalog = split(grouped(make_catalog(rows), groups), fractions, seed)
+
+    parts = defaultdict(set)
+    for group, part in zip(catalog.group, catalog.split, strict=True):
+        parts[group].add(part)
+    assert {len(found) for found in parts.values()} == {1}
+    for part, fraction in zip(PARTS, fractions, strict=True):
+        assert (catalog.counts(part) >= 1).all() == (fraction > 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_miss_the_share_of_a_class_by_half_a_group_at_most(make_catalog, seed):
+    by_four = [row // 4 for row in range(200)]
+    catalog = split(grouped(make_catalog(rows_for([100, 100])), by_four), (0.8, 0.1, 0.1), seed)
+
+    assert set(catalog.counts("val")) | set(catalog.counts("test")) <= {8, 12}
+
+
+def test_quarantined_samples_stay_outside(make_catalog):
+    catalog = make_catalog(rows_for([20, 20]))
+    catalog = catalog.with_columns(problem=objects(["truncated", *[""] * 39]))
+    catalog = split(catalog, (0.8, 0.1, 0.1), 0)
+
+    assert catalog.split[0] == ""
+    assert set(catalog.split[1:]) == set(PARTS)
+
+
+# What decides
+
+
+def test_the_seed_decides(make_catalog):
+    catalog = make_catalog(rows_for([30, 30]))
+    first, again, other = (split(catalog, (0.8, 0.1, 0.1), seed) for seed in (1, 1, 2))
+
+    assert first.split.tolist() == again.split.tolist()
+    assert first.split.tolist() != other.split.tolist()
+    assert first.counts("test").tolist() == other.counts("test").tolist()
+
+
+@quick
+@given(CLASS_SIZES, st.randoms(use_true_random=False))
+def test_names_and_their_order_decide_nothing(make_catalog, sizes, random):
+    rows = rows_for(sizes)
+    names = [f"{number:04}.png" for number in range(len(rows))]
+    random.shuffle(names)
+    renamed = split(make_catalog(rows, names), (0.8, 0.1, 0.1), 3)
+
+    assert by_content(renamed) == by_content(split(make_catalog(rows), (0.8, 0.1, 0.1), 3))
+
+
+def test_renamed_files_get_the_same_split(digit_folder, tmp_path):
+    def of_folder(folder: Path) -> dict[str, str]:
+        catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+        return by_content(split(audit(catalog, "drop", 0.5), (0.7, 0.1, 0.2), 0))
+
+    for path in digit_folder.rglob("*.png"):
+        new = tmp_path / path.parent.name / hashlib.md5(path.read_bytes()).hexdigest()
+        new.parent.mkdir(exist_ok=True)
+        new.with_suffix(".png").write_bytes(path.read_bytes())
+
+    assert of_folder(tmp_path) == of_folder(digit_folder)
+
+
+def test_when_pictures_come_nearly_all_test_pictures_stay(make_catalog):
+    before = split(make_catalog(rows_for([200, 200])), (0.8, 0.1, 0.1), 0)
+    more = rows_for([200, 200]) + rows_for([20, 20], tag="new ")
+    after = by_content(split(make_catalog(more), (0.8, 0.1, 0.1), 0))
+
+    tested = [digest for digest, part in by_content(before).items() if part == "test"]
+    stayed = sum(after[digest] == "test" for digest in tested)
+    assert len(tested) == 40
+    assert stayed >= 36
+
+
+def test_copies_change_nothing_for_the_others(make_catalog):
+    rows = rows_for([30, 30])
+    alone = split(make_catalog(rows), (0.8, 0.1, 0.1), 0)
+    with_copies = make_catalog([*rows, rows[0], rows[40]])
+    together = split(audit(with_copies, "drop", 0.0), (0.8, 0.1, 0.1), 0)
+
+    changed = [
+        digest for digest, part in by_content(alone).items() if by_content(together)[digest] != part
+    ]
+    assert len(changed) <= 2  # a class is larger by one, its parts may be too
+
+
+# Parts that the user's folders give
+
+
+def given_parts(train: int, val: int = 0, test: int = 0) -> list[tuple[int, object, str]]:
+    parts = ["train"] * train + ["val"] * val + ["test"] * test
+    return [(label, f"{label}-{i}", part) for label in (0, 1) for i, part in enumerate(parts)]
+
+
+@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (1.0, 0.0, 0.0)])
+def test_given_parts_are_kept_as_they_are(make_catalog, fractions):
+    catalog = make_catalog(given_parts(10, 4, 6))
+
+    assert split(catalog, fractions, 0).split.tolist() == catalog.split.tolist()
+
+
+def test_a_missing_validation_part_is_taken_from_the_training_part(make_catalog):
+    before = make_catalog(given_parts(18, test=5))
+    after = split(before, (0.8, 0.1, 0.1), 0)
+
+    assert ((after.split == "test") == (before.split == "test")).all()
+    # Validation is to training as 1 to 8, whatever the size of the test part.
+    assert after.counts("val").tolist() == [2, 2]
+    assert after.counts("train").tolist() == [16, 16]
+
+
+def test_a_missing_test_part_is_taken_from_the_training_part(make_catalog):
+    after = split(make_catalog(given_parts(18, val=5)), (0.8, 0.1, 0.1), 0)
+
+    assert [after.counts(part).tolist() for part in PARTS] == [[16, 16], [5, 5], [2, 2]]
+
+
+def test_a_part_that_nobody_wants_is_not_made(make_catalog):
+    after = split(make_catalog(given_parts(20)), (0.8, 0.0, 0.2), 0)
+
+    assert Counter(after.split) == {"train": 32, "test": 8}
+
+
+def test_80_to_20_without_validation(make_catalog):
+    after = split(make_catalog(rows_for([50, 35])), (0.8, 0.0, 0.2), 0)
+
+    assert after.counts("train").tolist() == [40, 28]
+    assert after.counts("val").tolist() == [0, 0]
+    assert after.counts("test").tolist() == [10, 7]
+
+
+# Too small
+
+
+def test_a_class_with_too_few_pictures_is_named_with_the_way_out(make_catalog):
+    with pytest.raises(DataError) as caught:
+        split(make_catalog(rows_for([10, 2])), (0.8, 0.1, 0.1), 0)
+
+    assert str(caught.value) == (
+        "class 'b' has 2 different pictures, too few for 3 parts (train, val, test); "
+        "add some, or use fewer parts, such as --split 0.8 0 0.2"
+    )
+    assert split(make_catalog(rows_for([10, 2])), (0.8, 0.0, 0.2), 0).counts("test").tolist() == [
+        2,
+        1,
+    ]
+
+
+def test_copies_do_not_make_a_class_large_enough(make_catalog):
+    rows = [*rows_for([10]), (1, "x", ""), (1, "x", ""), (1, "y", "")]
+    with pytest.raises(DataError, match="class 'b' has 2 different pictures"):
+        split(audit(make_catalog(rows), "drop", 0.0), (0.8, 0.1, 0.1), 0)
+
+
+def test_a_class_whose_training_pictures_are_all_quarantined_is_named(make_catalog):
+    rows = given_parts(2, 1, 1)
+    catalog = make_catalog(rows)
+    lost = (catalog.labels == 1) & (catalog.split == "train")
+    catalog = catalog.with_columns(problem=objects(["empty" if bad else "" for bad in lost]))
+
+    with pytest.raises(DataError, match="class 'b' has 0 different pictures"):
+        split(catalog, (0.8, 0.1, 0.1), 0)
+
+
+# Copies for other tools
+
+
+def test_the_parts_are_copied_out_and_the_originals_stay(write_pictures, tmp_path):
+    pictures = {f"{label}/{i}.png": 10 * label + i for label in (0, 1) for i in range(6)}
+    folder = write_pictures(pictures | {"0/more/1.png": 77})
+    (folder / "1" / "bad.png").write_bytes(b"")
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+    catalog = split(audit(catalog, "drop", 0.5), (0.6, 0.2, 0.2), 0)
+    out = tmp_path / "new" / "copies"
+    export_split(catalog, out)
+
+    exported = read_folder(out)
+    copies, _ = read_pictures(exported, 8, 10**6, 2)
+    assert copies.classes == catalog.classes
+    for part in PARTS:
+        assert Counter(copies.sha256[copies.part(part)]) == Counter(
+            catalog.sha256[catalog.part(part)]
+        )
+    assert len(copies) == 13, "two pictures called 1.png in one class, none quarantined"
+    assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
+
+
+def test_a_folder_that_holds_something_is_refused(make_catalog, tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(MachineError, match=r"is not empty; choose a new folder"):
+        export_split(split(make_catalog(rows_for([5, 5])), (0.6, 0.2, 0.2), 0), tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(make_catalog, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(MachineError, match="can't be written"):
+        export_split(make_catalog(rows_for([5, 5])), tmp_path / "file" / "out")
