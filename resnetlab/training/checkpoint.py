@@ -14,6 +14,7 @@ from resnetlab.errors import CheckpointError
 from resnetlab.files import whole
 
 MODEL, OPTIMIZER = "model.", "optimizer."
+FACTS = "resnetlab"  # the file's metadata: progress and checksum
 
 
 def save_checkpoint(
@@ -30,9 +31,10 @@ def save_checkpoint(
                 tensors[f"{OPTIMIZER}{index}.{name}"] = value
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(progress, allow_nan=False)
-    facts = {"progress": text, "sha256": digest_of(tensors, text)}
+    # One entry: safetensors writes several in no fixed order, and equal runs should be equal files.
+    facts = json.dumps({"progress": text, "sha256": digest_of(tensors, text)})
     with whole(path) as temporary:
-        save_file(tensors, temporary, metadata=facts)
+        save_file(tensors, temporary, metadata={FACTS: facts})
 
 
 def load_checkpoint(
@@ -61,9 +63,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return all tensors and the progress. Raises CheckpointError where a bit is wrong."""
     try:
         with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: can't be read ({error})") from error
     text = facts.get("progress", "")
     if facts.get("sha256") != digest_of(tensors, text):

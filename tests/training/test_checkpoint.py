@@ -202,7 +202,15 @@ def test_the_checkpoint_of_another_network_is_refused_before_anything_is_loaded(
 def test_a_checkpoint_holds_no_pickle(checkpoint):
     content = checkpoint.read_bytes()
 
-    assert json.loads(content[8 : header_bytes(content)])["__metadata__"].keys() == {
-        "progress",
-        "sha256",
-    }
+    metadata = json.loads(content[8 : header_bytes(content)])["__metadata__"]
+    assert metadata.keys() == {"resnetlab"}
+    assert json.loads(metadata["resnetlab"]).keys() == {"progress", "sha256"}
+
+
+def test_saving_the_same_state_twice_gives_the_same_file(tmp_path):
+    model = small_network()
+    optimizer = KINDS["adamw"](model)
+    for name in ("first", "second"):
+        save_checkpoint(tmp_path / name, model, optimizer, PROGRESS)
+
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
