@@ -144,7 +144,7 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
         marker = "o" if len(curve.epochs) <= 12 else ""
         axes.plot(curve.epochs, curve.values, curve.dashes, color=curve.colour, marker=marker, ms=3)
     axes.margins(x=0.02)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="x")
     axes.spines["left"].set_visible(False)
