@@ -122,15 +122,29 @@ def test_a_bundle_takes_the_place_of_an_older_one(bundle, facts):
     assert (bundle / "README.md").read_text() == "# Another card\n"
 
 
-def test_a_bundle_that_was_not_finished_is_none(bundle, classifier, facts, monkeypatch):
+def test_a_bundle_that_was_not_finished_is_none(tmp_path, classifier, facts, monkeypatch):
+    cut_before_the_facts(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(tmp_path, classifier, facts, "")
+
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path / 'model.json'}: not the description of a bundle"
+    )
+
+
+def test_a_bundle_half_replaced_never_mixes_two_models(bundle, facts, monkeypatch):
+    cut_before_the_facts(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(bundle, build(facts.network, 3, facts.image_size, facts.stem), facts, "")
+
+    assert "its checksum differs" in refusal(bundle)
+
+
+def cut_before_the_facts(monkeypatch) -> None:
     def cut(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("resnetlab.deploy.bundle.write_text", cut)
-    with pytest.raises(KeyboardInterrupt):
-        save_bundle(bundle, classifier, facts, "")
-
-    assert refusal(bundle).startswith(f"{bundle / 'model.json'}: not the description of a bundle")
 
 
 @pytest.mark.parametrize("place", ["header", "first weight", "middle", "end"])
