@@ -286,7 +286,7 @@ def test_recipes_prints_a_recipe_that_can_be_used(
         (["train"], 2, "train needs DATA"),
         (["train", "x", "--set", "training.lerning_rate=1"], 2, "did you mean 'training.lr'?"),
         (["train", "x", "--lr", "-1"], 2, "training.lr must be greater than 0. Got -1.0"),
-        (["train", "x", "--model", "resnet51"], 2, "Did you mean 'resnet50'"),
+        (["train", "x", "--model", "resnet51"], 2, "did you mean 'resnet50'?"),
         (["train", "x", "--recipe", "s1-mpl"], 2, "did you mean 's1-mlp'?"),
         (["train", "--resume", "x", "--epochs", "3"], 2, "give it alone"),
         (["train", "--resume", "no-run"], 3, "no-run: no run here"),

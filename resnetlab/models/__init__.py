@@ -1,13 +1,13 @@
 """Every network by name, and `build`, which puts a classifier around it."""
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
 from resnetlab.models.cnn import CNN
 from resnetlab.models.mlp import MLP
 from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from resnetlab.recipe import did_you_mean
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MODELS", "Backbone", "Classifier", "build"]
 
@@ -57,16 +57,13 @@ def build(
 
     """
     if name not in MODELS:
-        raise RecipeError(_unknown(name))
+        raise RecipeError(
+            f"model.name must be one of {', '.join(MODELS)}. Got {name!r} instead"
+            f"{did_you_mean(name.lower(), MODELS)}"
+        )
     if image_size < SMALLEST_PX:
         raise RecipeError(
             f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
         )
     backbone = MODELS[name](image_size, stem)
     return Classifier(backbone, num_classes, dropout, mean, std)
-
-
-def _unknown(name: str) -> str:
-    close = get_close_matches(name.lower(), MODELS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"model.name must be one of {', '.join(MODELS)}. Got {name!r} instead.{hint}"

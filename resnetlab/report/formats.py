@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from resnetlab import progress
+
 
 def percent(value: float) -> str:
     """Return '97.8 %'; only all is called 100.0 %, and only nothing 0.0 %."""
@@ -40,14 +42,7 @@ def large(number: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return '4.2 s', '2 min 23 s' or '3 h 5 min'."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{seconds:.1f} s" if seconds < 10 else progress.duration(seconds)
 
 
 def moment(iso: str) -> str:

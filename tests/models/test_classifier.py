@@ -147,7 +147,7 @@ def test_a_misspelt_network_gets_the_nearest_name_and_the_list():
         build("ResNet5O", 10, 32)
     assert str(caught.value) == (
         "model.name must be one of mlp, cnn, resnet18, resnet34, resnet50, resnet101, resnet152. "
-        "Got 'ResNet5O' instead. Did you mean 'resnet50'?"
+        "Got 'ResNet5O' instead, did you mean 'resnet50'?"
     )
 
 
