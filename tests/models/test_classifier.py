@@ -152,7 +152,7 @@ def test_a_misspelt_network_gets_the_nearest_name_and_the_list():
 
 
 def test_a_name_like_no_other_gets_the_list_alone():
-    with pytest.raises(RecipeError, match=r"Got 'transformer' instead\.$"):
+    with pytest.raises(RecipeError, match=r"Got 'transformer' instead$"):
         build("transformer", 10, 32)
 
 
