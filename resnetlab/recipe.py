@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from resnetlab.errors import RecipeError
 
@@ -24,9 +32,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def no_yes_or_no(cls, value: Any) -> Any:
-        """Refuse True and False: no setting is one, and pydantic would take them for 1 and 0."""
-        if isinstance(value, bool):
+    def no_yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse True and False where a word or a number belongs: pydantic would take them for 1 and 0."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted is not bool:
             raise ValueError(
                 "must not be true or false, which is also how YAML reads yes, no, on and off; "
                 "put such a word in quotes"
@@ -86,17 +95,38 @@ AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class Columns(Section):
+    """Names of a label table's columns; None means the customary names are looked for."""
+
+    image: str | None = None  # image, path, file, filename, id ...
+    label: str | None = None  # label, class, target ...; or a column of 0 and 1 for each class
+    split: str | None = None
+    group: str | None = None
+    fold: str | None = None
+
+
 class Data(Section):
     """Which pictures take part, and how they reach the network."""
 
+    pictures: str | None = None  # folder or archive of a label table's pictures; None: beside it
+    columns: Columns = Columns()  # of a label table
+    classes: tuple[str, ...] | None = None  # the only labels allowed, in the order of the outputs
+    unmatched: Literal["error", "drop"] = "error"  # rows without a picture, pictures without a row
+    allow_empty_classes: bool = False  # class folders without a picture are left out
+    follow_links: bool = False  # also links that lead out of the folder
     image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"  # side of the square, px
     fit: Literal["crop", "stretch"] = "crop"  # to a square: cut the long sides, or squeeze them
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, validation, test
     normalize: Literal["train", "imagenet", "half", "none"] | Auto = "auto"  # whose mean, deviation
     augment: Augment | Auto = "auto"
+    group_pattern: str | None = None  # what it finds in a path (its first group) names the group
     conflicts: Literal["drop", "error"] = "drop"  # the same picture under two labels
+    leaks: Literal["drop", "error"] = "drop"  # training copies of pictures in a given other part
+    near_duplicates: Literal["group", "ignore"] = "group"  # altered copies stay together
     max_problem_frac: Fraction = 0.01  # more quarantined pictures than this stop the run
     max_pixels: Positive = 50_000_000  # a larger picture is quarantined before it is decoded
+    min_size: Positive = 1  # shorter side, px; a smaller picture is quarantined
+    allow_truncated: bool = False  # JPEG files whose end is missing
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"  # threads; changes no result
 
     @field_validator("split")

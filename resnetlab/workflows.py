@@ -15,7 +15,8 @@ from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.moments import describe_moments, moments
 from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
-from resnetlab.data.sources.folder import read_folder, read_unlabelled
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.listing import read_unlabelled
 from resnetlab.data.splits import export_split, split
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all

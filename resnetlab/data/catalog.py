@@ -23,10 +23,12 @@ class Catalog:
     """Columns of N samples, in the order of their ids; every column has shape (N,).
 
     `ids` are the paths below `root` as text fit to print, `paths` the same as the file system
-    has them. `labels` index `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'.
-    Samples with the same `group` never part. `problem` says why a sample is quarantined, '' means
-    sound. `sha256` (hex, of the file's bytes), `width` and `height` (px, upright) are known after
-    the pictures have been read.
+    has them; a picture inside an archive has the archive's path, a NUL, and its own. `labels` index
+    `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'. `fold` is -1 where there
+    are none. Samples with the same `group` never part. `problem` says why a sample is quarantined,
+    '' means sound. `sha256` (hex) tells the content, the same in whatever form a picture comes: of
+    the pixels where its format keeps them exactly, of the file's bytes for JPEG and WebP. It, `width`
+    and `height` (px, upright) are known after the pictures have been read.
     """
 
     root: Path
@@ -111,10 +113,21 @@ def new_catalog(
     labels: list[int],
     split: list[str],
     notes: tuple[str, ...] = (),
+    groups: list[str] | None = None,
+    folds: list[int] | None = None,
 ) -> Catalog:
-    """Make a catalog of pictures that haven't been read yet, ordered by path."""
+    """Make a catalog of pictures that haven't been read yet, ordered by path.
+
+    `groups` are names of what must stay together, '' for a picture that stands alone.
+    """
     order = sorted(range(len(paths)), key=lambda row: paths[row])
     count = len(paths)
+    # The group of a picture is the first row of those with its group's name.
+    first: dict[str, int] = {}
+    group = [
+        first.setdefault(groups[old], row) if groups and groups[old] else row
+        for row, old in enumerate(order)
+    ]
     return Catalog(
         root=root,
         classes=classes,
@@ -122,8 +135,8 @@ def new_catalog(
         paths=objects([paths[row] for row in order]),
         labels=np.array([labels[row] for row in order], dtype=np.int64),
         split=objects([split[row] for row in order]),
-        fold=np.full(count, -1, dtype=np.int64),
-        group=np.arange(count, dtype=np.int64),
+        fold=np.array([folds[row] for row in order] if folds else [-1] * count, dtype=np.int64),
+        group=np.array(group, dtype=np.int64),
         width=np.zeros(count, dtype=np.int64),
         height=np.zeros(count, dtype=np.int64),
         sha256=objects([""] * count),
@@ -140,5 +153,5 @@ def objects(items: list[str]) -> np.ndarray:
 
 
 def printable(path: str) -> str:
-    """Return a path as text: a byte that is no UTF-8 becomes its escape."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a path as text: a byte that is no UTF-8 becomes its escape, an archive a folder."""
+    return path.replace("\0", "/").encode("utf-8", "backslashreplace").decode("utf-8")

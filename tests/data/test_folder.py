@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetlab.data.sources.folder import natural_key, read_folder, read_unlabelled
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.listing import natural_key, read_unlabelled
 from resnetlab.errors import DataError
 
 

@@ -1,0 +1,161 @@
+"""The names in a folder or an archive, before anybody asks what they mean."""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from resnetlab.errors import DataError
+
+# fmt: off
+PICTURE_ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+})
+# fmt: on
+SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names of files and folders below one place, '/' between them, sorted; nothing hidden.
+
+    `where` is the folder or archive, for messages. In a catalog with this `root`, the path of a
+    file is `prefix` plus its name. `passed_over` are links that were not followed. `read` gives a
+    file's bytes by its name.
+    """
+
+    where: Path
+    root: Path
+    prefix: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    passed_over: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+    def subfolders(self, folder: str = "") -> list[str]:
+        """Return the names of the folders right below a folder ('' for the top)."""
+        start = f"{folder}/" if folder else ""
+        below = (name[len(start) :] for name in self.folders if name.startswith(start))
+        return sorted(name for name in below if name and "/" not in name)
+
+    def pictures(self) -> list[str]:
+        """Return the files whose name ends like a picture's."""
+        return [name for name in self.files if is_picture(name)]
+
+
+def list_folder(root: Path, follow_links: bool = False) -> Listing:
+    """List a folder to the bottom; no file is opened.
+
+    Unless asked for, links to folders are not followed, nor files that links take from elsewhere.
+    Followed, each folder is entered once, so that a circle ends. Raises DataError where the folder
+    is not there or can't be listed in full.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    root = root.resolve()
+    files: list[str] = []
+    folders: list[str] = []
+    passed_over: list[str] = []
+    entered = {os.path.realpath(root)}
+    for here, below, names in os.walk(root, onerror=refuse_unreadable, followlinks=follow_links):
+        inside = "" if here == str(root) else os.path.relpath(here, root) + "/"
+        kept = []
+        for name in sorted(below):
+            path = Path(here, name)
+            if is_hidden(name):
+                continue
+            if path.is_symlink():
+                real = os.path.realpath(path)
+                if not follow_links or real in entered:
+                    passed_over.append(inside + name)
+                    continue
+                entered.add(real)
+            kept.append(name)
+            folders.append(inside + name)
+        below[:] = kept
+        for name in sorted(names):
+            if is_hidden(name):
+                continue
+            leaves = not follow_links and leads_out(Path(here, name), root)
+            (passed_over if leaves else files).append(inside + name)
+    return Listing(
+        root,
+        root,
+        "",
+        tuple(sorted(files)),
+        tuple(sorted(folders)),
+        tuple(sorted(passed_over)),
+        lambda name: (root / name).read_bytes(),
+    )
+
+
+def list_names(
+    where: Path, root: Path, prefix: str, names: Iterable[str], read: Callable[[str], bytes]
+) -> Listing:
+    """Return the listing of an archive's members; a folder ends in '/', or is only in a file's name."""
+    files: set[str] = set()
+    folders: set[str] = set()
+    for name in names:
+        pieces = name.rstrip("/").split("/")
+        if any(map(is_hidden, pieces)):
+            continue
+        parents = pieces if name.endswith("/") else pieces[:-1]
+        folders.update("/".join(parents[: depth + 1]) for depth in range(len(parents)))
+        if not name.endswith("/"):
+            files.add(name)
+    return Listing(where, root, prefix, tuple(sorted(files)), tuple(sorted(folders)), (), read)
+
+
+def read_unlabelled(paths: list[Path]) -> list[Path]:
+    """Return the pictures meant by files and folders, folders searched to the bottom, in natural order.
+
+    Raises DataError for a path that isn't there, or where no picture is found.
+    """
+    pictures: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            pictures += [
+                path / name for name in sorted(list_folder(path).pictures(), key=natural_key)
+            ]
+        elif path.is_file():
+            pictures.append(path)
+        else:
+            raise DataError(f"{path}: no such file or folder")
+    if not pictures:
+        raise DataError(f"{', '.join(map(str, paths))}: no picture found")
+    return pictures
+
+
+def is_picture(name: str) -> bool:
+    """Return whether a name ends like a picture's."""
+    return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS  # noqa: PTH122 (a hundred thousand names)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name belongs to the system or an editor rather than to the data."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Return whether a path is a link to somewhere outside `root`."""
+    if not path.is_symlink():
+        return False
+    # Not Path.resolve, which raises for a link to itself.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def refuse_unreadable(error: OSError) -> NoReturn:
+    """Raise DataError for a folder that can't be listed: its pictures would be missing unnoticed."""
+    raise DataError(f"{error.filename}: can't be read ({error.strerror})") from error
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key by which '2' comes before '10'."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
+    key = [
+        (0, int(piece), "") if piece.isascii() and piece.isdigit() else (1, 0, piece.lower())
+        for piece in pieces
+    ]
+    return key, name
