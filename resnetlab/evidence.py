@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN = 24  # pictures in a sample or a gallery of mistakes
 VIEWS = 7  # augmented views beside each original
-SHEET_PER_CLASS = 10
 
 
 def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
@@ -110,25 +109,6 @@ def write_report(run: Run, history: Sequence[dict[str, Any]] | None = None) -> N
     if history is not None:
         learning_curves(history, run.metrics["training"]["best_epoch"], run.figures / "curves.png")
     write_run_report(run.folder)
-
-
-def write_inspection(
-    out: Path, findings: dict[str, Any], catalog: Catalog, store: PixelStore
-) -> None:
-    """Write pictures and page of an inspection."""
-    from resnetlab.report.figures import class_distribution
-    from resnetlab.report.page import write_inspect_page
-    from resnetlab.report.pictures import contact_sheet
-
-    figures = {"classes": out / "classes.png", "contact-sheet": out / "contact-sheet.png"}
-    class_distribution(findings["counts"], catalog.classes, figures["classes"])
-    samples = samples_of(catalog, store, "all")
-    rows = []
-    for label, name in enumerate(catalog.classes[:40]):
-        members = np.flatnonzero(samples.labels == label)[:SHEET_PER_CLASS]
-        rows.append((name, [store.picture(int(samples.records[row])) for row in members]))
-    contact_sheet(rows, figures["contact-sheet"])
-    write_inspect_page(findings, figures, out / "inspect.html")
 
 
 def write_comparison(out: Path, comparison: dict[str, Any], runs: dict[str, Run]) -> None:

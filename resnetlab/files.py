@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import csv
+import fcntl
 import json
 import os
 import tempfile
@@ -71,3 +72,19 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a table as one mapping a row; every value is text, an empty one ''."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: RESNETLAB_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("RESNETLAB_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resnetlab"
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; the system releases it when the process ends, however it ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

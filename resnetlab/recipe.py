@@ -117,6 +117,11 @@ class Data(Section):
     image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"  # side of the square, px
     fit: Literal["crop", "stretch"] = "crop"  # to a square: cut the long sides, or squeeze them
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, validation, test
+    folds: Annotated[int, Field(ge=2)] | None = None  # then fold number `fold` validates
+    fold: Annotated[int, Field(ge=0)] = 0
+    repeat: Annotated[int, Field(ge=0)] = 0  # deals the folds anew
+    time_pattern: str | None = None  # what it finds in a path is the time; the newest are tested
+    keep_split_of: str | None = None  # a run whose pictures stay in the parts they had there
     normalize: Literal["train", "imagenet", "half", "none"] | Auto = "auto"  # whose mean, deviation
     augment: Augment | Auto = "auto"
     group_pattern: str | None = None  # what it finds in a path (its first group) names the group
@@ -138,6 +143,13 @@ class Data(Section):
                 "must be three fractions (train, validation, test) that sum to 1, train above 0"
             )
         return value
+
+    @model_validator(mode="after")
+    def fold_is_there(self) -> "Data":
+        """Folds are counted from 0."""
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold must be below folds ({self.folds}), they are counted from 0")
+        return self
 
 
 class Model(Section):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
@@ -12,38 +13,74 @@ console = Console(highlight=False, soft_wrap=True)
 
 def print_findings(findings: dict[str, Any]) -> None:
     """Print what an inspection found: a verdict, then the figures."""
-    classes, counts = findings["classes"], findings["counts"]
-    wrong = len(findings["problems"])
-    verdict = "nothing wrong found" if not wrong else f"{wrong} pictures would be left out"
+    classes, used = findings["classes"], findings["used"]
+    usable = "all of them usable" if used == findings["pictures"] else f"{used:,} usable"
+    odd = len(findings["warnings"])
+    verdict = "nothing odd" if not odd else f"{odd} thing{'s' * (odd > 1)} to look at, see below"
     console.print(
-        f"{findings['name']}: {findings['pictures']:,} pictures of {len(classes)} classes, {verdict}\n"
+        f"{findings['name']}: {findings['pictures']:,} pictures of {len(classes)} classes, "
+        f"{usable}, {verdict}\n",
+        markup=False,
     )
+    print_classes(findings)
+    sides = [
+        f"{low} to {high} px (median {middle})" for low, middle, high in findings["sizes"].values()
+    ]
+    print_fact("size", " wide, ".join(sides) + " high")
+    print_fact("copies", copies_sentence(findings))
+    for problem, names in by_problem(findings["problems"]).items():
+        print_fact("left out", f"{len(names):,}: {problem}, the first is {names[0]}")
+    for sentence in findings["warnings"]:
+        print_fact("look at", sentence)
+    if "problem" in findings["planned"]:
+        print_fact("split", findings["planned"]["problem"])
+    for note in findings["notes"]:
+        print_fact("note", note)
+
+
+def print_fact(title: str, text: str) -> None:
+    """Print a line with its title."""
+    console.print(f"{title:<10}{text}", markup=False)
+
+
+def print_classes(findings: dict[str, Any]) -> None:
+    """Print a row a class: its pictures, by part where there are parts, and their colours."""
+    counts, planned = findings["counts"], findings["planned"]
+    if "all" in counts and "problem" not in planned:
+        counts = counts | planned  # what a training by this recipe would use for what
     table = Table("class", box=None, pad_edge=False)
     for part in counts:
         table.add_column("pictures" if part == "all" else part, justify="right")
     for channel in ("mean R", "G", "B", "std R", "G", "B"):
         table.add_column(channel, justify="right")
     moments = findings["moments"]
-    for label, name in enumerate(classes):
-        table.add_row(
-            name,
-            *(f"{counts[part][label]:,}" for part in counts),
-            *moment_cells(moments["per_class"][name]),
-        )
-    table.add_row(
-        "all", *(f"{sum(counts[part]):,}" for part in counts), *moment_cells(moments["all"])
-    )
+    for label, name in enumerate(findings["classes"]):
+        numbers = (f"{counts[part][label]:,}" for part in counts)
+        table.add_row(escape(name), *numbers, *moment_cells(moments["per_class"][name]))
+    totals = (f"{sum(counts[part]):,}" for part in counts)
+    table.add_row("all", *totals, *moment_cells(moments["all"]))
     console.print(table)
-    for side in ("width", "height"):
-        low, middle, high = findings["sizes"][side]
-        console.print(f"\n{side:<8}{low} to {high} px, median {middle}", end="")
-    console.print(f"\ncopies  {findings['duplicates']} pictures are there more than once")
-    for item in findings["problems"][:10]:
-        console.print(f"left out  {item['id']}: {item['problem']}", markup=False)
-    if wrong > 10:
-        console.print(f"          and {wrong - 10} more, all in the page that --out writes")
-    for note in findings["notes"]:
-        console.print(f"note    {note}", markup=False)
+    console.print()
+
+
+def copies_sentence(findings: dict[str, Any]) -> str:
+    """Return what there is of exact and altered copies."""
+    exact, near = findings["duplicates"], findings["near_duplicates"]
+    sentence = f"{exact:,} exact, {near['pictures']:,} pictures have an altered one"
+    for part, name in (("test", "test"), ("val", "validation")):
+        if near["across_parts"][part]:
+            sentence += f", {near['across_parts'][part]:,} {name} pictures one in another part"
+    if near["across_labels"]:
+        sentence += f", {near['across_labels']:,} pairs of altered copies have different labels"
+    return sentence
+
+
+def by_problem(problems: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Return the ids of the pictures that have each problem."""
+    names: dict[str, list[str]] = {}
+    for item in problems:
+        names.setdefault(item["problem"], []).append(item["id"])
+    return names
 
 
 def moment_cells(moments: dict[str, list[float]]) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,22 +11,22 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetlab import evidence
-from resnetlab.data.audit import audit, describe
 from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog, objects
-from resnetlab.data.moments import describe_moments, moments
-from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.export import export_split
+from resnetlab.data.moments import moments
+from resnetlab.data.pixels import PixelStore
 from resnetlab.data.sources.listing import read_unlabelled
-from resnetlab.data.splits import export_split, split
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.files import write_json
+from resnetlab.inspection import describe_pictures, plan_parts, write_inspection
+from resnetlab.pictures import Pictures, divide, read_data, reopen_data
 from resnetlab.progress import duration, say
 from resnetlab.recipe import Recipe
-from resnetlab.resolve import bundle_of, resolve_data, resolve_training
+from resnetlab.resolve import bundle_of, resolve_training
 from resnetlab.run import Run, create_run, open_run
 
 # Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`,
@@ -45,23 +46,11 @@ def inspect(data: Path, recipe: Recipe | None = None, out: Path | None = None) -
     Raises DataError where the data can't be used at all.
     """
     recipe = recipe or Recipe()
-    catalog, store, _ = read_data(data, recipe)
-    findings = describe(catalog, data.resolve().name) | {
-        "moments": describe_moments(catalog, store, "all")
-    }
+    pictures = read_data(data, recipe)
+    findings = describe_pictures(pictures, "all") | {"planned": plan_parts(pictures)}
     if out is not None:
-        evidence.write_inspection(out, findings, catalog, store)
+        write_inspection(out, findings, pictures)
     return findings
-
-
-def read_data(data: Path, recipe: Recipe) -> tuple[Catalog, PixelStore, Recipe]:
-    """List, read and audit the pictures; return them with the recipe's data settings resolved."""
-    catalog = read_folder(data)
-    recipe = resolve_data(recipe, catalog)
-    settings = recipe.data
-    short_side = short_side_for(int(settings.image_size))
-    catalog, store = read_pictures(catalog, short_side, settings.max_pixels, int(settings.workers))
-    return audit(catalog, settings.conflicts, settings.max_problem_frac), store, recipe
 
 
 def train(
@@ -75,29 +64,28 @@ def train(
 
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
-    catalog, store, recipe = read_data(data, recipe or Recipe())
-    catalog = split(catalog, recipe.data.split, recipe.seed)
+    pictures = read_data(data, recipe or Recipe())
+    catalog, store = divide(pictures.catalog, pictures.recipe), pictures.store
     if export_split_to is not None:
         export_split(catalog, export_split_to)
-    recipe = resolve_training(recipe, len(catalog.classes))
-    run = create_run(out, name or f"{data.resolve().name}-{recipe.model.name}")
+    recipe = resolve_training(pictures.recipe, len(catalog.classes))
+    run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
     with run.held():
-        begin_run(run, catalog, store, data, "train")
+        begin_run(run, replace(pictures, catalog=catalog), "train")
         evidence.draw_data(run, catalog, store, recipe)
         run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
         finish_training(run, catalog, store, recipe)
     return run
 
 
-def begin_run(run: Run, catalog: Catalog, store: PixelStore, data: Path, part: str) -> None:
+def begin_run(run: Run, pictures: Pictures, part: str) -> None:
     """Write what is known before the work: catalog, environment, data set, statistics of a part."""
     from resnetlab.training.hardware import environment
 
     say(f"run {run.folder}")
-    catalog.save(run.catalog_file)
+    pictures.catalog.save(run.catalog_file)
     write_json(run.folder / "environment.json", environment() | {"started": now()})
-    findings = describe(catalog, data.resolve().name)
-    run.add_metrics(dataset=findings | {"moments": describe_moments(catalog, store, part)})
+    run.add_metrics(dataset=describe_pictures(pictures, part))
 
 
 def resume(folder: Path) -> Run:
@@ -262,7 +250,8 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     from resnetlab.deploy.bundle import load_bundle, recipe_of
 
     classifier, facts = load_bundle(bundle_of(bundle))
-    catalog, store, recipe = read_data(data, recipe_of(facts))
+    pictures = read_data(data, recipe_of(facts), as_one=True)
+    catalog, store, recipe = pictures.catalog, pictures.store, pictures.recipe
     unknown = sorted(set(catalog.classes) - set(facts.classes))
     if unknown:
         raise DataError(
@@ -275,9 +264,9 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
         split=objects(["test"] * len(catalog)),
         notes=catalog.notes + overlap_notes(bundle, catalog),
     )
-    run = create_run(out, f"{data.resolve().name}-{facts.network}-evaluation")
+    run = create_run(out, f"{pictures.name}-{facts.network}-evaluation")
     with run.held():
-        begin_run(run, catalog, store, data, "test")
+        begin_run(run, replace(pictures, catalog=catalog), "test")
         run.write_recipe(recipe)
         run.add_metrics(model=describe_model(classifier, recipe))
         measure(run, catalog, store, recipe, classifier, "test")
@@ -297,21 +286,6 @@ def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:
     note = f"{seen} of these {len(catalog)} pictures trained this model: the figures flatter it"
     say(f"note: {note}")
     return (note,)
-
-
-def reopen_data(run: Run) -> tuple[Catalog, PixelStore]:
-    """Return a run's catalog and its pixels. Raises DataError where a picture is not what it was."""
-    catalog = Catalog.load(run.catalog_file)
-    settings = run.recipe.data
-    short_side = short_side_for(int(settings.image_size))
-    found, store = read_pictures(catalog, short_side, settings.max_pixels, int(settings.workers))
-    changed = np.flatnonzero(found.sha256 != catalog.sha256)
-    if len(changed):
-        raise DataError(
-            f"{catalog.root}: {len(changed)} pictures have changed or gone since this run began, "
-            f"the first is {catalog.ids[changed[0]]}; bring them back, or train anew"
-        )
-    return catalog, store
 
 
 def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:

@@ -190,10 +190,11 @@ def test_training_goes_on_from_another_runs_network(
         "--out",
         str(tmp_path),
     ]
-    assert main([*args, "--name", "second", *QUICK]) == 0
+    # At such a rate nothing is learned: what it can, it brought along.
+    assert main([*args, "--name", "second", *QUICK, "--epochs", "1", "--lr", "1e-7"]) == 0
     first = json.loads((runs[1] / "metrics.json").read_text())["val"]["loss"]["value"]
     second = json.loads((tmp_path / "second" / "metrics.json").read_text())["val"]["loss"]["value"]
-    assert second < first
+    assert second == pytest.approx(first, rel=1e-3)
 
 
 def test_resuming_a_finished_run_changes_nothing(runs: list[Path], capsys) -> None:
@@ -212,7 +213,7 @@ def test_inspect_changes_nothing_and_writes_a_page(
     assert main(["inspect", str(digit_folder), "--out", str(tmp_path / "page")]) == 0
     assert before == {path: path.read_bytes() for path in digit_folder.rglob("*.png")}
     text = capsys.readouterr().out
-    assert "nothing wrong found" in text and "std R" in text
+    assert "all of them usable, nothing odd" in text and "std R" in text
     assert (tmp_path / "page" / "inspect.html").is_file()
 
 

@@ -1,44 +1,68 @@
 """What is wrong with the data, found before it can do harm. Nothing of the user's is changed."""
 
+import re
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 
-from resnetlab.data.catalog import PARTS, Catalog
-from resnetlab.errors import DataError
+from resnetlab.data.catalog import Catalog
+from resnetlab.errors import DataError, RecipeError
+from resnetlab.recipe import Data
+
+NO_PAIRS = np.empty((0, 2), dtype=np.int64)
 
 
-def audit(catalog: Catalog, conflicts: str, max_problem_frac: float) -> Catalog:
+def audit(catalog: Catalog, settings: Data, near: np.ndarray = NO_PAIRS) -> Catalog:
     """Return the catalog with copies grouped and what can't be trusted quarantined.
 
-    A picture under two labels is quarantined (or fatal where `conflicts` is 'error'). A copy in a
-    given training part of a picture in another part is quarantined, so that the other stays fair.
-    Raises DataError above `max_problem_frac`, or where a class is left without a picture.
+    `near` are pairs of rows, (L, 2), that show the same picture, altered. A picture under two
+    labels is quarantined, and so is a copy in a given training part of a picture in another part,
+    so that the other stays fair; both are fatal where the recipe says so. Raises DataError too where
+    too many pictures can't be used, or a class is left without one.
     """
-    catalog = catalog.with_columns(problem=catalog.problem.copy(), group=catalog.group.copy())
-    copies = find_copies(catalog)
-    for rows in copies:
-        catalog.group[rows] = rows[0]
+    catalog = catalog.with_columns(problem=catalog.problem.copy())
+    quarantine_small(catalog, settings.min_size)
+    refuse_too_many_problems(catalog, settings.max_problem_frac)
+    for rows in find_copies(catalog):
         if len(set(catalog.labels[rows])) > 1:
-            quarantine_conflict(catalog, rows, conflicts)
-        else:
-            quarantine_leak(catalog, rows)
-    refuse_too_many_problems(catalog, max_problem_frac)
+            quarantine_conflict(catalog, rows, settings.conflicts)
+    copies = copy_pairs(catalog)
+    quarantine_leaks(catalog, copies, "copy", settings.leaks)
+    quarantine_leaks(catalog, near, "altered copy", settings.leaks)
     for label, name in enumerate(catalog.classes):
         if not (catalog.sound & (catalog.labels == label)).any():
             raise DataError(
                 f"class '{name}' has no usable picture left: {first_problems(catalog, label)}"
             )
-    return catalog
+    group = declared_groups(catalog, settings.group_pattern)
+    refuse_parted_groups(catalog, group)
+    return catalog.with_columns(group=merge_groups(catalog, group, np.concatenate([copies, near])))
+
+
+def quarantine_small(catalog: Catalog, min_size: int) -> None:
+    """Leave out pictures whose shorter side is below what the recipe asks."""
+    small = catalog.sound & (np.minimum(catalog.width, catalog.height) < min_size)
+    catalog.problem[small] = f"smaller than {min_size} px"
 
 
 def find_copies(catalog: Catalog) -> list[np.ndarray]:
-    """Return the rows of each picture that is there more than once, byte for byte."""
+    """Return the rows of each picture that is there more than once."""
     rows_of = defaultdict(list)
     for row in np.flatnonzero(catalog.sound):
         rows_of[catalog.sha256[row]].append(row)
     return [np.array(rows) for rows in rows_of.values() if len(rows) > 1]
+
+
+def copy_pairs(catalog: Catalog) -> np.ndarray:
+    """Return pairs of rows, (L, 2), that link all copies of a picture to one that may stay."""
+    keeper = {"test": 0, "val": 1}
+    pairs = [NO_PAIRS]
+    for rows in find_copies(catalog):
+        rows = rows[
+            np.argsort([keeper.get(part, 2) for part in catalog.split[rows]], kind="stable")
+        ]
+        pairs.append(np.stack([np.full(len(rows) - 1, rows[0]), rows[1:]], axis=1))
+    return np.concatenate(pairs)
 
 
 def quarantine_conflict(catalog: Catalog, rows: np.ndarray, conflicts: str) -> None:
@@ -53,20 +77,82 @@ def quarantine_conflict(catalog: Catalog, rows: np.ndarray, conflicts: str) -> N
     catalog.problem[rows] = f"same picture labelled {names}"
 
 
-def quarantine_leak(catalog: Catalog, rows: np.ndarray) -> None:
-    """Keep a copy in one part only, where the user's own split has it in several.
+def quarantine_leaks(catalog: Catalog, pairs: np.ndarray, what: str, leaks: str) -> None:
+    """Keep a picture in one part only, where the user's own split has copies of it in several.
 
-    The test part keeps its copy first, then validation: what is measured on must not shrink.
+    The test part keeps its copy, then validation: what is measured on must not shrink.
     """
     for keeper in ("test", "val"):
-        inside = catalog.split[rows] == keeper
-        if inside.any():
-            catalog.problem[rows[~inside]] = f"copy of a picture in the {keeper} part"
-            return
+        sound = catalog.sound
+        pairs = pairs[sound[pairs].all(axis=1)]
+        inside = catalog.split[pairs] == keeper
+        parted = pairs[inside[:, 0] != inside[:, 1]]
+        leaving = parted[catalog.split[parted] != keeper]
+        if len(leaving) and leaks == "error":
+            first, second = catalog.ids[parted[0]]
+            raise DataError(
+                f"{len(set(leaving))} pictures outside the {keeper} part have a {what} in it, the first "
+                f"two are {first} and {second}; take them apart, or leave them out of training with "
+                "--set data.leaks=drop"
+            )
+        catalog.problem[leaving] = f"{what} of a picture in the {keeper} part"
+
+
+def declared_groups(catalog: Catalog, pattern: str | None) -> np.ndarray:
+    """Return the groups that the user names: those given, or what a pattern finds in the ids."""
+    if pattern is None:
+        return catalog.group
+    try:
+        found = [re.search(pattern, name) for name in catalog.ids]
+    except re.error as error:
+        raise RecipeError(f"data.group_pattern: '{pattern}' is no pattern ({error})") from error
+    if not any(found):
+        raise DataError(
+            f"data.group_pattern: '{pattern}' is found in no path, such as {catalog.ids[0]}"
+        )
+    first: dict[str, int] = {}
+    group = [
+        first.setdefault(match[1] if match.re.groups else match[0], row) if match else row
+        for row, match in enumerate(found)
+    ]
+    return np.array(group, dtype=np.int64)
+
+
+def refuse_parted_groups(catalog: Catalog, group: np.ndarray) -> None:
+    """Raise DataError where the user's groups and the user's parts contradict each other."""
+    rows = np.flatnonzero(catalog.sound & (catalog.split != ""))
+    part_of: dict[int, int] = {}
+    for row in rows:
+        other = part_of.setdefault(int(group[row]), int(row))
+        if catalog.split[row] != catalog.split[other]:
+            raise DataError(
+                f"{catalog.ids[other]} ({catalog.split[other]}) and {catalog.ids[row]} "
+                f"({catalog.split[row]}) are of one group but not in one part; mend the groups or the parts"
+            )
+
+
+def merge_groups(catalog: Catalog, group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the groups (N,) joined wherever a pair of sound rows belongs together.
+
+    A group is named by its first row.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(catalog)
+    pairs = pairs[catalog.sound[pairs].all(axis=1)]
+    first = np.concatenate([np.arange(count), pairs[:, 0]])
+    second = np.concatenate([group, pairs[:, 1]])
+    links = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(count, count))
+    number, joined = connected_components(links, directed=False)
+    name = np.full(number, count, dtype=np.int64)
+    np.minimum.at(name, joined, np.arange(count))
+    merged: np.ndarray = name[joined]
+    return merged
 
 
 def refuse_too_many_problems(catalog: Catalog, max_problem_frac: float) -> None:
-    """Raise DataError where more pictures are quarantined than the recipe allows."""
+    """Raise DataError where more pictures can't be used than the recipe allows."""
     bad = int((~catalog.sound).sum())
     if bad > max_problem_frac * len(catalog):
         raise DataError(
@@ -81,32 +167,3 @@ def first_problems(catalog: Catalog, label: int | None = None, limit: int = 5) -
     rows = np.flatnonzero(bad)
     listed = ", ".join(f"{catalog.ids[row]} ({catalog.problem[row]})" for row in rows[:limit])
     return listed + (f", and {len(rows) - limit} more" if len(rows) > limit else "")
-
-
-def describe(catalog: Catalog, name: str) -> dict[str, Any]:
-    """Return what a reader should know about the data, as plain values for JSON."""
-    sound = catalog.part("all")
-    split = any(catalog.split[sound])
-    parts: tuple[str, ...] = PARTS if split else ("all",)
-    copies = find_copies(catalog)
-    conflicts = [problem for problem in catalog.problem if problem.startswith("same picture")]
-    return {
-        "name": name,
-        "pictures": len(catalog),
-        "used": len(sound),
-        "problems": [
-            {"id": catalog.ids[row], "problem": catalog.problem[row]}
-            for row in np.flatnonzero(~catalog.sound)
-        ],
-        "notes": list(catalog.notes),
-        "classes": list(catalog.classes),
-        "counts": {part: catalog.counts(part).tolist() for part in parts},
-        "sizes": {side: spread(getattr(catalog, side)[sound]) for side in ("width", "height")},
-        "duplicates": sum(len(rows) - 1 for rows in copies),
-        "conflicts": len(conflicts),
-    }
-
-
-def spread(values: np.ndarray) -> list[int]:
-    """Return smallest, median and largest."""
-    return [int(values.min()), int(np.median(values)), int(values.max())]

@@ -1,9 +1,13 @@
 """From a file's bytes to upright RGB pixels: the only decoder, for training, prediction and server."""
 
+import hashlib
 import io
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,22 +16,55 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and serving alike
 
 
+LOSSY = ("JPEG", "WEBP")  # other decoders may give other pixels
+JPEG_END = b"\xff\xd9"
+
+
 class PictureProblem(Exception):
     """Why a picture can't be used; the text stands in the catalog."""
 
 
-def decode(content: bytes, short_side: int, max_pixels: int) -> tuple[np.ndarray, int, int]:
-    """Decode one picture in full; return uint8 pixels (H, W, 3) and the original width and height in px.
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture: `pixels` uint8 (H, W, 3), upright RGB, reduced.
 
-    The picture comes upright (EXIF), on a fixed background, and reduced so that its shorter side
-    is `short_side`; a smaller one is kept as it is. Raises PictureProblem with the reason.
+    `width` and `height` (px) are of the original, upright. `format` is the file's, by its content;
+    `several` says that there are more pages or moments, of which the first was taken; `camera` is who says to have
+    taken it; `quality` is the sum of a JPEG's first quantisation table, 0 without one. `identity`
+    is a hash (hex) that copies share: of the full pixels where the format keeps them exactly, so
+    that the same picture in another such format is the same, else of the file.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    format: str
+    several: bool
+    camera: str
+    quality: int
+    identity: str
+
+
+def decode(
+    content: bytes, short_side: int, max_pixels: int, allow_truncated: bool = False
+) -> Picture:
+    """Decode one picture in full.
+
+    It comes upright (EXIF), on a fixed background, and reduced so that its shorter side is
+    `short_side`; a smaller one is kept as it is. With `allow_truncated`, what is missing at the end
+    of a JPEG is left grey. Raises PictureProblem with the reason.
     """
     if not content:
         raise PictureProblem("empty")
     try:
         with QUIET:
             picture = open_picture(content, max_pixels)
-            return reduce_upright(picture, short_side)
+            if allow_truncated and picture.format == "JPEG":
+                picture = open_picture(content + JPEG_END, max_pixels)
+            decoded = reduce_upright(picture, short_side)
+            if not decoded.identity:
+                decoded = replace(decoded, identity=hashlib.sha256(content).hexdigest())
+            return decoded
     except PictureProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
@@ -81,8 +118,12 @@ def open_picture(content: bytes, max_pixels: int) -> Image.Image:
     return picture
 
 
-def reduce_upright(picture: Image.Image, short_side: int) -> tuple[np.ndarray, int, int]:
-    """Decode, turn upright, convert to RGB and reduce."""
+def reduce_upright(picture: Image.Image, short_side: int) -> Picture:
+    """Decode, turn upright, convert to RGB and reduce; the identity of a lossy picture is left open."""
+    kind = (
+        "JPEG" if picture.format == "MPO" else str(picture.format)
+    )  # MPO: a JPEG with another behind
+    several = has_more(picture)
     if picture.format == "TIFF":
         picture.load()  # Pillow turns TIFF upright by itself, and the size with it
     width, height = picture.size
@@ -94,15 +135,40 @@ def reduce_upright(picture: Image.Image, short_side: int) -> tuple[np.ndarray, i
     drafted = picture.draft("RGB", target)
     # Its last row and column may lie partly outside the picture; what lies inside is this box.
     box = drafted[1] if drafted else None
-    turned = transpose_of(picture)
+    tags = exif_of(picture)
+    turned = ORIENTATIONS.get(tags.get(0x0112, 1))
     rgb = to_rgb(picture)
+    identity = "" if kind in LOSSY else pixel_hash(rgb if turned is None else rgb.transpose(turned))
     if target != (width, height):
         rgb = rgb.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if turned is not None:
         rgb = rgb.transpose(turned)
     if turned in SWAPS:
         width, height = height, width
-    return np.asarray(rgb), width, height
+    tables = getattr(picture, "quantization", None) or {}
+    return Picture(
+        pixels=np.asarray(rgb),
+        width=width,
+        height=height,
+        format=kind,
+        several=several,
+        camera=f"{tags.get(0x010F, '')} {tags.get(0x0110, '')}".strip(),
+        quality=sum(next(iter(tables.values()), ())),
+        identity=identity,
+    )
+
+
+def has_more(picture: Image.Image) -> bool:
+    """Return whether there are frames or pages after the first."""
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except (OSError, EOFError, SyntaxError, ValueError):
+        return False  # damaged behind the first frame, which is the one that counts
+
+
+def pixel_hash(rgb: Image.Image) -> str:
+    """Return the SHA-256 (hex) of a picture's size and pixels."""
+    return hashlib.sha256(f"{rgb.width}×{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
 
 
 ORIENTATIONS = {
@@ -117,14 +183,14 @@ ORIENTATIONS = {
 SWAPS = {ORIENTATIONS[value] for value in (5, 6, 7, 8)}
 
 
-def transpose_of(picture: Image.Image) -> Image.Transpose | None:
-    """Return the turn that the camera's note (EXIF orientation) asks for; a broken note asks none."""
+def exif_of(picture: Image.Image) -> Mapping[int, Any]:
+    """Return the camera's notes by their numbers; broken ones are none."""
     try:
-        return ORIENTATIONS.get(picture.getexif().get(0x0112, 1))
+        return dict(picture.getexif())
     except (
         Exception
     ):  # EXIF is a foreign binary format; whatever is wrong with it, the pixels are fine
-        return None
+        return {}
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -1,52 +1,40 @@
 """The PixelStore: every picture decoded once, in one memory-mapped file."""
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.catalog import Catalog, objects, printable
 from resnetlab.data.decode import BACKGROUND, PictureProblem, decode
+from resnetlab.data.record import RECORD, fill_record
+from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import DataError, MachineError
-from resnetlab.files import sync
+from resnetlab.files import cache_folder, exclusive, sync
 from resnetlab.progress import Progress
 
-STORE_VERSION = 2  # raised whenever decoding gives other pixels
+STORE_VERSION = 3  # raised whenever decoding gives other pixels
+Settings = tuple[int, int, bool]  # of decode: short_side, max_pixels, allow_truncated
+EMPTY = hashlib.sha256(b"").hexdigest()
 CHUNK = 256  # pictures between two entries in the index: what a cut-off build loses at most
-
-# One record a picture. The index file is these records and nothing else, so that it can be
-# appended to, cut back to whole records after a crash, and read at once.
-RECORD = np.dtype(
-    [
-        ("sha256", "S64"),
-        ("offset", "<u8"),  # of the first pixel in the .bin file
-        ("height", "<u4"),  # of the stored picture, px
-        ("width", "<u4"),
-        ("full_height", "<u4"),  # of the original, upright, px
-        ("full_width", "<u4"),
-        ("sums", "<u8", 3),  # of the stored R, G, B values
-        ("squares", "<u8", 3),  # of their squares
-        ("problem", "S96"),  # why there are no pixels, empty where there are
-    ]
-)
 
 
 @dataclass(frozen=True)
 class PixelStore:
     """Pixels and sums of P distinct pictures.
 
-    `pixels` is the memory-mapped file (bytes,), `index` the records (P,) described by RECORD.
+    `pixels` is the memory-mapped file (bytes,), `index` the records (P,) described by RECORD. What
+    is computed once of them may be kept under the name `beside`, with another ending.
     """
 
     pixels: np.ndarray
     index: np.ndarray
+    beside: Path | None = None
 
     def picture(self, row: int) -> np.ndarray:
         """Return the pixels of one record as a view, uint8 (H, W, 3) in RGB."""
@@ -56,12 +44,16 @@ class PixelStore:
 
     def rows_of(self, catalog: Catalog) -> np.ndarray:
         """Return the record of each sample of the catalog, (N,) int64."""
-        row_of = {digest.decode(): row for row, digest in enumerate(self.index["sha256"])}
+        row_of = {digest.decode(): row for row, digest in enumerate(self.index["identity"])}
         return np.array([row_of[digest] for digest in catalog.sha256], dtype=np.int64)
 
 
 def read_pictures(
-    catalog: Catalog, short_side: int, max_pixels: int, workers: int
+    catalog: Catalog,
+    short_side: int,
+    max_pixels: int,
+    workers: int,
+    allow_truncated: bool = False,
 ) -> tuple[Catalog, PixelStore]:
     """Decode every picture of the catalog once, into a store in the cache folder.
 
@@ -69,52 +61,65 @@ def read_pictures(
     that was begun is completed; one that is there is opened. Raises MachineError where the cache
     can't be written, DataError where a picture changes meanwhile.
     """
-    files = [catalog.root / path for path in catalog.paths]
+    read = Reader(catalog.root)
     with ThreadPoolExecutor(workers or 1) as pool:
-        digests = hash_files(files, pool)
-        distinct = dict(zip(digests, files, strict=True))
-        store = open_store(distinct, short_side, max_pixels, pool)
-    catalog = catalog.with_columns(sha256=objects(digests))
-    records = store.index[store.rows_of(catalog)]
+        digests, unreadable = hash_files(read, list(catalog.paths), pool)
+        distinct = dict(zip(digests, catalog.paths, strict=True))
+        settings = (short_side, max_pixels, allow_truncated)
+        store = open_store(read, distinct, settings, pool)
+    row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
+    records = store.index[[row_of[digest] for digest in digests]]
+    problems = [text.decode(errors="ignore") for text in records["problem"]]
+    for row, why in unreadable.items():
+        problems[row] = why
     catalog = catalog.with_columns(
+        sha256=objects([digest.decode() for digest in records["identity"]]),
         width=records["full_width"].astype(np.int64),
         height=records["full_height"].astype(np.int64),
-        problem=objects([text.decode(errors="ignore") for text in records["problem"]]),
+        problem=objects(problems),
     )
     return catalog, store
 
 
-def hash_files(files: Sequence[Path], pool: ThreadPoolExecutor) -> list[str]:
-    """Return the SHA-256 of each file's bytes, in hex; a file that can't be read counts as empty."""
+def hash_files(
+    read: Reader, paths: Sequence[str], pool: ThreadPoolExecutor
+) -> tuple[list[str], dict[int, str]]:
+    """Return the SHA-256 of each file's bytes, in hex; and by row, why one can't be read.
+
+    What can't be read counts as empty.
+    """
     digests = []
-    with Progress("reading", len(files)) as progress:
-        for digest in pool.map(lambda path: hashlib.sha256(read_bytes(path)).hexdigest(), files):
-            digests.append(digest)
+    unreadable = {}
+
+    def digest_of(path: str) -> str | OSError:
+        try:
+            return hashlib.sha256(read(path)).hexdigest()
+        except OSError as error:
+            return error
+
+    with Progress("reading", len(paths)) as progress:
+        for row, found in enumerate(pool.map(digest_of, paths)):
+            if isinstance(found, OSError):
+                unreadable[row] = f"can't be read ({found.strerror or found})"
+                found = EMPTY
+            digests.append(found)
             progress.advance(1)
-    return digests
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes; none where it can't be read, which the audit reports as a problem."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+    return digests, unreadable
 
 
 def open_store(
-    distinct: dict[str, Path], short_side: int, max_pixels: int, pool: ThreadPoolExecutor
+    read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
 ) -> PixelStore:
-    """Open the store of these pictures (by content), built or completed where needed."""
-    settings = [STORE_VERSION, short_side, max_pixels, BACKGROUND]
-    key = hashlib.sha256(json.dumps([settings, list(distinct)]).encode()).hexdigest()[:24]
+    """Open the store of these pictures (digest: path), built or completed where needed."""
+    facts = [STORE_VERSION, *settings, BACKGROUND, list(distinct)]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
     base = cache_folder() / f"pixels-{key}"
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(base.with_suffix(".lock")):  # a second builder waits, then finds it done
             if not is_complete(pixel_file, index_file, len(distinct)):
-                build(pixel_file, index_file, distinct, short_side, max_pixels, pool)
+                build(pixel_file, index_file, read, distinct, settings, pool)
     except OSError as error:
         raise MachineError(
             f"{base.parent}: the picture cache can't be written ({error.strerror}); "
@@ -123,7 +128,7 @@ def open_store(
     index = np.fromfile(index_file, dtype=RECORD)
     empty = not pixel_file.stat().st_size  # an empty file can't be mapped
     pixels = np.zeros(0, np.uint8) if empty else np.memmap(pixel_file, np.uint8, mode="r")
-    return PixelStore(pixels, index)
+    return PixelStore(pixels, index, base)
 
 
 def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
@@ -137,9 +142,9 @@ def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
 def build(
     pixel_file: Path,
     index_file: Path,
-    distinct: dict[str, Path],
-    short_side: int,
-    max_pixels: int,
+    read: Reader,
+    distinct: dict[str, str],
+    settings: Settings,
     pool: ThreadPoolExecutor,
 ) -> None:
     """Append what is missing, in the order of `distinct`: pixels first, then their records.
@@ -162,15 +167,11 @@ def build(
         for start in range(0, len(pending), CHUNK):
             chunk = pending[start : start + CHUNK]
             records = np.zeros(len(chunk), dtype=RECORD)
-            pictures = pool.map(
-                lambda item: decoded(item[0], item[1], short_side, max_pixels), chunk
-            )
-            for record, (digest, _), picture in zip(records, chunk, pictures, strict=True):
-                record["sha256"] = digest
+            made = pool.map(lambda item: make_record(read, item[0], item[1], settings), chunk)
+            for row, (record, picture) in enumerate(made):
                 record["offset"] = pixels.tell()
-                fill_record(record, picture)
-                if isinstance(picture, tuple):
-                    pixels.write(picture[0].data)
+                records[row] = record
+                pixels.write(picture.data)
                 progress.advance(1)
             pixels.flush()
             index.write(records.tobytes())
@@ -179,34 +180,28 @@ def build(
     sync(index_file)
 
 
-def decoded(
-    digest: str, path: Path, short_side: int, max_pixels: int
-) -> tuple[np.ndarray, int, int] | PictureProblem:
-    """Decode one file; a problem is returned, not raised: one bad picture stops nothing.
+def make_record(
+    read: Reader, digest: str, path: str, settings: Settings
+) -> tuple[np.void, np.ndarray]:
+    """Decode one file; return its record and pixels, none where it has a problem.
 
-    Raises DataError where the content is not what was hashed: the store would lie for ever.
+    One bad picture stops nothing. Raises DataError where the content is not what was hashed: the
+    store would lie for ever.
     """
-    content = read_bytes(path)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"{path}: changed or went away while it was read; start again")
     try:
-        pixels, width, height = decode(content, short_side, max_pixels)
+        content = read(path)
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DataError(f"{printable(path)}: changed or went away while it was read; start again")
+    record = np.zeros(1, dtype=RECORD)[0]
+    try:
+        picture = decode(content, *settings)
     except PictureProblem as problem:
-        return problem
-    return np.ascontiguousarray(pixels), width, height
-
-
-def fill_record(record: np.void, picture: tuple[np.ndarray, int, int] | PictureProblem) -> None:
-    """Write size and sums, or the problem, into a record."""
-    if isinstance(picture, PictureProblem):
-        record["problem"] = str(picture).encode(errors="replace")[:96]
-        return
-    pixels, record["full_width"], record["full_height"] = picture
-    record["height"], record["width"] = pixels.shape[:2]
-    values = pixels.reshape(-1, 3)
-    record["sums"] = values.sum(axis=0, dtype=np.uint64)
-    # uint8 squared needs 16 bits; sums of squares are exact in 64.
-    record["squares"] = np.square(values, dtype=np.uint16).sum(axis=0, dtype=np.uint64)
+        fill_record(record, digest, len(content), problem)
+        return record, np.empty(0, dtype=np.uint8)
+    fill_record(record, digest, len(content), picture)
+    return record, np.ascontiguousarray(picture.pixels)
 
 
 def whole_records(index_file: Path) -> np.ndarray:
@@ -222,22 +217,6 @@ def end_of(index: np.ndarray) -> int:
         return 0
     last = index[-1]
     return int(last["offset"]) + 3 * int(last["height"]) * int(last["width"])
-
-
-def cache_folder() -> Path:
-    """Return where stores live: RESNETLAB_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("RESNETLAB_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resnetlab"
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; the system releases it when the process ends, however it ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def short_side_for(image_size: int) -> int:

@@ -1,51 +1,72 @@
 """Who learns and who examines: stratified, seeded, by group, decided by content."""
 
 import hashlib
-import shutil
+import re
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
 from resnetlab.data.catalog import PARTS, Catalog, Part
-from resnetlab.errors import DataError, MachineError
+from resnetlab.data.sources.listing import natural_key
+from resnetlab.errors import DataError, RecipeError
+
+TRAIN: Part = "train"
+KEPT_APART: tuple[Part, ...] = ("test", "val")
+Units = list[list[int]]  # rows that go together, in the order in which they are dealt
 
 
-def split(catalog: Catalog, fractions: tuple[float, float, float], seed: int) -> Catalog:
+def split(
+    catalog: Catalog,
+    fractions: tuple[float, float, float],
+    seed: int,
+    known: Mapping[str, str] | None = None,
+) -> Catalog:
     """Return the catalog with every sound sample in 'train', 'val' or 'test'.
 
     `fractions` are for those three and sum to 1. Parts that the user's folders give are kept; a
     part they lack is taken from their training part. Each class is divided by itself; samples of
     one group go together. Which go where depends on the seed and the pictures' content alone, not
-    on names or order. Raises DataError for a class with too few pictures.
+    on names or order. A picture in `known` (content: part), an earlier split, stays where it was.
+    Raises DataError for a class with too few pictures.
     """
-    given = {part for part in PARTS if (catalog.split == part).any()}
-    wanted: dict[Part, float] = {
-        part: fraction
-        for part, fraction in zip(PARTS, fractions, strict=True)
-        if part == "train" or (fraction > 0 and part not in given)
-    }
+    wanted = wanted_parts(catalog, fractions)
     assigned = catalog.split.copy()
     pool = catalog.sound & ((assigned == "") | (assigned == "train"))
     units = units_by_class(catalog, np.flatnonzero(pool), seed)
     for label, name in enumerate(catalog.classes):
-        for part, rows in deal(name, units.get(label, []), wanted).items():
+        stays, free = keep_known(catalog, units.get(label, []), wanted, known or {})
+        for part, rows in deal(name, free, wanted, stays).items():
             assigned[rows] = part
     return catalog.with_columns(split=assigned)
 
 
-def units_by_class(catalog: Catalog, rows: np.ndarray, seed: int) -> dict[int, list[list[int]]]:
+def wanted_parts(catalog: Catalog, fractions: tuple[float, float, float]) -> dict[Part, float]:
+    """Return the parts that are to be made, with their fractions; given ones are there already."""
+    given = {part for part in PARTS if (catalog.split == part).any()}
+    return {
+        part: fraction
+        for part, fraction in zip(PARTS, fractions, strict=True)
+        if part == "train" or (fraction > 0 and part not in given)
+    }
+
+
+def units_by_class(catalog: Catalog, rows: np.ndarray, seed: int) -> dict[int, Units]:
     """Return, for each class, its groups of rows in the order that seed and content decide."""
+    drawn = defaultdict(list)
+    for members in groups_of(catalog, rows):
+        # Of one member, not the smallest of all lots: large groups must not come first.
+        lot = draw_lot(seed, min(catalog.sha256[members]))
+        drawn[int(catalog.labels[members[0]])].append((lot, members))
+    return {label: [members for _, members in sorted(drawn[label])] for label in sorted(drawn)}
+
+
+def groups_of(catalog: Catalog, rows: np.ndarray) -> Units:
+    """Return the rows of each group."""
     groups = defaultdict(list)
     for row in rows:
         groups[catalog.group[row]].append(int(row))
-    units = defaultdict(list)
-    for members in groups.values():
-        lot = min(draw_lot(seed, catalog.sha256[row]) for row in members)
-        units[int(catalog.labels[members[0]])].append((lot, members))
-    return {
-        label: [members for _, members in sorted(drawn)] for label, drawn in sorted(units.items())
-    }
+    return list(groups.values())
 
 
 def draw_lot(seed: int, digest: str) -> str:
@@ -53,57 +74,150 @@ def draw_lot(seed: int, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
 
 
-def deal(name: str, units: list[list[int]], wanted: dict[Part, float]) -> dict[Part, list[int]]:
+def keep_known(
+    catalog: Catalog, units: Units, wanted: Mapping[Part, float], known: Mapping[str, str]
+) -> tuple[dict[Part, list[int]], Units]:
+    """Return the rows of units that an earlier split had, by part, and the units that are new.
+
+    Where a unit has pictures of several parts, because one came that links them, test wins, then
+    validation.
+    """
+    stays: dict[Part, list[int]] = {part: [] for part in wanted}
+    free = []
+    for members in units:
+        before = {known.get(catalog.sha256[row]) for row in members}
+        part = next((part for part in (*KEPT_APART, TRAIN) if part in before and part in stays), None)
+        if part is None:
+            free.append(members)
+        else:
+            stays[part] += members
+    return stays, free
+
+
+def deal(
+    name: str,
+    units: Units,
+    wanted: Mapping[Part, float],
+    stays: Mapping[Part, list[int]] | None = None,
+) -> dict[Part, list[int]]:
     """Deal the units of the class `name`: test first, then validation, what is left trains.
 
-    Each part gets its share to the nearest whole picture, and at least one unit.
+    Each part gets its share to the nearest whole picture, and at least one unit; `stays` are rows
+    that have their part already.
     """
-    if len(units) < len(wanted):
+    dealt = {part: list((stays or {}).get(part, [])) for part in wanted}
+    if len(units) < sum(not rows for rows in dealt.values()):
         raise DataError(
             f"class '{name}' has {len(units)} different pictures, too few for {len(wanted)} parts "
             f"({', '.join(wanted)}); add some, or use fewer parts, such as --split 0.8 0 0.2"
         )
-    total = sum(map(len, units))
+    total = sum(map(len, units)) + sum(map(len, dealt.values()))
     whole = sum(wanted.values())
-    dealt: dict[Part, list[int]] = {}
     remaining = list(units)
-    others = [part for part in ("test", "val") if part in wanted]
+    others = [part for part in KEPT_APART if part in wanted]
     for index, part in enumerate(others):
         target = round(total * wanted[part] / whole)
-        keep = len(others) - index  # units that the parts still to come need at least
-        rows: list[int] = []
+        rows = dealt[part]
+        # Units that the parts still to come need at least.
+        keep = sum(not dealt[later] for later in (*others[index + 1 :], "train"))
         while len(remaining) > keep and (not rows or len(rows) + len(remaining[0]) / 2 <= target):
             rows += remaining.pop(0)
-        dealt[part] = rows
-    dealt["train"] = [row for unit in remaining for row in unit]
+    dealt["train"] += [row for unit in remaining for row in unit]
     return dealt
 
 
-def export_split(catalog: Catalog, out: Path) -> None:
-    """Copy every part into out/<part>/<class>/, for tools that want it so; the originals stay.
+def split_by_time(catalog: Catalog, fractions: tuple[float, float, float], pattern: str) -> Catalog:
+    """Return the catalog split by age: the newest test, the ones before validate, the oldest train.
 
-    Raises MachineError where the folder is not empty or can't be written.
+    `pattern` finds the time in an id; its groups, or all it matches, are compared in natural order.
+    Pictures of one time or one group stay together. Raises RecipeError for no pattern, DataError
+    where it isn't found, or a part would lack a class.
     """
+    wanted = wanted_parts(catalog, fractions)
+    if len(wanted) < sum(fraction > 0 for fraction in fractions):
+        raise DataError(
+            "data.time_pattern: these pictures are in parts already; take one of the two"
+        )
+    rows = catalog.part("all")
+    times = {int(row): time_of(catalog.ids[row], pattern) for row in rows}
+    units: dict[str, list[int]] = defaultdict(list)
+    for members in groups_of(catalog, rows):
+        units[max((times[row] for row in members), key=natural_key)] += members
+    newest_first = [units[time] for time in sorted(units, key=natural_key, reverse=True)]
+    assigned = catalog.split.copy()
+    for part, members in deal("all together", newest_first, wanted).items():
+        assigned[members] = part
+    catalog = catalog.with_columns(split=assigned)
+    for part in wanted:
+        missing = np.flatnonzero(catalog.counts(part) == 0)
+        if len(missing):
+            raise DataError(
+                f"data.time_pattern: class '{catalog.classes[missing[0]]}' has no picture in the {part} "
+                "part; use other fractions, or leave the class out"
+            )
+    return catalog
+
+
+def time_of(name: str, pattern: str) -> str:
+    """Return what a pattern finds in an id."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise MachineError(f"{out}: is not empty; choose a new folder for the copies")
-        for part in PARTS:
-            for row in catalog.part(part):
-                target = out / part / catalog.classes[catalog.labels[row]]
-                target.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(
-                    catalog.root / catalog.paths[row], free_name(target, catalog.paths[row])
-                )
-    except OSError as error:
-        raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+        found = re.search(pattern, name)
+    except re.error as error:
+        raise RecipeError(f"data.time_pattern: '{pattern}' is no pattern ({error})") from error
+    if not found:
+        raise DataError(f"data.time_pattern: '{pattern}' is not found in {name}")
+    return " ".join(piece or "" for piece in found.groups()) if found.re.groups else found[0]
 
 
-def free_name(folder: Path, path: str) -> Path:
-    """Return a file name that is not taken: pictures of one class may come from several folders."""
-    name = Path(path)
-    target, count = folder / name.name, 1
-    while target.exists():
-        count += 1
-        target = folder / f"{name.stem}-{count}{name.suffix}"
-    return target
+def folds(catalog: Catalog, count: int, seed: int, repeat: int = 0) -> np.ndarray:
+    """Return the fold, 0 to count - 1, of each sample that is not tested on, (N,) int64; else -1.
+
+    Stratified, groups together, decided by seed, repeat and content; every fold has each class.
+    Folds that the data names are kept as they are. Raises DataError for a class with too few pictures.
+    """
+    rows = catalog.part("all")
+    rows = rows[catalog.split[rows] != "test"]
+    if (catalog.fold[rows] >= 0).any():
+        return given_folds(catalog, rows, count)
+    result = np.full(len(catalog), -1, dtype=np.int64)
+    for label, units in units_by_class(catalog, rows, seed + 2**32 * repeat).items():
+        if len(units) < count:
+            raise DataError(
+                f"class '{catalog.classes[label]}' has {len(units)} different pictures outside the test "
+                f"part, too few for {count} folds; at most --set data.folds={max(2, len(units))} would do, "
+                "or add some"
+            )
+        sizes = np.zeros(count, dtype=np.int64)
+        # Large groups first, each to the smallest fold: a greedy balance. Equal ones by lot.
+        for members in sorted(units, key=len, reverse=True):
+            smallest = int(sizes.argmin())
+            result[members] = smallest
+            sizes[smallest] += len(members)
+    return result
+
+
+def given_folds(catalog: Catalog, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return the folds that the data names. Raises DataError where they are not as the recipe says."""
+    found = sorted(set(catalog.fold[rows].tolist()))
+    if found != list(range(count)):
+        raise DataError(
+            f"the data names the folds {', '.join(map(str, found))}, the recipe {count} from 0 on; "
+            f"use --set data.folds={len(found)}, or number them from 0 in the table"
+        )
+    result = np.full(len(catalog), -1, dtype=np.int64)
+    result[rows] = catalog.fold[rows]
+    for members in groups_of(catalog, rows):
+        if len(set(result[members])) > 1:
+            raise DataError(
+                f"{', '.join(catalog.ids[members][:2])} show the same picture or are of one group, but "
+                "the data puts them into different folds; mend its folds"
+            )
+    return result
+
+
+def validate_on(catalog: Catalog, fold: int) -> Catalog:
+    """Return the catalog with one fold as the validation part and the others for training."""
+    assigned = catalog.split.copy()
+    assigned[catalog.fold >= 0] = "train"
+    assigned[catalog.fold == fold] = "val"
+    return catalog.with_columns(split=assigned)

@@ -64,11 +64,11 @@ class Predictor:
     def _prepare(self, path: Path) -> np.ndarray | PictureProblem:
         facts = self.facts
         try:
-            picture, _, _ = decode(path.read_bytes(), facts.short_side, facts.max_pixels)
+            picture = decode(path.read_bytes(), facts.short_side, facts.max_pixels)
         except OSError as error:
             return PictureProblem(f"can't be read ({error.strerror})")
         except PictureProblem as problem:
             return problem
         out = np.empty((facts.image_size, facts.image_size, 3), dtype=np.uint8)
-        render(picture, PLAIN, np.zeros(3), facts.fit, out)
+        render(picture.pixels, PLAIN, np.zeros(3), facts.fit, out)
         return out

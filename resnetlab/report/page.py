@@ -28,6 +28,10 @@ CAPTIONS = {
     "samples": "Sample predictions: the true name and, below it, the answer and its confidence.",
     "mistakes": "Mistakes: the true name and, below it, the answer and its confidence.",
     "contact-sheet": "Some pictures of each class.",
+    "distributions": "How the pictures spread.",
+    "extremes": "The pictures at the ends: worth a look, for this is where mistakes gather.",
+    "copies-apart": "Altered copies that lie in different parts or classes. The first are the least alike.",
+    "copies": "Altered copies within one part and class. The first are the least alike.",
 }
 COMPARISON_CAPTIONS = {
     "curves": "Validation accuracy and loss of every run over the epochs.",
@@ -165,6 +169,7 @@ def _environment() -> Environment:
         "confidence": words.confidence,
         "confusions": confusions,
         "describe_data": words.describe_data,
+        "describe_near": words.describe_near,
     }
     return environment
 

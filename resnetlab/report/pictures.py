@@ -69,6 +69,31 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) 
                 _place(axes, image, names + column * pitch, top, cell)
 
 
+def pair_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray, str, str]], path: Path) -> None:
+    """Draw pictures two by two, each pair with its names; pictures are uint8 (H, W, 3) of any size."""
+    columns = min(4, max(2, len(pairs)))
+    wide = (WIDTH - 2 * _EDGE + 2 * _GAP) / columns - 2 * _GAP
+    cell = (wide - 0.03) / 2
+    pitch = cell + 0.42
+    with drawing(path, WIDTH, -(-len(pairs) // columns) * pitch) as figure:
+        axes = _sheet(figure)
+        for index, (first, second, name, other) in enumerate(pairs):
+            left = _EDGE + index % columns * (wide + 2 * _GAP)
+            top = _EDGE + index // columns * pitch
+            _place(axes, first, left, top, cell)
+            _place(axes, second, left + cell + 0.03, top, cell)
+            for line, text in enumerate((name, other)):
+                at = (left, top + cell + 0.1 + 0.13 * line)
+                axes.text(
+                    *at, _keep_end(text, int(wide * 17)), fontsize=6.5, color=MUTED, va="center"
+                )
+
+
+def _keep_end(text: str, room: int) -> str:
+    """Return a path cut at its start: the file's own name tells more."""
+    return text if len(text) <= room else "…" + text[-room + 1 :]
+
+
 def _sheet(figure: Figure) -> Axes:
     """Return axes over the whole figure whose unit is the inch, counted from the upper left."""
     width, height = figure.get_size_inches()

@@ -73,6 +73,9 @@ def describe_data(audit: Json) -> list[str]:
         sentences.append(_balance(classes, total))
     if "sizes" in audit:
         sentences.append(_sizes(audit["sizes"]))
+    grey = audit.get("grey_frac", 0)
+    if grey:
+        sentences.append(f"{percent(grey)} of them are grey." if grey < 1 else "All are grey.")
     if "duplicates" in audit:
         sentences.append(_copies(audit["duplicates"], audit.get("conflicts", 0)))
     return sentences
@@ -111,6 +114,29 @@ def _copies(duplicates: int, conflicts: int) -> str:
             f" {plural(conflicts, 'picture')} {verb} two labels; nobody knows which is right."
         )
     return sentence
+
+
+def describe_near(near: Json) -> list[str]:
+    """Return sentences on pictures that are there twice, altered."""
+    if not near.get("pictures"):
+        return ["No picture was found to be an altered copy of another."]
+    have = "has" if near["pictures"] == 1 else "have"
+    sentences = [
+        f"{plural(near['pictures'], 'picture')} {have} an altered copy: scaled, cropped, compressed anew, "
+        "recoloured or mirrored. Such pictures never part: they train together or are tested on together."
+    ]
+    for part, name in (("val", "validation"), ("test", "test")):
+        count = near["across_parts"][part]
+        if count:
+            sentences.append(
+                f"{plural(count, name + ' picture')} {'has' if count == 1 else 'have'} one in another part as the "
+                "data came; what lies in the training part is left out, so that the test stays fair."
+            )
+    if near["across_labels"]:
+        sentences.append(
+            f"{plural(near['across_labels'], 'pair')} carry two labels: one of the two is likely wrong."
+        )
+    return sentences
 
 
 def describe_training(training: Json, model: Json) -> list[str]:

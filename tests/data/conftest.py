@@ -39,6 +39,9 @@ def make_catalog() -> Callable[..., Catalog]:
         order = sorted(range(len(rows)), key=lambda row: names[row])
         digests = [hashlib.sha256(str(content).encode()).hexdigest() for content in contents]
         catalog = new_catalog(Path("/nowhere"), classes, list(names), labels, parts)
-        return catalog.with_columns(sha256=objects([digests[row] for row in order]))
+        eight = np.full(len(rows), 8)
+        return catalog.with_columns(
+            sha256=objects([digests[row] for row in order]), width=eight, height=eight
+        )
 
     return make

@@ -3,19 +3,30 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from resnetlab.data.audit import audit, describe, first_problems
+from resnetlab.data.audit import audit, first_problems
 from resnetlab.data.catalog import objects
+from resnetlab.data.duplicates import PAIR
+from resnetlab.data.findings import describe
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.errors import DataError
+from resnetlab.recipe import Data
 
 
 def audited(folder: Path, conflicts: str = "drop", max_problem_frac: float = 1.0):
     catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
-    return audit(catalog, conflicts, max_problem_frac)
+    return audit(catalog, Data(conflicts=conflicts, max_problem_frac=max_problem_frac))
+
+
+def described(folder: Path) -> dict[str, Any]:
+    catalog, store = read_pictures(read_folder(folder), 8, 10**6, 2)
+    catalog = audit(catalog, Data(max_problem_frac=1.0))
+    return describe(catalog, store, np.empty(0, dtype=PAIR), "pictures")
 
 
 def problems(catalog) -> dict[str, str]:
@@ -44,14 +55,15 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
 
 def test_copies_are_kept_and_share_a_group(write_pictures):
     names = {"a/1.png": 1, "a/2.png": 2, "a/copy.png": 1, "b/3.png": 3, "b/4.png": 3}
-    catalog = audited(write_pictures(names))
+    folder = write_pictures(names)
+    catalog = audited(folder)
 
     assert groups(catalog) == {
         frozenset({"a/1.png", "a/copy.png"}),
         frozenset({"b/3.png", "b/4.png"}),
     }
     assert catalog.sound.all()
-    assert describe(catalog, "x")["duplicates"] == 2
+    assert described(folder)["duplicates"] == 2
 
 
 def test_damaged_files_are_no_copies_of_each_other(write_pictures):
@@ -71,13 +83,14 @@ TWO_LABELS = {"a/1.png": 1, "a/2.png": 2, "b/same as 1.png": 1, "b/3.png": 3}
 
 
 def test_a_picture_under_two_labels_is_left_out_with_both_names(write_pictures):
-    catalog = audited(write_pictures(TWO_LABELS))
+    folder = write_pictures(TWO_LABELS)
+    catalog = audited(folder)
 
     assert problems(catalog) == {
         "a/1.png": "same picture labelled a and b",
         "b/same as 1.png": "same picture labelled a and b",
     }
-    assert describe(catalog, "x")["conflicts"] == 2
+    assert described(folder)["conflicts"] == 2
 
 
 def test_a_picture_under_two_labels_is_fatal_where_the_recipe_says_so(write_pictures):
@@ -187,7 +200,7 @@ def test_the_description_is_json_and_adds_up(write_pictures):
     folder = write_pictures({f"{row % 3}/{row:02}.png": row for row in range(20)})
     (folder / "0/copy.png").write_bytes((folder / "0/00.png").read_bytes())
     (folder / "1/bad.png").write_bytes(b"")
-    facts = describe(audited(folder), "pictures")
+    facts = described(folder)
 
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert facts["pictures"] == 22
@@ -199,9 +212,9 @@ def test_the_description_is_json_and_adds_up(write_pictures):
 
 def test_the_description_counts_by_part_where_there_are_parts(write_pictures):
     names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
-    catalog = audited(write_pictures(names | {"test/a/4.png": 4, "test/b/5.png": 5}))
+    folder = write_pictures(names | {"test/a/4.png": 4, "test/b/5.png": 5})
 
-    assert describe(catalog, "x")["counts"] == {"train": [2, 1], "val": [0, 0], "test": [1, 1]}
+    assert described(folder)["counts"] == {"train": [2, 1], "val": [0, 0], "test": [1, 1]}
 
 
 def test_neither_the_folder_nor_the_catalog_that_came_in_is_changed(write_pictures):
@@ -209,7 +222,7 @@ def test_neither_the_folder_nor_the_catalog_that_came_in_is_changed(write_pictur
     before = fingerprint(folder)
     catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
     columns = catalog.problem.copy(), catalog.group.copy()
-    audit(catalog, "drop", 1.0)
+    audit(catalog, Data(max_problem_frac=1.0))
 
     assert fingerprint(folder) == before
     assert (catalog.problem.tolist(), catalog.group.tolist()) == tuple(c.tolist() for c in columns)

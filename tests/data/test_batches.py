@@ -21,7 +21,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.pixels import PixelStore, read_pictures
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.data.splits import split
-from resnetlab.recipe import Augment
+from resnetlab.recipe import Augment, Data
 
 EVERYTHING = Augment(
     crop_scale=(0.3, 1.0), flip=0.5, rotation_deg=20, translate_frac=0.1,
@@ -36,7 +36,7 @@ quick = settings(max_examples=60)
 @pytest.fixture(scope="module")
 def data(photo_folder) -> tuple[Catalog, PixelStore]:
     catalog, store = read_pictures(read_folder(photo_folder), 18, 10**6, 2)
-    return split(audit(catalog, "drop", 0.0), (0.7, 0.1, 0.2), 0), store
+    return split(audit(catalog, Data(max_problem_frac=0.0)), (0.7, 0.1, 0.2), 0), store
 
 
 @pytest.fixture(scope="module")

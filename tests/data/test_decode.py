@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from resnetlab.data import decode as module
-from resnetlab.data.decode import PictureProblem, decode
+from resnetlab.data.decode import Picture, PictureProblem, decode
 
 WHITE = [255, 255, 255]
 
@@ -29,9 +29,13 @@ def encoded(picture: Image.Image | np.ndarray, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
+def taken(picture: Picture) -> tuple[np.ndarray, int, int]:
+    return picture.pixels, picture.width, picture.height
+
+
 def pixels_of(content: bytes, short_side: int = 1000, max_pixels: int = 10**6) -> np.ndarray:
     """Decode; check what holds for every picture on the way."""
-    pixels, width, height = decode(content, short_side, max_pixels)
+    pixels, width, height = taken(decode(content, short_side, max_pixels))
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
@@ -220,7 +224,7 @@ def test_pictures_come_upright(kind, options, orientation, photo):
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = np.ascontiguousarray(stored(upright, orientation))
-    pixels, width, height = decode(encoded(turned, kind, exif=exif, **options), 1000, 10**6)
+    pixels, width, height = taken(decode(encoded(turned, kind, exif=exif, **options), 1000, 10**6))
 
     np.testing.assert_array_equal(pixels, upright)
     assert (width, height) == (30, 20)
@@ -233,7 +237,7 @@ def test_jpegs_come_upright_also_when_the_decoder_reduces_them(orientation, phot
     exif[0x0112] = orientation
     turned = np.ascontiguousarray(stored(upright, orientation))
     content = encoded(turned, "JPEG", exif=exif, quality=95)
-    pixels, width, height = decode(content, 50, 10**6)
+    pixels, width, height = taken(decode(content, 50, 10**6))
     expected = np.asarray(Image.fromarray(upright).resize((80, 50), Image.Resampling.BOX))
 
     assert (width, height) == (640, 400)
@@ -367,7 +371,7 @@ def test_the_limit_itself_is_allowed():
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from resnetlab.data.decode import PictureProblem, decode
+from resnetlab.data.decode import Picture, PictureProblem, decode
 content = Path(sys.argv[1]).read_bytes()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
@@ -408,7 +412,7 @@ def test_a_png_that_unfolds_a_huge_note_is_refused():
 @example(1132, 2000, 37)
 def test_the_shorter_side_comes_out_exact_and_the_longer_in_proportion(width, height, short_side):
     content = encoded(Image.new("1", (width, height)), "PNG")
-    pixels, full_width, full_height = decode(content, short_side, 10**7)
+    pixels, full_width, full_height = taken(decode(content, short_side, 10**7))
     shorter, longer = sorted(pixels.shape[:2])
 
     assert (full_width, full_height) == (width, height)
@@ -421,7 +425,7 @@ def test_the_shorter_side_comes_out_exact_and_the_longer_in_proportion(width, he
 @pytest.mark.parametrize("short_side", [427, 214, 213, 128, 64, 53, 20])
 def test_a_reduced_jpeg_keeps_side_and_colour(short_side, photo):
     content = encoded(photo, "JPEG", quality=92)
-    reduced, width, height = decode(content, short_side, 10**6)
+    reduced, width, height = taken(decode(content, short_side, 10**6))
     full = pixels_of(content)
 
     assert reduced.shape[0] == short_side
@@ -432,8 +436,8 @@ def test_a_reduced_jpeg_keeps_side_and_colour(short_side, photo):
 @pytest.mark.parametrize("short_side", [200, 100, 50])
 def test_reduction_by_the_jpeg_decoder_equals_reduction_of_the_pixels(short_side, photo):
     content = encoded(photo, "JPEG", quality=92)
-    inside, _, _ = decode(content, short_side, 10**6)
-    after, _, _ = decode(encoded(pixels_of(content), "PNG"), short_side, 10**6)
+    inside = decode(content, short_side, 10**6).pixels
+    after = decode(encoded(pixels_of(content), "PNG"), short_side, 10**6).pixels
 
     assert np.abs(inside.astype(int) - after).mean() < 3.5
 
@@ -445,7 +449,7 @@ def test_small_pictures_are_not_enlarged(photo):
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (20_000, 40)])
 def test_long_strips_work(size):
-    pixels, width, height = decode(encoded(Image.new("L", size, 77), "PNG"), 32, 10**6)
+    pixels, width, height = taken(decode(encoded(Image.new("L", size, 77), "PNG"), 32, 10**6))
 
     assert (width, height) == size
     assert min(pixels.shape[:2]) == min(32, *size)
@@ -478,6 +482,6 @@ def test_threads_leave_the_filters_of_warnings_as_they_were(monkeypatch):
         decodes = [pool.submit(decode, content, 8, 100) for _ in range(2)]
         wait(decodes, timeout=10, return_when=FIRST_COMPLETED)
         first_gone.set()
-        assert [item.result()[1:] for item in decodes] == [(4, 4)] * 2
+        assert [item.result().width for item in decodes] == [4, 4]
 
     assert warnings.filters == before

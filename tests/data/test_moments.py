@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetlab.data.moments import describe_moments, moments
-from resnetlab.data.pixels import RECORD, PixelStore, fill_record, read_pictures
+from resnetlab.data.pixels import PixelStore, read_pictures
+from resnetlab.data.record import RECORD, fill_from_pixels
 from resnetlab.data.sources.folder import read_folder
 
 
@@ -16,7 +17,7 @@ def store_of(pictures: list[np.ndarray]) -> PixelStore:
     index = np.zeros(len(pictures), dtype=RECORD)
     offset = 0
     for record, picture in zip(index, pictures, strict=True):
-        fill_record(record, (picture, picture.shape[1], picture.shape[0]))
+        fill_from_pixels(record, picture)
         record["offset"] = offset
         offset += picture.size
     return PixelStore(np.concatenate([picture.reshape(-1) for picture in pictures]), index)

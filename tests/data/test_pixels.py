@@ -14,15 +14,14 @@ from resnetlab.data import pixels as module
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.decode import PictureProblem, decode
 from resnetlab.data.pixels import (
-    RECORD,
     PixelStore,
-    cache_folder,
-    fill_record,
     read_pictures,
     short_side_for,
 )
+from resnetlab.data.record import RECORD, fill_from_pixels
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.errors import DataError, MachineError
+from resnetlab.files import cache_folder
 
 SIDE, LIMIT = 6, 10**6  # of the stored picture; the pictures here have 8 px, or more
 
@@ -74,12 +73,18 @@ def test_the_store_holds_what_decoding_gives(cache, photo_folder):
 
     assert len(store.index) == len(catalog) == 24
     for row, path in zip(store.rows_of(catalog), catalog.paths, strict=True):
-        pixels, width, height = decode((catalog.root / path).read_bytes(), 50, LIMIT)
+        picture = decode((catalog.root / path).read_bytes(), 50, LIMIT)
         record = store.index[row]
-        np.testing.assert_array_equal(store.picture(row), pixels)
-        assert (record["full_width"], record["full_height"]) == (width, height) == (160, 120)
-        np.testing.assert_array_equal(record["sums"], pixels.astype(int).sum(axis=(0, 1)))
-        np.testing.assert_array_equal(record["squares"], (pixels.astype(int) ** 2).sum(axis=(0, 1)))
+        np.testing.assert_array_equal(store.picture(row), picture.pixels)
+        assert (
+            (record["full_width"], record["full_height"])
+            == (picture.width, picture.height)
+            == (160, 120)
+        )
+        np.testing.assert_array_equal(record["sums"], picture.pixels.astype(int).sum(axis=(0, 1)))
+        np.testing.assert_array_equal(
+            record["squares"], (picture.pixels.astype(int) ** 2).sum(axis=(0, 1))
+        )
 
 
 def test_the_catalog_learns_content_and_size(cache, photo_folder):
@@ -151,7 +156,7 @@ def test_a_long_reason_is_cut_between_letters(cache, folder, monkeypatch):
 @given(st.integers(0, 255), st.integers(1, 40), st.integers(1, 40))
 def test_sums_are_exact(value, height, width):
     record = np.zeros(1, dtype=RECORD)[0]
-    fill_record(record, (np.full((height, width, 3), value, np.uint8), width, height))
+    fill_from_pixels(record, np.full((height, width, 3), value, np.uint8))
 
     assert record["sums"].tolist() == [value * height * width] * 3
     assert record["squares"].tolist() == [value * value * height * width] * 3
@@ -270,7 +275,7 @@ def test_a_cut_file_is_mended(cache, folder, tmp_path, monkeypatch, ending, shar
 
     assert files(cache) == uncut(folder, tmp_path, monkeypatch)
     for row, name in zip(store.rows_of(catalog), catalog.paths, strict=True):
-        expected, _, _ = decode((folder / name).read_bytes(), SIDE, LIMIT)
+        expected = decode((folder / name).read_bytes(), SIDE, LIMIT).pixels
         np.testing.assert_array_equal(store.picture(row), expected)
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from resnetlab.data.audit import audit
 from resnetlab.data.catalog import PARTS, Catalog, objects
+from resnetlab.data.export import export_split
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.data.splits import export_split, split
+from resnetlab.data.splits import split
 from resnetlab.errors import DataError, MachineError
+from resnetlab.recipe import Data
 
 quick = settings(max_examples=40)
 
@@ -130,7 +132,7 @@ def test_names_and_their_order_decide_nothing(make_catalog, sizes, random):
 def test_renamed_files_get_the_same_split(digit_folder, tmp_path):
     def of_folder(folder: Path) -> dict[str, str]:
         catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
-        return by_content(split(audit(catalog, "drop", 0.5), (0.7, 0.1, 0.2), 0))
+        return by_content(split(audit(catalog, Data(max_problem_frac=0.5)), (0.7, 0.1, 0.2), 0))
 
     for path in digit_folder.rglob("*.png"):
         new = tmp_path / path.parent.name / hashlib.md5(path.read_bytes()).hexdigest()
@@ -155,7 +157,7 @@ def test_copies_change_nothing_for_the_others(make_catalog):
     rows = rows_for([30, 30])
     alone = split(make_catalog(rows), (0.8, 0.1, 0.1), 0)
     with_copies = make_catalog([*rows, rows[0], rows[40]])
-    together = split(audit(with_copies, "drop", 0.0), (0.8, 0.1, 0.1), 0)
+    together = split(audit(with_copies, Data(max_problem_frac=0.0)), (0.8, 0.1, 0.1), 0)
 
     changed = [
         digest for digest, part in by_content(alone).items() if by_content(together)[digest] != part
@@ -228,7 +230,7 @@ def test_a_class_with_too_few_pictures_is_named_with_the_way_out(make_catalog):
 def test_copies_do_not_make_a_class_large_enough(make_catalog):
     rows = [*rows_for([10]), (1, "x", ""), (1, "x", ""), (1, "y", "")]
     with pytest.raises(DataError, match="class 'b' has 2 different pictures"):
-        split(audit(make_catalog(rows), "drop", 0.0), (0.8, 0.1, 0.1), 0)
+        split(audit(make_catalog(rows), Data(max_problem_frac=0.0)), (0.8, 0.1, 0.1), 0)
 
 
 def test_a_class_whose_training_pictures_are_all_quarantined_is_named(make_catalog):
@@ -250,7 +252,7 @@ def test_the_parts_are_copied_out_and_the_originals_stay(write_pictures, tmp_pat
     (folder / "1" / "bad.png").write_bytes(b"")
     before = {path: path.read_bytes() for path in folder.rglob("*.png")}
     catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
-    catalog = split(audit(catalog, "drop", 0.5), (0.6, 0.2, 0.2), 0)
+    catalog = split(audit(catalog, Data(max_problem_frac=0.5)), (0.6, 0.2, 0.2), 0)
     out = tmp_path / "new" / "copies"
     export_split(catalog, out)
 

@@ -17,9 +17,9 @@ class Container(Protocol):
 
 
 class Reader:
-    """Gives the bytes of pictures by their catalog paths below `root`; threads may share it.
+    r"""Gives the bytes of pictures by their catalog paths below `root`; threads may share it.
 
-    A path is a file's, 'cat/1.jpg', or that of a member, 'photos.zip\\0cat/1.jpg'. What holds bare
+    A path is a file's, 'cat/1.jpg', or that of a member, 'photos.zip\0cat/1.jpg'. What holds bare
     pixels gives them as the bytes of a PPM or PGM file.
     """
 

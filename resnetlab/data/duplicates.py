@@ -1,0 +1,250 @@
+"""Altered copies of a picture: scaled, cropped, compressed anew, recoloured, mirrored.
+
+First candidates, by a fingerprint of each picture: the slopes of its 12×12 grey thumbnail, which
+brightness and contrast don't change. Only fingerprints that fall into the same cells are compared,
+so that the work grows little faster than the number of pictures. Then each pair is laid one over the
+other and compared block by block. Thresholds were set on CIFAR-10 by looking: docs/experiments.md.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_matrix
+
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.pixels import PixelStore
+from resnetlab.files import whole
+from resnetlab.progress import Progress
+
+SMALLEST = 24  # px: below, different pictures agree by chance
+CANDIDATE = 0.6  # cosine of two fingerprints
+NEIGHBOURS = 8  # candidates looked at for each picture: a chain of copies still hangs together
+CELLS_EACH = 5  # cells that a fingerprint is put into
+LOOKS = 3  # rounds of k-means
+FLAT = 12.0  # length of a fingerprint, in grey levels, below which there is nothing to see
+SIDE = 48  # px at which two pictures are laid over each other
+BLOCKS = 4  # by this many: a strong frame or outline alone must not decide
+SLOPE = 2.0  # grey levels a px: what a block needs to have a say
+SAME = 0.86  # agreement of the slopes of two copies
+SURE = 0.98  # the same, in a set of look-alikes
+PARTNERS = 2.0  # more on average, and ...
+CLOSED = 0.5  # ... fewer of them alike among themselves: these are look-alikes
+TILT, STRETCH = 0.08, 0.35  # how far one may be turned or skewed, and scaled, against the other
+
+# Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
+# one is the mirror image of the other.
+PAIR = np.dtype([("first", "<i8"), ("second", "<i8"), ("agreement", "<f4"), ("mirrored", "?")])
+
+
+def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.ndarray:
+    """Return the pairs of sound rows that show the same picture, altered: an array of PAIR in order.
+
+    They are searched once for each store and kept beside it.
+    """
+    kept = None if store.beside is None else store.beside.with_suffix(".pairs")
+    if kept is not None and kept.is_file():
+        found = np.load(kept)
+    else:
+        found = search(store, workers)
+        if kept is not None:
+            with whole(kept) as temporary, temporary.open("wb") as file:
+                np.save(file, found)
+    rows_of = defaultdict(list)
+    for row, record in enumerate(store.rows_of(catalog)):
+        if catalog.sound[row]:
+            rows_of[record].append(row)
+    pairs = [
+        (min(one, other), max(one, other), pair["agreement"], pair["mirrored"])
+        for pair in found
+        for one in rows_of[pair["first"]]
+        for other in rows_of[pair["second"]]
+    ]
+    return np.sort(np.array(pairs, dtype=PAIR), order=["first", "second", "mirrored"])
+
+
+def search(store: PixelStore, workers: int) -> np.ndarray:
+    """Return the pairs of records that show the same picture, an array of PAIR."""
+    rows, prints = fingerprints(store)
+    found = []
+    for mirrored in (False, True):
+        pairs = rows[candidates(prints, mirrored)]
+        with (
+            ThreadPoolExecutor(workers or 1) as pool,
+            Progress("comparing mirrored" if mirrored else "comparing", len(pairs)) as progress,
+        ):
+            agreements = pool.map(partial(compare, store, mirrored), pairs)
+            for (first, second), agreement in zip(pairs, agreements, strict=True):
+                if agreement >= SAME:
+                    found.append((first, second, agreement, mirrored))
+                progress.advance(1)
+    result = np.array(found, dtype=PAIR)
+    return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
+
+
+def look_alikes(pairs: np.ndarray, count: int) -> bool:
+    """Return whether pictures of this set resemble each other without being copies, as digits do.
+
+    Copies of copies are copies of each other; what resembles two others need not join them.
+    """
+    if 2 * len(pairs) <= PARTNERS * count:
+        return False
+    _, ends = np.unique([pairs["first"], pairs["second"]], return_inverse=True)
+    first, second = ends.reshape(2, -1)
+    size = int(ends.max()) + 1
+    links = coo_matrix((np.ones(len(pairs)), (first, second)), shape=(size, size)).tocsr()
+    links = ((links + links.T) > 0).astype(np.float64)
+    partners = np.asarray(links.sum(axis=1)).ravel()
+    triangles = (links @ links).multiply(links).sum()
+    return bool(triangles < CLOSED * (partners * (partners - 1)).sum())
+
+
+def fingerprints(store: PixelStore) -> tuple[np.ndarray, np.ndarray]:
+    """Return the records that can be compared (M,), and their fingerprints, (M, 2, T, T) float32.
+
+    A fingerprint has the slopes from left to right and from top to bottom, and length 1.
+    """
+    index = store.index
+    large = np.minimum(index["height"], index["width"]) >= SMALLEST
+    rows = np.flatnonzero(large & (index["problem"] == b""))
+    thumbs = index["thumb"][rows].astype(np.float32)
+    slopes = np.zeros((len(rows), 2, *thumbs.shape[1:]), dtype=np.float32)
+    slopes[:, 0, :, :-1] = np.diff(thumbs, axis=2)
+    slopes[:, 1, :-1] = np.diff(thumbs, axis=1)
+    lengths = np.sqrt(np.square(slopes).sum(axis=(1, 2, 3)))
+    seen = lengths > FLAT
+    return rows[seen], slopes[seen] / lengths[seen, None, None, None]
+
+
+def candidates(prints: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Return pairs of fingerprints that point almost the same way, (L, 2) with first < second."""
+    if len(prints) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    flat = prints.reshape(len(prints), -1)
+    others = (mirror(prints) if mirrored else prints).reshape(len(prints), -1)
+    centres = cell_centres(flat)
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for inside, beside in zip(cells(flat, centres), cells(others, centres), strict=True):
+        for start in range(0, len(inside), 1000):
+            block = inside[start : start + 1000]
+            cosines = flat[block] @ others[beside].T
+            cosines[block[:, None] >= beside[None]] = 0  # each pair once, none with itself
+            if cosines.shape[1] > NEIGHBOURS:
+                least = np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
+                cosines[cosines < least] = 0
+            first, second = np.nonzero(cosines > CANDIDATE)
+            pairs.append(np.stack([block[first], beside[second]], axis=1))
+    return np.unique(np.concatenate(pairs), axis=0)
+
+
+def mirror(prints: np.ndarray) -> np.ndarray:
+    """Return the fingerprints of the mirror images."""
+    turned = np.zeros_like(prints)
+    turned[:, 0, :, :-1] = -prints[:, 0, :, -2::-1]
+    turned[:, 1] = prints[:, 1, :, ::-1]
+    return turned
+
+
+def cell_centres(flat: np.ndarray) -> np.ndarray:
+    """Return the directions, (C, D), around which fingerprints gather: a short spherical k-means.
+
+    As many as twice the root of their number, so that a cell's work stays small.
+    """
+    count = min(len(flat), int(2 * len(flat) ** 0.5))
+    start = np.random.Generator(np.random.Philox(0)).choice(len(flat), count, replace=False)
+    centres = flat[np.sort(start)]
+    for _ in range(LOOKS):
+        nearest = np.concatenate([(part @ centres.T).argmax(axis=1) for part in parts_of(flat)])
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, flat)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres = np.where(lengths > 0, sums / np.maximum(lengths, 1e-9), centres)
+    return centres
+
+
+def cells(flat: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
+    """Return for each centre the fingerprints that have it among their nearest."""
+    each = min(CELLS_EACH, len(centres))
+    nearest = np.concatenate(
+        [
+            np.argpartition(-(part @ centres.T), each - 1, axis=1)[:, :each]
+            for part in parts_of(flat)
+        ]
+    )
+    order = np.argsort(nearest.ravel(), kind="stable")
+    ends = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
+    return np.split(order // each, ends)
+
+
+def parts_of(flat: np.ndarray) -> Iterator[np.ndarray]:
+    """Give the rows some thousand at a time, so that memory stays bounded."""
+    for start in range(0, len(flat), 4000):
+        yield flat[start : start + 4000]
+
+
+def compare(store: PixelStore, mirrored: bool, pair: np.ndarray) -> float:
+    """Return how well two records agree, 0 to 1."""
+    pictures = [store.picture(row) for row in pair]
+    side = min(SIDE, *(min(picture.shape[:2]) for picture in pictures))
+    one, other = (
+        cv2.resize(
+            cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA
+        ).astype(np.float32)
+        for picture in pictures
+    )
+    return agreement(one, np.ascontiguousarray(other[:, ::-1]) if mirrored else other)
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Return how well the slopes of two grey pictures, float32 (S, S), agree once laid over each other.
+
+    0 where they can only be made to fit by turning or squeezing, which copies rarely need, or where
+    too few blocks show anything. Source of the alignment: Evangelidis and Psarakis 2008 (ECC).
+    """
+    fit: Any = np.eye(2, 3, dtype=np.float32)
+    try:
+        _, fit = cv2.findTransformECC(one, other, fit, cv2.MOTION_AFFINE, ENOUGH, EVERYWHERE, 5)
+    except cv2.error:  # nothing in common
+        return 0.0
+    turned = max(abs(fit[0, 1]), abs(fit[1, 0]))
+    scaled = max(abs(fit[0, 0] - 1), abs(fit[1, 1] - 1))
+    if turned > TILT or scaled > STRETCH:
+        return 0.0
+    laid_over = cv2.warpAffine(other, fit, one.shape, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    ground = np.ones_like(other)
+    inside = cv2.warpAffine(ground, fit, one.shape, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    inside = cv2.erode(inside, np.ones((3, 3)), borderValue=0)
+    across, down = (slopes(picture) * inside for picture in (one, laid_over))
+    power, power_other = block_means(across**2), block_means(down**2)
+    # Contrast may differ: bring the other's slopes to the same strength.
+    gain = (power.sum() / max(power_other.sum(), 1e-6)) ** 0.5
+    shared, both = gain * block_means(across * down), power + gain**2 * power_other
+    covered = block_means(inside[None])
+    speaks = (both / 2 > SLOPE**2 * covered) & (covered > 0.4)
+    if speaks.sum() < BLOCKS * BLOCKS / 2:
+        return 0.0
+    weights = np.sqrt(both[speaks])
+    return float((weights * 2 * shared[speaks] / both[speaks]).sum() / weights.sum())
+
+
+EVERYWHERE: Any = None  # no mask
+ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+
+
+def slopes(grey: np.ndarray) -> np.ndarray:
+    """Return the slopes in both directions, (2, S, S), in grey levels a px."""
+    return np.stack(
+        [cv2.Sobel(grey, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1))]
+    )
+
+
+def block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means over BLOCKS × BLOCKS blocks of the sum of some planes, (n, S, S)."""
+    means: np.ndarray = cv2.resize(
+        values.sum(axis=0), (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA
+    )
+    return means

@@ -1,0 +1,183 @@
+"""Tables as people have them: CSV from any program, TSV, Parquet. Every cell becomes text."""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resnetlab.errors import DataError
+
+TABLE_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".parquet"})
+DELIMITERS = ",;\t|"
+EXCEL_HINT = re.compile(r'"?sep=(.)"?[^\S\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+
+
+def read_rows(content: bytes, where: str) -> list[dict[str, str]]:
+    """Read a CSV or TSV as one mapping a row, from the names in its first line to the cells.
+
+    Cells stay as they are: a file's name may begin with a blank. Raises DataError that names
+    `where` and the line.
+    """
+    return list(text_rows(content, where))
+
+
+def read_table_file(path: Path) -> list[dict[str, str]]:
+    """Read a table by its file name's ending. Raises DataError where it can't be read."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            with path.open("rb") as file:
+                return list(parquet_rows(file, str(path)))
+        return read_rows(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+
+
+def text_rows(content: bytes, where: str) -> Iterator[dict[str, str]]:
+    """Give the rows of a CSV or TSV one by one; see `read_rows`."""
+    text = decode(content, where)
+    if "\0" in text:
+        raise DataError(
+            f"{where}, line {line_of(text, text.index(chr(0)))}: holds a NUL, so this is no table of "
+            "text, or it is damaged; save it again as CSV in UTF-8"
+        )
+    hint = EXCEL_HINT.match(text)
+    start = hint.end() if hint else 0
+    delimiter = hint[1] if hint else find_delimiter(text)
+    records = numbered_records(text[start:], delimiter, where, 1 if hint else 0)
+    line, names = next(records, (1, []))
+    header = checked_header(names, f"{where}, line {line}")
+    line = 0
+    for line, cells in records:
+        if len(cells) != len(header):
+            raise DataError(
+                f"{where}, line {line}: has {len(cells)} cells, the header has {len(header)}; put a "
+                "cell that holds the delimiter in quotes, and leave no cell out"
+            )
+        yield dict(zip(header, cells, strict=True))
+    if not line:
+        raise DataError(f"{where}: holds one line only; it needs a header and rows below it")
+
+
+def numbered_records(
+    text: str, delimiter: str, where: str, before: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Give (number of its first line, cells) of each record that isn't blank.
+
+    A quoted cell may hold line ends, so a record may be many lines; `before` lines were cut off.
+    Raises DataError for quotes that make no sense.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = before + 1
+    try:
+        for cells in reader:
+            if any(cell and not cell.isspace() for cell in cells):
+                yield line, cells
+            line = before + reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{where}, line {line}: can't be read ({error}); look for a quote too many or too few"
+        ) from error
+
+
+def find_delimiter(text: str) -> str:
+    """Return what separates the names in the first line: the commonest outside of quotes."""
+    plain = re.sub(r'"[^"]*"', "", text.lstrip("\r\n")[:100_000])
+    header = re.split(r"[\r\n]", plain, maxsplit=1)[0]
+    return max(DELIMITERS, key=header.count)
+
+
+def checked_header(names: list[str], where: str) -> list[str]:
+    """Return the names of the columns, stripped. Raises DataError for an empty or a double one."""
+    header = [name.strip() for name in names]
+    if not header:
+        raise DataError(f"{where}: the table is empty")
+    if "" in header:
+        raise DataError(
+            f"{where}: column {header.index('') + 1} has no name; name it in the header, or leave "
+            "the column out (pandas: to_csv(..., index=False))"
+        )
+    name, count = Counter(header).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{where}: {count} columns are called '{name}'; keep one or rename")
+    return header
+
+
+def decode(content: bytes, where: str) -> str:
+    """Return a table's text. Raises DataError where it fits no encoding."""
+    encoding = guess_encoding(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-8-sig" and not content.startswith(codecs.BOM_UTF8):
+            encoding = "cp1252"  # what Windows programs write where it isn't Unicode
+            try:
+                return content.decode(encoding)
+            except UnicodeDecodeError as second:
+                error = second
+        line = line_of(content[: error.start].decode(encoding, "replace"))
+        raise DataError(
+            f"{where}, line {line}: is no text that can be read ({error.reason}); save the table as "
+            "CSV in UTF-8"
+        ) from error
+
+
+def guess_encoding(content: bytes) -> str:
+    """Return the Unicode encoding that a table's first bytes speak for."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = content[:32]  # a header: mostly letters whose other byte is NUL
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if (even + odd) * 8 > len(head):
+        return "utf-16-le" if odd > even else "utf-16-be"
+    return "utf-8-sig"
+
+
+def line_of(text: str, position: int | None = None) -> int:
+    """Return the number of the line in which a position (None: the end) lies."""
+    return len(re.findall(r"\r\n|\r|\n", text[:position])) + 1
+
+
+def parquet_rows(file: BinaryIO, where: str) -> Iterator[dict[str, str]]:
+    """Give the rows of a Parquet file; columns of bytes, lists or structures are left out.
+
+    Raises DataError where it is damaged.
+    """
+    try:
+        table = pq.ParquetFile(file)
+        fields = [field for field in table.schema_arrow if is_plain(field)]
+        names = [field.name for field in fields]
+        header = checked_header(names, where)
+        if not table.metadata.num_rows:
+            raise DataError(f"{where}: has no rows")
+        for batch in table.iter_batches(columns=names):
+            columns = [map(to_text, batch[name].to_pylist()) for name in names]
+            for cells in zip(*columns, strict=True):
+                yield dict(zip(header, cells, strict=True))
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise DataError(f"{where}: is no Parquet file that can be read ({error})") from error
+
+
+def is_plain(field: Any) -> bool:
+    """Return whether a column holds what can be text; pandas' own index column doesn't count."""
+    kind = field.type
+    binary = any(
+        test(kind)
+        for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    )
+    return not (pa.types.is_nested(kind) or binary or field.name.startswith("__index_level_"))
+
+
+def to_text(value: Any) -> str:
+    """Return a cell as CSV would have it: 3 and 3.0 are '3', what is missing is ''."""
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,150 @@
+"""Altered copies are found whatever was done to them; different pictures are not taken for copies."""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+from sklearn.datasets import load_digits, load_sample_images
+
+from resnetlab.data import duplicates
+from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.duplicates import agreement, candidates, mirror, near_duplicates, search
+from resnetlab.data.pixels import PixelStore, read_pictures
+from resnetlab.data.record import RECORD, fill_from_pixels
+from resnetlab.data.sources.folder import read_folder
+
+
+def store_of(pictures: Sequence[np.ndarray]) -> PixelStore:
+    """A store of these pictures, uint8 (H, W, 3), without files."""
+    index = np.zeros(len(pictures), dtype=RECORD)
+    start = 0
+    for record, picture in zip(index, pictures, strict=True):
+        record["offset"] = start
+        fill_from_pixels(record, picture)
+        start += picture.size
+    return PixelStore(np.concatenate([picture.ravel() for picture in pictures]), index)
+
+
+def found(pictures: Sequence[np.ndarray]) -> set[tuple[int, int]]:
+    return {(int(pair["first"]), int(pair["second"])) for pair in search(store_of(pictures), 2)}
+
+
+@pytest.fixture(scope="module")
+def crops() -> list[np.ndarray]:
+    """22 crops of 100×100 px from two photographs, no two of which overlap; not of sky or haze."""
+    cut = [
+        photo[100 * row : 100 * row + 100, 100 * column : 100 * column + 100]
+        for photo in load_sample_images().images
+        for row in range(4)
+        for column in range(6)
+    ]
+    return sorted(cut, key=lambda crop: -np.abs(np.diff(crop.astype(float), axis=1)).mean())[:22]
+
+
+def compressed(picture: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "compressed": lambda picture: compressed(picture, 30),
+    "scaled down": lambda picture: picture.resize((60, 60)),
+    "squeezed": lambda picture: picture.resize((100, 85)),
+    "cropped": lambda picture: picture.crop((3, 2, 98, 96)),
+    "shifted": lambda picture: picture.crop((4, 0, 100, 97)),
+    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.3),
+    "less contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.6),
+    "without colour": lambda picture: picture.convert("L").convert("RGB"),
+    "mirrored": ImageOps.mirror,
+    "mirrored and compressed": lambda picture: compressed(ImageOps.mirror(picture), 50),
+}
+
+
+@pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED)
+def test_altered_copies_are_found_and_nothing_else(crops, change):
+    copies = [np.asarray(change(Image.fromarray(crop)).convert("RGB")) for crop in crops[::2]]
+    planted = {(2 * number, len(crops) + number) for number in range(len(copies))}
+    pairs = found([*crops, *copies])
+
+    assert pairs <= planted
+    assert len(pairs) >= 0.8 * len(planted)  # where little is to be seen, nobody can tell
+
+
+def test_different_pictures_are_no_copies(crops):
+    assert found(crops) == set()
+
+
+def test_look_alikes_are_no_copies():
+    digits = [
+        np.asarray(Image.fromarray((digit * 15.9).astype(np.uint8)).resize((32, 32)).convert("RGB"))
+        for digit in load_digits(n_class=2).images
+    ]
+    # Zeros resemble zeros: by the usual measure nearly all of them would be copies.
+    assert len(found(digits)) <= 2
+
+
+def test_pictures_too_small_to_tell_are_left_alone(crops):
+    small = [np.asarray(Image.fromarray(crop).resize((16, 16))) for crop in crops[:5]]
+
+    assert found([*small, *small]) == set()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_sets_of_hardly_any_picture_are_no_trouble(crops, count):
+    assert found([*crops[:count], np.zeros((40, 40, 3), np.uint8)]) == set()
+
+
+def test_candidates_are_those_of_a_comparison_of_all_with_all():
+    rng = np.random.default_rng(0)
+    prints = rng.normal(size=(400, 2, 12, 12)).astype(np.float32)
+    prints[:, 0, :, -1] = prints[:, 1, -1] = 0
+    prints[300:] = prints[:100] + 0.5 * prints[300:]  # a hundred pairs
+    prints /= np.sqrt((prints**2).sum(axis=(1, 2, 3), keepdims=True))
+    flat = prints.reshape(400, -1)
+    first, second = np.nonzero(np.triu(flat @ flat.T > duplicates.CANDIDATE, 1))
+
+    all_pairs = set(zip(first.tolist(), second.tolist(), strict=True))
+    few = {tuple(pair) for pair in candidates(prints, mirrored=False).tolist()}
+    assert len(all_pairs) == 100
+    assert few <= all_pairs
+    assert len(few) >= 97
+
+
+def test_the_mirror_of_a_fingerprint_is_the_fingerprint_of_the_mirror(crops):
+    one = store_of([crops[7]])
+    other = store_of([np.ascontiguousarray(crops[7][:, ::-1])])
+    turned = mirror(duplicates.fingerprints(one)[1])
+
+    np.testing.assert_allclose(turned, duplicates.fingerprints(other)[1], atol=0.05)
+
+
+def test_agreement_is_one_for_the_same_and_low_for_others(crops):
+    grey = [np.asarray(Image.fromarray(crop).convert("L"), np.float32)[:48, :48] for crop in crops]
+
+    assert agreement(grey[7], grey[7]) == pytest.approx(1, abs=1e-3)
+    assert max(agreement(grey[7], other) for other in grey[8:]) < duplicates.SAME
+
+
+def test_pairs_are_told_by_the_rows_of_the_catalog_and_kept_for_the_next_time(
+    crops, tmp_path, monkeypatch
+):
+    for name, number in (("a/1", 7), ("a/2", 8), ("b/3", 9), ("b/also 3", 9)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(crops[number]).save(path)
+    compressed(Image.fromarray(crops[9]), 60).save(tmp_path / "a" / "3 again.jpg")
+    catalog, store = read_pictures(read_folder(tmp_path), 114, 10**6, 2)
+
+    def pairs(catalog: Catalog) -> list[tuple[str, str]]:
+        near = near_duplicates(catalog, store, 2)
+        return [(catalog.ids[pair["first"]], catalog.ids[pair["second"]]) for pair in near]
+
+    expected = [("a/3 again.jpg", "b/3.png"), ("a/3 again.jpg", "b/also 3.png")]
+    assert pairs(catalog) == expected
+    monkeypatch.setattr(duplicates, "search", lambda *args: pytest.fail("searched again"))
+    assert pairs(catalog) == expected
+    left_out = [""] * 4 + ["same picture labelled a and b"]
+    assert pairs(catalog.with_columns(problem=objects(left_out))) == expected[:1]
