@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "Recipe",
+    "augment",
     "compare",
     "evaluate",
     "evaluate_bundle",

@@ -74,6 +74,27 @@ def inspect(
 
 
 @app.command()
+def augment(
+    data: DataArgument,
+    out: Annotated[Path, typer.Argument(help="A new folder for pictures and their table.")],
+    copies: Annotated[int, typer.Option(min=1, help="Variations of each picture.")] = 1,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    preset: Annotated[
+        str | None, typer.Option("--augment", help="none, shift, small, photo, s0, s2, s3.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the pictures, px.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the variations.")] = None,
+) -> None:
+    """Write augmented copies as files. Training does without them: it varies anew in each epoch."""
+    from resnetlab import workflows
+
+    flags = {"data.augment": preset, "data.image_size": image_size, "seed": seed}
+    written = workflows.augment(data, out, copies, read_recipe(recipe, set_, flags))
+    console.print(f"{written:,} pictures with their table: {out}", markup=False)
+
+
+@app.command()
 def train(
     data: Annotated[
         Path | None, typer.Argument(help="Folder of class folders, whole or split.")

@@ -149,4 +149,5 @@ def worth_showing(near: np.ndarray) -> np.ndarray:
             chosen.append(place)
             seen |= pair
     spread = np.linspace(0, len(chosen) - 1, min(MOST_PAIRS, len(chosen)))
-    return near[np.array(chosen, dtype=np.int64)[spread.astype(int)]]
+    shown: np.ndarray = near[np.array(chosen, dtype=np.int64)[spread.astype(int)]]
+    return shown

@@ -60,16 +60,22 @@ def resolve_training(recipe: Recipe, num_classes: int) -> Recipe:
 
 def fill_in(recipe: Recipe, pretrained: bool, device: str, precision: str) -> Recipe:
     """Settle the rest. `pretrained` says whether the network starts from published weights."""
-    small = int(recipe.data.image_size) <= SMALL_UP_TO_PX
     values: dict[str, Any] = {"training.device": device, "training.precision": precision}
-    if recipe.data.augment == "auto":
-        values["data.augment"] = "small" if small else "photo"
+    recipe = settle_augment(recipe)
     if recipe.data.normalize == "auto":
         # Published networks expect ImageNet's; everything else may take the statistics at hand.
         values["data.normalize"] = "imagenet" if recipe.model.weights == "imagenet" else "train"
     if recipe.training.lr == "auto":
         values["training.lr"] = suggest_rate(recipe, pretrained)
     return recipe.override(values)
+
+
+def settle_augment(recipe: Recipe) -> Recipe:
+    """Return the recipe with an augmentation that suits the size of its pictures."""
+    if recipe.data.augment != "auto":
+        return recipe
+    small = int(recipe.data.image_size) <= SMALL_UP_TO_PX
+    return recipe.override({"data.augment": "small" if small else "photo"})
 
 
 def suggest_rate(recipe: Recipe, pretrained: bool) -> float:

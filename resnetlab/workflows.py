@@ -11,13 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetlab import evidence
-from resnetlab.data.batches import samples_of
+from resnetlab.data.batches import View, samples_of
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.export import export_split
 from resnetlab.data.moments import moments
+from resnetlab.data.offline import write_copies
 from resnetlab.data.pixels import PixelStore
+from resnetlab.data.sources.folder import SPLIT_NAMES
 from resnetlab.data.sources.listing import read_unlabelled
-from resnetlab.errors import DataError, RecipeError
+from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
@@ -25,8 +27,8 @@ from resnetlab.files import write_json
 from resnetlab.inspection import describe_pictures, plan_parts, write_inspection
 from resnetlab.pictures import Pictures, divide, read_data, reopen_data
 from resnetlab.progress import duration, say
-from resnetlab.recipe import Recipe
-from resnetlab.resolve import bundle_of, resolve_training
+from resnetlab.recipe import Augment, Recipe
+from resnetlab.resolve import bundle_of, resolve_training, settle_augment
 from resnetlab.run import Run, create_run, open_run
 
 # Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`,
@@ -51,6 +53,33 @@ def inspect(data: Path, recipe: Recipe | None = None, out: Path | None = None) -
     if out is not None:
         write_inspection(out, findings, pictures)
     return findings
+
+
+def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None) -> int:
+    """Write the training pictures and `copies` variations of each as files; return how many files.
+
+    Where DATA is divided into parts, the training part alone. A call that was cut off goes on.
+    Raises DataError for a test or validation folder, MachineError where `out` can't be used.
+    """
+    name = data.resolve().name.lower()
+    if SPLIT_NAMES.get(name, "train") != "train":
+        raise DataError(
+            f"{data}: is a {SPLIT_NAMES[name]} part by its name; what a model is measured on must stay as it is"
+        )
+    if out.resolve().is_relative_to(data.resolve()):
+        raise MachineError(
+            f"{out}: lies inside the data, which stays as it is; choose another folder"
+        )
+    pictures = read_data(data, recipe or Recipe())
+    recipe = settle_augment(pictures.recipe)
+    part = "train" if (pictures.catalog.split != "").any() else "all"
+    if part == "train":
+        say("note: only the training part is augmented; what a model is measured on stays as it is")
+    samples = samples_of(pictures.catalog, pictures.store, part)
+    assert isinstance(recipe.data.augment, Augment), "it was settled"
+    view = View(int(recipe.data.image_size), recipe.data.fit, recipe.data.augment, recipe.seed)
+    classes, workers = pictures.catalog.classes, int(recipe.data.workers)
+    return write_copies(samples, classes, view, copies, out, workers)
 
 
 def train(

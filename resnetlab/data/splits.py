@@ -86,7 +86,9 @@ def keep_known(
     free = []
     for members in units:
         before = {known.get(catalog.sha256[row]) for row in members}
-        part = next((part for part in (*KEPT_APART, TRAIN) if part in before and part in stays), None)
+        part = next(
+            (part for part in (*KEPT_APART, TRAIN) if part in before and part in stays), None
+        )
         if part is None:
             free.append(members)
         else:

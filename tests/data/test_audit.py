@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from resnetlab.data.audit import audit, first_problems
 from resnetlab.data.catalog import objects
 from resnetlab.data.duplicates import PAIR
-from resnetlab.data.findings import describe
+from resnetlab.data.findings import describe, describe_near
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.errors import DataError
+from resnetlab.errors import DataError, RecipeError
 from resnetlab.recipe import Data
 
 
@@ -139,6 +140,98 @@ def test_a_conflict_between_parts_is_a_conflict_not_a_leak(write_pictures):
 
     assert set(problems(catalog)) == {"train/a/1.png", "test/b/1.png"}
     assert set(problems(catalog).values()) == {"same picture labelled a and b"}
+
+
+def test_leaks_are_fatal_where_the_recipe_says_so(write_pictures):
+    names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
+    folder = write_pictures(names | {"test/a/1.png": 1, "test/b/4.png": 4})
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+
+    with pytest.raises(DataError) as caught:
+        audit(catalog, Data(leaks="error"))
+    assert str(caught.value) == (
+        "1 pictures outside the test part have a copy in it, the first two are test/a/1.png and "
+        "train/a/1.png; take them apart, or leave them out of training with --set data.leaks=drop"
+    )
+
+
+# Altered copies and groups
+
+
+def test_altered_copies_share_a_group_with_whatever_hangs_together(make_catalog):
+    catalog = make_catalog([(0, number, "") for number in (0, 1, 2, 2, 4, 5)] + [(1, 6, "")])
+    audited = audit(catalog, Data(), np.array([[0, 2], [1, 5]]))
+
+    assert audited.group.tolist() == [0, 1, 0, 0, 4, 1, 6]
+    assert audited.sound.all()
+
+
+def test_altered_copies_of_test_pictures_leave_the_training_part(make_catalog):
+    parts = ["train", "train", "val", "test", "train"]
+    catalog = make_catalog([(0, row, part) for row, part in enumerate(parts)] + [(1, 9, "train")])
+    audited = audit(catalog, Data(), np.array([[0, 3], [1, 2], [2, 3], [0, 4]]))
+
+    assert audited.problem.tolist() == [
+        "altered copy of a picture in the test part",
+        "",  # its twin in the validation part has gone
+        "altered copy of a picture in the test part",
+        "",
+        "",
+        "",
+    ]
+    assert len(set(audited.group)) == 6, "nobody is left to share a group with"
+
+
+def test_altered_copies_under_two_labels_are_kept_and_told(make_catalog):
+    catalog = make_catalog([(0, 1, ""), (0, 2, ""), (1, 3, ""), (1, 4, "")])
+    near = np.array([(0, 2, 0.9, False), (2, 3, 0.9, True)], dtype=PAIR)
+    audited = audit(catalog, Data(), np.array([[0, 2], [2, 3]]))
+
+    assert audited.sound.all()
+    assert describe_near(audited, near)["across_labels"] == 1
+    assert describe_near(audited, near)["pictures"] == 3
+
+
+def test_what_a_pattern_finds_in_the_path_names_the_group(write_pictures):
+    names = [
+        f"{label}/p{patient}-{view}.png" for label in "ab" for patient in (1, 2) for view in "xy"
+    ]
+    folder = write_pictures({name: number for number, name in enumerate(names)})
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+
+    assert groups(audit(catalog, Data(group_pattern=r"/(p\d+)-"))) == {
+        frozenset(name for name in names if f"/p{patient}-" in name) for patient in (1, 2)
+    }
+    assert groups(audit(catalog, Data(group_pattern="-x"))) == {
+        frozenset(name for name in names if "-x" in name)
+    }
+    with pytest.raises(DataError, match=r"'q.' is found in no path, such as a/p1-x\.png"):
+        audit(catalog, Data(group_pattern=r"q."))
+    with pytest.raises(RecipeError, match=r"data.group_pattern: '\(' is no pattern"):
+        audit(catalog, Data(group_pattern="("))
+
+
+def test_groups_that_contradict_the_given_parts_are_refused(make_catalog):
+    catalog = make_catalog([(0, 0, "train"), (1, 1, "train"), (0, 2, "test"), (1, 3, "test")])
+    catalog = catalog.with_columns(group=np.array([0, 1, 0, 3]))
+
+    with pytest.raises(DataError) as caught:
+        audit(catalog, Data())
+    assert str(caught.value) == (
+        "00000.png (train) and 00002.png (test) are of one group but not in one part; "
+        "mend the groups or the parts"
+    )
+
+
+def test_pictures_below_the_least_size_are_left_out(write_pictures):
+    folder = write_pictures({f"{row % 2}/{row}.png": row for row in range(6)})
+    Image.new("RGB", (40, 7), "red").save(folder / "0" / "low.png")
+    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+
+    assert problems(audit(catalog, Data(min_size=8, max_problem_frac=0.5))) == {
+        "0/low.png": "smaller than 8 px"
+    }
+    assert problems(audit(catalog, Data())) == {}
 
 
 # Too much

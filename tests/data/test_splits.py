@@ -14,8 +14,8 @@ from resnetlab.data.catalog import PARTS, Catalog, objects
 from resnetlab.data.export import export_split
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.data.splits import split
-from resnetlab.errors import DataError, MachineError
+from resnetlab.data.splits import folds, split, split_by_time, validate_on
+from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.recipe import Data
 
 quick = settings(max_examples=40)
@@ -208,6 +208,158 @@ def test_80_to_20_without_validation(make_catalog):
     assert after.counts("train").tolist() == [40, 28]
     assert after.counts("val").tolist() == [0, 0]
     assert after.counts("test").tolist() == [10, 7]
+
+
+# An earlier split
+
+
+@quick
+@given(st.integers(0, 60), st.integers(0, 9), FRACTIONS)
+def test_pictures_of_an_earlier_split_stay_where_they_were(make_catalog, more, seed, fractions):
+    before = split(make_catalog(rows_for([40, 30])), fractions, seed)
+    known = by_content(before)
+    rows = rows_for([40, 30]) + rows_for([more, more], tag="new ")
+    after = split(make_catalog(rows), fractions, seed + 1, known)
+
+    assert {digest: by_content(after)[digest] for digest in known} == known
+    for part, fraction in zip(PARTS, fractions, strict=True):
+        assert abs(after.counts(part) - fraction * (np.array([40, 30]) + more)).max() <= 2
+
+
+def test_a_new_copy_of_a_tested_picture_joins_the_test_part(make_catalog):
+    before = split(make_catalog(rows_for([20, 20])), (0.8, 0.1, 0.1), 0)
+    known = by_content(before)
+    tested, trained = before.part("test")[0], before.part("train")[0]
+    rows = [*rows_for([20, 20]), (0, "new", "")]
+    # The new picture is an altered copy of one that was tested on and one that was trained on.
+    groups = list(range(41))
+    groups[tested] = groups[trained] = 40
+    after = split(grouped(make_catalog(rows), groups), (0.8, 0.1, 0.1), 0, known)
+
+    assert {after.split[row] for row in (tested, trained, 40)} == {"test"}
+
+
+# Folds
+
+
+@quick
+@given(CLASS_SIZES, st.integers(2, 3), st.integers(0, 99), st.integers(0, 3))
+def test_every_sample_is_in_one_fold_and_every_fold_has_its_share(
+    make_catalog, sizes, count, seed, repeat
+):
+    catalog = make_catalog(rows_for(sizes))
+    dealt = folds(catalog, count, seed, repeat)
+
+    assert set(dealt) == set(range(count))
+    for fold in range(count):
+        in_fold = np.bincount(catalog.labels[dealt == fold], minlength=len(sizes))
+        assert abs(in_fold - np.array(sizes) / count).max() < 1
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=20, max_size=80))
+def test_groups_are_never_parted_by_folds(make_catalog, members):
+    members += [(label, group) for label in (0, 1) for group in (0, 1, 2)]
+    rows = [(label, i, "") for i, (label, _) in enumerate(members)]
+    groups = np.array([10 * label + group for label, group in members])
+    dealt = folds(grouped(make_catalog(rows), groups), 3, 0)
+
+    assert all(len(set(dealt[groups == group])) == 1 for group in set(groups))
+    assert set(dealt) == {0, 1, 2}
+
+
+def test_repeats_and_seeds_deal_anew(make_catalog):
+    catalog = make_catalog(rows_for([30, 30]))
+    first, again, repeated, seeded = (
+        folds(catalog, 5, *numbers).tolist() for numbers in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+
+    assert first == again
+    assert first != repeated != seeded != first
+
+
+def test_the_test_part_is_in_no_fold_and_one_fold_validates(make_catalog):
+    catalog = split(make_catalog(rows_for([50, 50])), (0.8, 0.0, 0.2), 0)
+    catalog = catalog.with_columns(fold=folds(catalog, 4, 0))
+    chosen = validate_on(catalog, 2)
+
+    assert (catalog.fold[catalog.part("test")] == -1).all()
+    assert chosen.part("test").tolist() == catalog.part("test").tolist()
+    assert (chosen.fold[chosen.part("val")] == 2).all()
+    assert chosen.counts("val").tolist() == [10, 10]
+    assert chosen.counts("train").tolist() == [30, 30]
+
+
+def test_folds_that_the_data_names_are_kept(make_catalog):
+    named = np.arange(20) % 4
+    catalog = make_catalog(rows_for([10, 10])).with_columns(fold=named)
+
+    assert folds(catalog, 4, 0).tolist() == named.tolist()
+    with pytest.raises(DataError, match="names the folds 0, 1, 2, 3, the recipe 5 from 0 on"):
+        folds(catalog, 5, 0)
+    with pytest.raises(DataError, match=r"00000\.png, 00001\.png show the same picture"):
+        folds(grouped(catalog, [0, 0, *range(2, 20)]), 4, 0)
+
+
+def test_a_class_too_small_for_the_folds_is_named_with_the_number_that_would_do(make_catalog):
+    with pytest.raises(DataError) as caught:
+        folds(make_catalog(rows_for([10, 3])), 5, 0)
+
+    assert str(caught.value) == (
+        "class 'b' has 3 different pictures outside the test part, too few for 5 folds; at most "
+        "--set data.folds=3 would do, or add some"
+    )
+
+
+# Time
+
+
+def dated(make_catalog, days, labels=None) -> Catalog:
+    labels = labels or [row % 2 for row in range(len(days))]
+    rows = [
+        (label, f"{day}-{row}", "")
+        for row, (label, day) in enumerate(zip(labels, days, strict=True))
+    ]
+    return make_catalog(rows, [f"cam-{day}_{row:03}.png" for row, day in enumerate(days)])
+
+
+def test_the_newest_pictures_are_tested_on_and_the_oldest_train(make_catalog):
+    catalog = dated(make_catalog, [day for day in range(5, 25) for _ in range(4)])
+    catalog = split_by_time(catalog, (0.8, 0.1, 0.1), r"cam-(\d+)")
+    days = {
+        part: {int(name[4:].split("_")[0]) for name in catalog.ids[catalog.part(part)]}
+        for part in PARTS
+    }
+
+    # As numbers: day 9 comes before day 10.
+    assert days == {"train": set(range(5, 21)), "val": {21, 22}, "test": {23, 24}}
+
+
+def test_a_group_is_as_new_as_its_newest_picture(make_catalog):
+    catalog = dated(make_catalog, [day for day in range(10, 30) for _ in range(4)])
+    groups = np.arange(80)
+    groups[0] = 79
+    catalog = split_by_time(grouped(catalog, groups), (0.8, 0.1, 0.1), r"cam-(\d+)")
+
+    assert catalog.split[0] == catalog.split[79] == "test"
+
+
+def test_a_class_that_a_period_lacks_is_named(make_catalog):
+    catalog = dated(make_catalog, list(range(20)), labels=[0] * 10 + [1] * 10)
+    with pytest.raises(DataError, match="class 'a' has no picture in the val part"):
+        split_by_time(catalog, (0.8, 0.1, 0.1), r"cam-(\d+)")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "message"),
+    [
+        ("(", RecipeError, "is no pattern"),
+        (r"day(\d+)", DataError, "is not found in cam-0_000.png"),
+    ],
+)
+def test_a_pattern_that_finds_no_time_is_told(make_catalog, pattern, error, message):
+    with pytest.raises(error, match=message):
+        split_by_time(dated(make_catalog, list(range(20))), (0.8, 0.1, 0.1), pattern)
 
 
 # Too small
