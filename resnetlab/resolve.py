@@ -1,5 +1,6 @@
 """What 'auto' means: from a recipe, the pictures and the machine to a recipe with no 'auto' left."""
 
+import io
 import os
 import statistics
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import DataError, MachineError
 from resnetlab.progress import say
 from resnetlab.recipe import Recipe
@@ -109,10 +111,11 @@ def suggest_image_size(short_side: float) -> int:
 def peek_short_sides(catalog: Catalog) -> float:
     """Return the median shorter side (px) of some pictures, spread over the catalog; headers only."""
     step = max(1, len(catalog) // PEEK)
+    read = Reader(catalog.root)
     sides = []
     for path in catalog.paths[::step]:
         try:
-            with Image.open(catalog.root / path) as picture:
+            with Image.open(io.BytesIO(read(path))) as picture:
                 sides.append(min(picture.size))
         except (OSError, ValueError, Image.DecompressionBombError):
             continue  # the audit will say what is wrong with it

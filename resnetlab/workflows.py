@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetlab import evidence
+from resnetlab.checks import require_space, require_writable
 from resnetlab.data.batches import View, samples_of
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.export import export_split
@@ -47,8 +48,9 @@ def inspect(data: Path, recipe: Recipe | None = None, out: Path | None = None) -
 
     Raises DataError where the data can't be used at all.
     """
-    recipe = recipe or Recipe()
-    pictures = read_data(data, recipe)
+    if out is not None:
+        require_writable(out)
+    pictures = read_data(data, recipe or Recipe())
     findings = describe_pictures(pictures, "all") | {"planned": plan_parts(pictures)}
     if out is not None:
         write_inspection(out, findings, pictures)
@@ -70,6 +72,7 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
         raise MachineError(
             f"{out}: lies inside the data, which stays as it is; choose another folder"
         )
+    require_writable(out)
     pictures = read_data(data, recipe or Recipe())
     recipe = settle_augment(pictures.recipe)
     part = "train" if (pictures.catalog.split != "").any() else "all"
@@ -93,11 +96,15 @@ def train(
 
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
+    for folder in (out, export_split_to):
+        if folder is not None:
+            require_writable(folder)
     pictures = read_data(data, recipe or Recipe())
     catalog, store = divide(pictures.catalog, pictures.recipe), pictures.store
     if export_split_to is not None:
         export_split(catalog, export_split_to)
     recipe = resolve_training(pictures.recipe, len(catalog.classes))
+    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
     run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
     with run.held():
         begin_run(run, replace(pictures, catalog=catalog), "train")
@@ -195,6 +202,17 @@ def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
     return classifier
 
 
+def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
+    """Return what the best checkpoint, the last one and the next take at most."""
+    from resnetlab.models import build
+
+    network = build(
+        recipe.model.name, len(catalog.classes), int(recipe.data.image_size), recipe.model.stem
+    )
+    weights = sum(4 * parameter.numel() for parameter in network.parameters())
+    return 3 * 3 * weights  # weights and up to two moments for each
+
+
 def normalisation(
     recipe: Recipe, catalog: Catalog, store: PixelStore
 ) -> tuple[Sequence[float], Sequence[float]]:
@@ -278,6 +296,7 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     """
     from resnetlab.deploy.bundle import load_bundle, recipe_of
 
+    require_writable(out)
     classifier, facts = load_bundle(bundle_of(bundle))
     pictures = read_data(data, recipe_of(facts), as_one=True)
     catalog, store, recipe = pictures.catalog, pictures.store, pictures.recipe
@@ -323,6 +342,8 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     On the test part where every run has opened it, else on validation. Raises DataError where the
     runs were not measured on the same pictures, RecipeError for fewer than two.
     """
+    if out is not None:
+        require_writable(out)
     runs = [open_run(folder) for folder in folders]
     names = [run.name for run in runs]
     if len(set(names)) < 2:
@@ -354,6 +375,8 @@ def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> lis
     """
     from resnetlab.deploy.predictor import Predictor
 
+    if out is not None:
+        require_writable(out.parent)
     paths = read_unlabelled(list(images))
     predictor = Predictor(bundle_of(model))
     rows = evidence.prediction_rows(predictor.answer(paths), predictor.facts.classes)

@@ -14,7 +14,7 @@ PACKAGE = Path(resnetlab.__file__).parent
 # Each layer may import from those before it, never from its own rank or after.
 LAYERS = [
     {"errors"},
-    {"files", "progress", "recipe"},
+    {"checks", "files", "progress", "recipe"},
     {"data", "models", "evaluation", "run"},
     {"training", "report"},
     {"deploy"},

@@ -194,7 +194,7 @@ def test_training_goes_on_from_another_runs_network(
     assert main([*args, "--name", "second", *QUICK, "--epochs", "1", "--lr", "1e-7"]) == 0
     first = json.loads((runs[1] / "metrics.json").read_text())["val"]["loss"]["value"]
     second = json.loads((tmp_path / "second" / "metrics.json").read_text())["val"]["loss"]["value"]
-    assert second == pytest.approx(first, rel=1e-3)
+    assert second == pytest.approx(first, rel=5e-3)  # untrained: 1.386
 
 
 def test_resuming_a_finished_run_changes_nothing(runs: list[Path], capsys) -> None:

@@ -17,7 +17,8 @@ BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and servin
 
 
 LOSSY = ("JPEG", "WEBP")  # other decoders may give other pixels
-JPEG_END = b"\xff\xd9"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+TRUNCATED = "truncated"
 
 
 class PictureProblem(Exception):
@@ -32,7 +33,8 @@ class Picture:
     `several` says that there are more pages or moments, of which the first was taken; `camera` is who says to have
     taken it; `quality` is the sum of a JPEG's first quantisation table, 0 without one. `identity`
     is a hash (hex) that copies share: of the full pixels where the format keeps them exactly, so
-    that the same picture in another such format is the same, else of the file.
+    that the same picture in another such format is the same, else of the file. `cut`: its end was
+    missing.
     """
 
     pixels: np.ndarray
@@ -43,6 +45,7 @@ class Picture:
     camera: str
     quality: int
     identity: str
+    cut: bool = False
 
 
 def decode(
@@ -58,17 +61,17 @@ def decode(
         raise PictureProblem("empty")
     try:
         with QUIET:
-            picture = open_picture(content, max_pixels)
-            if allow_truncated and picture.format == "JPEG":
-                picture = open_picture(content + JPEG_END, max_pixels)
-            decoded = reduce_upright(picture, short_side)
-            if not decoded.identity:
-                decoded = replace(decoded, identity=hashlib.sha256(content).hexdigest())
-            return decoded
+            picture = reduce_upright(open_picture(content, max_pixels), short_side)
     except PictureProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
-        raise PictureProblem(reason(error)) from error
+        problem = reason(error)
+        if allow_truncated and problem == TRUNCATED and content.startswith(JPEG_START):
+            return replace(decode(content + JPEG_END, short_side, max_pixels), cut=True)
+        raise PictureProblem(problem) from error
+    if picture.identity:
+        return picture
+    return replace(picture, identity=hashlib.sha256(content).hexdigest())
 
 
 class Quiet:
@@ -211,5 +214,5 @@ def reason(error: Exception) -> str:
     """Put a decoder's complaint into one word where it is a known one."""
     text = str(error)
     if "truncated" in text.lower():
-        return "truncated"
+        return TRUNCATED
     return f"can't be decoded ({text or type(error).__name__})"

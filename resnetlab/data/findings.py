@@ -128,6 +128,7 @@ def odd_files(catalog: Catalog, rows: np.ndarray, records: np.ndarray) -> Iterat
     )
     for odd, what in (
         (wrong, "are of another format than their name says (read all the same)"),
+        (records["cut"], "lack their end (what is missing was left grey)"),
         (records["several"], "have several frames or pages (the first one counts)"),
     ):
         if odd.any():

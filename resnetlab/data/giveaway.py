@@ -16,7 +16,7 @@ FOLDS = 5
 FEWEST = 10  # of a class, or the folds say nothing
 # Of the way from chance to certainty: content itself shows a little in file sizes and borders.
 ALARM = 0.4
-FLAT = 3.0  # standard deviation of a border that somebody drew
+FLAT = 10.0  # standard deviation of a border that somebody drew
 
 
 def giveaways(catalog: Catalog, store: PixelStore) -> Iterator[str]:

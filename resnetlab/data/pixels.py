@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnetlab.checks import require_space
 from resnetlab.data.catalog import Catalog, objects, printable
 from resnetlab.data.decode import BACKGROUND, PictureProblem, decode
 from resnetlab.data.record import RECORD, fill_record
@@ -174,6 +175,10 @@ def build(
                 pixels.write(picture.data)
                 progress.advance(1)
             pixels.flush()
+            if start == 0:  # enough to know what a picture takes
+                left = len(pending) - len(chunk)
+                each = (pixels.tell() - end_of(done)) / len(chunk)
+                require_space(pixel_file.parent, int(each * left), "the decoded pictures")
             index.write(records.tobytes())
             index.flush()
     sync(pixel_file)

@@ -22,6 +22,7 @@ RECORD = np.dtype(
         ("squares", "<u8", 3),  # of their squares
         ("format", "S5"),
         ("several", "?"),  # frames or pages
+        ("cut", "?"),  # at its end
         ("camera", "S32"),
         ("quality", "<u4"),  # of a JPEG
         ("bytes", "<u8"),  # of the file
@@ -45,6 +46,7 @@ def fill_record(record: np.void, digest: str, size: int, picture: Picture | Pict
     record["identity"] = picture.identity
     record["full_width"], record["full_height"] = picture.width, picture.height
     record["format"], record["several"] = picture.format, picture.several
+    record["cut"] = picture.cut
     record["camera"] = picture.camera.encode(errors="replace")[:32]
     record["quality"] = picture.quality
     fill_from_pixels(record, picture.pixels)

@@ -60,9 +60,8 @@ def test_a_border_on_one_class_gives_it_away(clean):
         ImageOps.expand(Image.open(path).crop((2, 2, 38, 28)), 2, "navy").save(path, quality=85)
     for path in of_class(clean, "cedar"):
         ImageOps.expand(Image.open(path).crop((2, 2, 38, 28)), 2, "white").save(path, quality=85)
-    (sentence,) = warnings_of(clean)
+    (sentence,) = (text for text in warnings_of(clean) if text.startswith("a border alone tells "))
 
-    assert sentence.startswith("a border alone tells ")
     assert sentence.endswith(
         "(by chance 33%): a network may learn that instead of what is to be seen"
     )
