@@ -1,14 +1,12 @@
 """What 'auto' means: from a recipe, the pictures and the machine to a recipe with no 'auto' left."""
 
-import io
 import os
 import statistics
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.decode import PictureProblem, peek_short_side
 from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import DataError, MachineError
 from resnetlab.progress import say
@@ -115,9 +113,8 @@ def peek_short_sides(catalog: Catalog) -> float:
     sides = []
     for path in catalog.paths[::step]:
         try:
-            with Image.open(io.BytesIO(read(path))) as picture:
-                sides.append(min(picture.size))
-        except (OSError, ValueError, Image.DecompressionBombError):
+            sides.append(peek_short_side(read(path)))
+        except (OSError, PictureProblem):
             continue  # the audit will say what is wrong with it
     return statistics.median(sides) if sides else 224.0
 

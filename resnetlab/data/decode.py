@@ -18,6 +18,7 @@ BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and servin
 
 LOSSY = ("JPEG", "WEBP")  # other decoders may give other pixels
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+LOOK = 32  # px: side of the thumbnail by which altered copies are searched
 TRUNCATED = "truncated"
 
 
@@ -29,15 +30,17 @@ class PictureProblem(Exception):
 class Picture:
     """A decoded picture: `pixels` uint8 (H, W, 3), upright RGB, reduced.
 
-    `width` and `height` (px) are of the original, upright. `format` is the file's, by its content;
-    `several` says that there are more pages or moments, of which the first was taken; `camera` is who says to have
-    taken it; `quality` is the sum of a JPEG's first quantisation table, 0 without one. `identity`
-    is a hash (hex) that copies share: of the full pixels where the format keeps them exactly, so
-    that the same picture in another such format is the same, else of the file. `cut`: its end was
-    missing.
+    `small` is a grey thumbnail, uint8 (LOOK, LOOK), stretched to the square; it does not depend on
+    how far `pixels` were reduced. `width` and `height` (px) are of the original, upright. `format`
+    is the file's, by its content; `several` says that there are more pages or moments, of which the
+    first was taken; `camera` is who says to have taken it; `quality` is the sum of a JPEG's first
+    quantisation table, 0 without one. `identity` is a hash (hex) that copies share: of the full
+    pixels where the format keeps them exactly, so that the same picture in another such format is
+    the same, else of the file. `cut`: its end was missing.
     """
 
     pixels: np.ndarray
+    small: np.ndarray
     width: int
     height: int
     format: str
@@ -61,7 +64,7 @@ def decode(
         raise PictureProblem("empty")
     try:
         with QUIET:
-            picture = reduce_upright(open_picture(content, max_pixels), short_side)
+            picture = reduce_upright(content, open_picture(content, max_pixels), short_side)
     except PictureProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
@@ -72,6 +75,15 @@ def decode(
     if picture.identity:
         return picture
     return replace(picture, identity=hashlib.sha256(content).hexdigest())
+
+
+def peek_short_side(content: bytes) -> int:
+    """Return the shorter side (px) that a header states. Raises PictureProblem where there is none."""
+    try:
+        with QUIET, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            return min(picture.size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PictureProblem(reason(error)) from error
 
 
 class Quiet:
@@ -121,11 +133,10 @@ def open_picture(content: bytes, max_pixels: int) -> Image.Image:
     return picture
 
 
-def reduce_upright(picture: Image.Image, short_side: int) -> Picture:
+def reduce_upright(content: bytes, picture: Image.Image, short_side: int) -> Picture:
     """Decode, turn upright, convert to RGB and reduce; the identity of a lossy picture is left open."""
-    kind = (
-        "JPEG" if picture.format == "MPO" else str(picture.format)
-    )  # MPO: a JPEG with another behind
+    # MPO is a JPEG with another behind it.
+    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     several = has_more(picture)
     if picture.format == "TIFF":
         picture.load()  # Pillow turns TIFF upright by itself, and the size with it
@@ -141,16 +152,18 @@ def reduce_upright(picture: Image.Image, short_side: int) -> Picture:
     tags = exif_of(picture)
     turned = ORIENTATIONS.get(tags.get(0x0112, 1))
     rgb = to_rgb(picture)
+    small = small_grey(content, kind, rgb)
     identity = "" if kind in LOSSY else pixel_hash(rgb if turned is None else rgb.transpose(turned))
     if target != (width, height):
         rgb = rgb.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if turned is not None:
-        rgb = rgb.transpose(turned)
+        rgb, small = rgb.transpose(turned), small.transpose(turned)
     if turned in SWAPS:
         width, height = height, width
     tables = getattr(picture, "quantization", None) or {}
     return Picture(
         pixels=np.asarray(rgb),
+        small=np.asarray(small),
         width=width,
         height=height,
         format=kind,
@@ -159,6 +172,16 @@ def reduce_upright(picture: Image.Image, short_side: int) -> Picture:
         quality=sum(next(iter(tables.values()), ())),
         identity=identity,
     )
+
+
+def small_grey(content: bytes, kind: str, rgb: Image.Image) -> Image.Image:
+    """Return the thumbnail of a picture, not yet turned upright."""
+    if kind == "JPEG":  # `rgb` may be reduced already, by how much depends on the recipe
+        again = Image.open(io.BytesIO(content), formats=FORMATS)
+        scale = 2 * LOOK / min(again.size)
+        again.draft("L", (round(again.width * scale), round(again.height * scale)))
+        rgb = to_rgb(again)
+    return rgb.convert("L").resize((LOOK, LOOK), Image.Resampling.BILINEAR)
 
 
 def has_more(picture: Image.Image) -> bool:

@@ -21,14 +21,15 @@ from resnetlab.data.pixels import PixelStore
 from resnetlab.files import whole
 from resnetlab.progress import Progress
 
+VERSION = 1  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different pictures agree by chance
+THUMB = 12  # px: side of what a fingerprint is made of
 CANDIDATE = 0.6  # cosine of two fingerprints
 NEIGHBOURS = 8  # candidates looked at for each picture: a chain of copies still hangs together
 CELLS_EACH = 5  # cells that a fingerprint is put into
 LOOKS = 3  # rounds of k-means
 FLAT = 12.0  # length of a fingerprint, in grey levels, below which there is nothing to see
-SIDE = 48  # px at which two pictures are laid over each other
-BLOCKS = 4  # by this many: a strong frame or outline alone must not decide
+BLOCKS = 4  # by this many of a picture: a strong frame or outline alone must not decide
 SLOPE = 2.0  # grey levels a px: what a block needs to have a say
 SAME = 0.86  # agreement of the slopes of two copies
 SURE = 0.98  # the same, in a set of look-alikes
@@ -46,7 +47,7 @@ def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.nda
 
     They are searched once for each store and kept beside it.
     """
-    kept = None if store.beside is None else store.beside.with_suffix(".pairs")
+    kept = None if store.beside is None else store.beside.with_suffix(f".pairs-{VERSION}")
     if kept is not None and kept.is_file():
         found = np.load(kept)
     else:
@@ -109,12 +110,13 @@ def fingerprints(store: PixelStore) -> tuple[np.ndarray, np.ndarray]:
     A fingerprint has the slopes from left to right and from top to bottom, and length 1.
     """
     index = store.index
-    large = np.minimum(index["height"], index["width"]) >= SMALLEST
+    large = np.minimum(index["full_height"], index["full_width"]) >= SMALLEST
     rows = np.flatnonzero(large & (index["problem"] == b""))
-    thumbs = index["thumb"][rows].astype(np.float32)
-    slopes = np.zeros((len(rows), 2, *thumbs.shape[1:]), dtype=np.float32)
-    slopes[:, 0, :, :-1] = np.diff(thumbs, axis=2)
-    slopes[:, 1, :-1] = np.diff(thumbs, axis=1)
+    slopes = np.zeros((len(rows), 2, THUMB, THUMB), dtype=np.float32)
+    for row, small in zip(slopes, index["small"][rows], strict=True):
+        thumb = cv2.resize(small, (THUMB, THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
+        row[0, :, :-1] = np.diff(thumb, axis=1)
+        row[1, :-1] = np.diff(thumb, axis=0)
     lengths = np.sqrt(np.square(slopes).sum(axis=(1, 2, 3)))
     seen = lengths > FLAT
     return rows[seen], slopes[seen] / lengths[seen, None, None, None]
@@ -188,14 +190,7 @@ def parts_of(flat: np.ndarray) -> Iterator[np.ndarray]:
 
 def compare(store: PixelStore, mirrored: bool, pair: np.ndarray) -> float:
     """Return how well two records agree, 0 to 1."""
-    pictures = [store.picture(row) for row in pair]
-    side = min(SIDE, *(min(picture.shape[:2]) for picture in pictures))
-    one, other = (
-        cv2.resize(
-            cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA
-        ).astype(np.float32)
-        for picture in pictures
-    )
+    one, other = store.index["small"][pair].astype(np.float32)
     return agreement(one, np.ascontiguousarray(other[:, ::-1]) if mirrored else other)
 
 

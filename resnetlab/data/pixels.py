@@ -112,7 +112,7 @@ def open_store(
     read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
 ) -> PixelStore:
     """Open the store of these pictures (digest: path), built or completed where needed."""
-    facts = [STORE_VERSION, *settings, BACKGROUND, list(distinct)]
+    facts = [STORE_VERSION, str(RECORD), *settings, BACKGROUND, list(distinct)]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
     base = cache_folder() / f"pixels-{key}"
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")

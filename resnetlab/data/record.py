@@ -3,9 +3,7 @@
 import cv2
 import numpy as np
 
-from resnetlab.data.decode import Picture, PictureProblem
-
-THUMB = 12  # px: side of the grey thumbnail by which altered copies are searched
+from resnetlab.data.decode import LOOK, Picture, PictureProblem
 
 # One record a picture. The index file is these records and nothing else, so that it can be
 # appended to, cut back to whole records after a crash, and read at once.
@@ -30,7 +28,7 @@ RECORD = np.dtype(
         ("sharpness", "<f4"),  # variance of the Laplacian of the stored grey values
         ("border", "u1", 3),  # mean of the outermost stored pixels
         ("border_spread", "<f4"),  # their standard deviation
-        ("thumb", "u1", (THUMB, THUMB)),
+        ("small", "u1", (LOOK, LOOK)),  # grey, see Picture
         ("problem", "S96"),  # why there are no pixels, empty where there are
     ]
 )
@@ -49,6 +47,7 @@ def fill_record(record: np.void, digest: str, size: int, picture: Picture | Pict
     record["cut"] = picture.cut
     record["camera"] = picture.camera.encode(errors="replace")[:32]
     record["quality"] = picture.quality
+    record["small"] = picture.small
     fill_from_pixels(record, picture.pixels)
 
 
@@ -65,4 +64,3 @@ def fill_from_pixels(record: np.void, pixels: np.ndarray) -> None:
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     record["border"] = border.mean(axis=0)
     record["border_spread"] = border.std(axis=0).max()
-    record["thumb"] = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)

@@ -465,15 +465,15 @@ def test_threads_leave_the_filters_of_warnings_as_they_were(monkeypatch):
     both_inside, first_gone = threading.Barrier(2), threading.Event()
     real = module.reduce_upright
 
-    def first(picture, short_side):
+    def first(*args):
         both_inside.wait(timeout=10)
-        return real(picture, short_side)
+        return real(*args)
 
-    def second(picture, short_side):
+    def second(*args):
         both_inside.wait(timeout=10)
         assert first_gone.wait(timeout=10)
         warnings.warn("an oddity", stacklevel=1)
-        return real(picture, short_side)
+        return real(*args)
 
     turns = iter([first, second])
     monkeypatch.setattr(module, "reduce_upright", lambda *args: next(turns)(*args))

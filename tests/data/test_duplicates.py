@@ -10,21 +10,26 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from resnetlab.data import duplicates
 from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.decode import decode
 from resnetlab.data.duplicates import agreement, candidates, mirror, near_duplicates, search
 from resnetlab.data.pixels import PixelStore, read_pictures
-from resnetlab.data.record import RECORD, fill_from_pixels
+from resnetlab.data.record import RECORD, fill_record
 from resnetlab.data.sources.folder import read_folder
 
 
 def store_of(pictures: Sequence[np.ndarray]) -> PixelStore:
-    """A store of these pictures, uint8 (H, W, 3), without files."""
+    """A store of these pictures, uint8 (H, W, 3), without their pixels: the records are enough."""
     index = np.zeros(len(pictures), dtype=RECORD)
-    start = 0
     for record, picture in zip(index, pictures, strict=True):
-        record["offset"] = start
-        fill_from_pixels(record, picture)
-        start += picture.size
-    return PixelStore(np.concatenate([picture.ravel() for picture in pictures]), index)
+        decoded = decode(encoded(picture), 37, 10**7)
+        fill_record(record, decoded.identity, 0, decoded)
+    return PixelStore(np.empty(0, np.uint8), index)
+
+
+def encoded(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "BMP")
+    return file.getvalue()
 
 
 def found(pictures: Sequence[np.ndarray]) -> set[tuple[int, int]]:
@@ -122,10 +127,22 @@ def test_the_mirror_of_a_fingerprint_is_the_fingerprint_of_the_mirror(crops):
 
 
 def test_agreement_is_one_for_the_same_and_low_for_others(crops):
-    grey = [np.asarray(Image.fromarray(crop).convert("L"), np.float32)[:48, :48] for crop in crops]
+    grey = [
+        np.asarray(Image.fromarray(crop).convert("L").resize((32, 32)), np.float32)
+        for crop in crops
+    ]
 
     assert agreement(grey[7], grey[7]) == pytest.approx(1, abs=1e-3)
     assert max(agreement(grey[7], other) for other in grey[8:]) < duplicates.SAME
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_what_is_found_does_not_depend_on_how_far_pictures_are_reduced(form):
+    file = io.BytesIO()
+    Image.fromarray(load_sample_images().images[0]).resize((1280, 854)).save(file, form)
+    small = [decode(file.getvalue(), side, 10**7).small.tolist() for side in (16, 60, 256, 2000)]
+
+    assert small[0] == small[1] == small[2] == small[3]
 
 
 def test_pairs_are_told_by_the_rows_of_the_catalog_and_kept_for_the_next_time(
