@@ -13,6 +13,7 @@ __all__ = [
     "evaluate_bundle",
     "inspect",
     "load_recipe",
+    "make",
     "predict",
     "resume",
     "train",

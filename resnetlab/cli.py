@@ -1,5 +1,6 @@
 """The command line: reads arguments, calls a workflow, prints what came of it."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,7 +29,14 @@ app = typer.Typer(
     add_completion=False,
 )
 DataArgument = Annotated[
-    Path, typer.Argument(help="Folder of class folders, whole or split into train/val/test.")
+    Path,
+    typer.Argument(
+        help="Class folders, an archive of them, a label table, arrays, shards, or a name such as "
+        "kaggle:cifar-10, hf:NAME, torchvision:NAME."
+    ),
+]
+PicturesOption = Annotated[
+    str | None, typer.Option("--pictures", help="Folder or archive of a label table's pictures.")
 ]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
@@ -63,12 +71,21 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(help="Write pictures and a page into this folder.")
     ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write a table of the sound pictures, to train from.")
+    ] = None,
+    pictures: PicturesOption = None,
 ) -> None:
     """Say what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
-    findings = workflows.inspect(data, read_recipe(recipe, set_), out)
+    flags = {"data.pictures": pictures}
+    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
     print_findings(findings)
+    if fix is not None:
+        place = shlex.quote(findings["fixed"])
+        console.print(f"table   {fix}", markup=False)
+        console.print(f"train   resnetlab train {fix} --pictures {place}", markup=False)
     if out is not None:
         console.print(f"page    {out / 'inspect.html'}")
 
@@ -97,8 +114,9 @@ def augment(
 @app.command()
 def train(
     data: Annotated[
-        Path | None, typer.Argument(help="Folder of class folders, whole or split.")
+        Path | None, typer.Argument(help="As for inspect: folders, archive, table, arrays, a name.")
     ] = None,
+    pictures: PicturesOption = None,
     recipe: RecipeOption = None,
     set_: SetOption = None,
     model: Annotated[str | None, typer.Option(help="mlp, cnn, resnet18, 34, 50, 101, 152.")] = None,
@@ -132,6 +150,7 @@ def train(
     from resnetlab import workflows
 
     flags = {
+        "data.pictures": pictures,
         "model.name": model,
         "model.weights": weights,
         "training.epochs": epochs,
@@ -220,6 +239,22 @@ def predict(
     for row in rows:
         answer = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
         console.print(f"{row['file']}  {answer}", markup=False)
+
+
+@app.command()
+def make(
+    name: Annotated[
+        str, typer.Argument(help="digit-sum: four digits side by side, label their sum.")
+    ],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    count: Annotated[int, typer.Option(help="Number of pictures.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="Decides what they show.")] = 0,
+) -> None:
+    """Make a set of pictures for experiments, from real scanned digits."""
+    from resnetlab import workflows
+
+    workflows.make(name, out, count, seed)
+    console.print(f"{count:,} pictures: {out}", markup=False)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 @contextmanager
@@ -63,9 +63,21 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) 
         whole(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        # The writer quotes what is in its line end: CR and LF. On disk a line ends with LF alone.
+        writer = csv.writer(LineFeeds(file), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class LineFeeds:
+    """Passes on lines that end with CR and LF, with LF alone."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        """Write one line."""
+        return self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

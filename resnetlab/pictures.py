@@ -9,7 +9,7 @@ from resnetlab.data.audit import audit
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.duplicates import PAIR, near_duplicates
 from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
-from resnetlab.data.sources import read_source
+from resnetlab.data.sources.source import read_source
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
 from resnetlab.errors import DataError
 from resnetlab.recipe import Recipe

@@ -19,7 +19,9 @@ from resnetlab.data.moments import moments
 from resnetlab.data.offline import write_copies
 from resnetlab.data.pixels import PixelStore
 from resnetlab.data.sources.folder import SPLIT_NAMES
-from resnetlab.data.sources.listing import read_unlabelled
+from resnetlab.data.sources.made import write_digit_sum
+from resnetlab.data.sources.table import write_label_table
+from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.metrics import score
@@ -28,13 +30,14 @@ from resnetlab.files import write_json
 from resnetlab.inspection import describe_pictures, plan_parts, write_inspection
 from resnetlab.pictures import Pictures, divide, read_data, reopen_data
 from resnetlab.progress import duration, say
-from resnetlab.recipe import Augment, Recipe
+from resnetlab.recipe import Augment, Recipe, did_you_mean
 from resnetlab.resolve import bundle_of, resolve_training, settle_augment
 from resnetlab.run import Run, create_run, open_run
 
 # Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`,
 # `compare` and `--help` answer at once.
 
+MADE_SETS = {"digit-sum": write_digit_sum}
 # Mean and deviation of each channel, for pixel values in 0 to 1.
 FIXED_MOMENTS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -43,18 +46,34 @@ FIXED_MOMENTS = {
 }
 
 
-def inspect(data: Path, recipe: Recipe | None = None, out: Path | None = None) -> dict[str, Any]:
+def inspect(
+    data: Path, recipe: Recipe | None = None, out: Path | None = None, fix: Path | None = None
+) -> dict[str, Any]:
     """Audit a data set and return what was found; with `out`, write pictures and a page there.
 
+    With `fix`, write a label table of what can be trusted, to train from: its pictures are DATA.
     Raises DataError where the data can't be used at all.
     """
-    if out is not None:
-        require_writable(out)
+    for folder in (out, fix and fix.parent):
+        if folder is not None:
+            require_writable(folder)
     pictures = read_data(data, recipe or Recipe())
     findings = describe_pictures(pictures, "all") | {"planned": plan_parts(pictures)}
     if out is not None:
         write_inspection(out, findings, pictures)
+    if fix is not None:
+        findings["fixed"] = str(write_label_table(fix, pictures.catalog))
     return findings
+
+
+def make(name: str, out: Path, count: int, seed: int = 0) -> None:
+    """Write a made set of pictures into a new folder. Raises RecipeError for a name that is none."""
+    if name not in MADE_SETS:
+        raise RecipeError(
+            f"there is no made set '{name}' (there are: {', '.join(MADE_SETS)}){did_you_mean(name, MADE_SETS)}"
+        )
+    require_writable(out)
+    MADE_SETS[name](out, count, seed)
 
 
 def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None) -> int:
@@ -368,7 +387,7 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
 
 
 def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> list[dict[str, Any]]:
-    """Classify files, or folders of files, with a run or a bundle; with `out`, write a CSV.
+    """Classify files, or folders and archives of files, with a run or a bundle; with `out`, write a CSV.
 
     Returns a row a file: file, class, probability, one probability a class, problem. A file that
     is no sound picture gets no class but a problem. Raises CheckpointError, DataError.
@@ -377,9 +396,10 @@ def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> lis
 
     if out is not None:
         require_writable(out.parent)
-    paths = read_unlabelled(list(images))
+    pictures = read_unlabelled(images)
     predictor = Predictor(bundle_of(model))
-    rows = evidence.prediction_rows(predictor.answer(paths), predictor.facts.classes)
+    answers = predictor.answer(list(pictures), read=lambda path: pictures[path]())
+    rows = evidence.prediction_rows(answers, predictor.facts.classes)
     if out is not None:
         evidence.write_predictions(out, rows)
     return rows

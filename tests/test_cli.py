@@ -283,7 +283,7 @@ def test_recipes_prints_a_recipe_that_can_be_used(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "no-such-folder"], 3, "no-such-folder: no such folder"),
+        (["train", "no-such-folder"], 3, "no-such-folder: no such file or folder"),
         (["train"], 2, "train needs DATA"),
         (["train", "x", "--set", "training.lerning_rate=1"], 2, "did you mean 'training.lr'?"),
         (["train", "x", "--lr", "-1"], 2, "training.lr must be greater than 0. Got -1.0"),

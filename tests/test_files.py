@@ -106,3 +106,12 @@ def test_csv_reads_back_as_a_mapping_a_row(tmp_path):
         {"id": "a", "note": "x, y"},
         {"id": "b", "note": ""},
     ]
+
+
+def test_every_cell_of_a_csv_is_read_back(tmp_path):
+    cells = ["plain", 'a,"b"', "line\nbreak", "return\rin it", "both\r\nof them", "", " blank "]
+    write_csv(tmp_path / "table.csv", cells, [cells, cells[::-1]])
+
+    with (tmp_path / "table.csv").open(newline="") as file:
+        header, row, reverse = csv.reader(file)
+    assert header == row == reverse[::-1] == cells

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from resnetlab.errors import DataError
 from resnetlab.files import whole
 
+# Between a file and what lies inside it, in a catalog's paths: no file's name can hold it.
+MEMBER = "\0"
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -154,4 +156,4 @@ def objects(items: list[str]) -> np.ndarray:
 
 def printable(path: str) -> str:
     """Return a path as text: a byte that is no UTF-8 becomes its escape, an archive a folder."""
-    return path.replace("\0", "/").encode("utf-8", "backslashreplace").decode("utf-8")
+    return path.replace(MEMBER, "/").encode("utf-8", "backslashreplace").decode("utf-8")

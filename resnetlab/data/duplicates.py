@@ -25,14 +25,15 @@ VERSION = 1  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different pictures agree by chance
 THUMB = 12  # px: side of what a fingerprint is made of
 CANDIDATE = 0.6  # cosine of two fingerprints
+CHUNK = 512  # pairs compared at a time
 NEIGHBOURS = 8  # candidates looked at for each picture: a chain of copies still hangs together
 CELLS_EACH = 5  # cells that a fingerprint is put into
 LOOKS = 3  # rounds of k-means
-FLAT = 12.0  # length of a fingerprint, in grey levels, below which there is nothing to see
 BLOCKS = 4  # by this many of a picture: a strong frame or outline alone must not decide
 SLOPE = 2.0  # grey levels a px: what a block needs to have a say
 SAME = 0.86  # agreement of the slopes of two copies
-SURE = 0.98  # the same, in a set of look-alikes
+SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
+DETAIL = 0.15  # ... where less than this is fine: broad strokes agree by chance
 PARTNERS = 2.0  # more on average, and ...
 CLOSED = 0.5  # ... fewer of them alike among themselves: these are look-alikes
 TILT, STRETCH = 0.08, 0.35  # how far one may be turned or skewed, and scaled, against the other
@@ -71,19 +72,21 @@ def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.nda
 def search(store: PixelStore, workers: int) -> np.ndarray:
     """Return the pairs of records that show the same picture, an array of PAIR."""
     rows, prints = fingerprints(store)
-    found = []
+    found = [np.empty(0, dtype=PAIR)]
     for mirrored in (False, True):
         pairs = rows[candidates(prints, mirrored)]
+        chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+        title = "comparing mirrored" if mirrored else "comparing"
         with (
             ThreadPoolExecutor(workers or 1) as pool,
-            Progress("comparing mirrored" if mirrored else "comparing", len(pairs)) as progress,
+            Progress(title, len(pairs), "pairs") as progress,
         ):
-            agreements = pool.map(partial(compare, store, mirrored), pairs)
-            for (first, second), agreement in zip(pairs, agreements, strict=True):
-                if agreement >= SAME:
-                    found.append((first, second, agreement, mirrored))
-                progress.advance(1)
-    result = np.array(found, dtype=PAIR)
+            for chunk, copies in zip(
+                chunks, pool.map(partial(compare, store, mirrored), chunks), strict=True
+            ):
+                found.append(copies)
+                progress.advance(len(chunk))
+    result = np.concatenate(found)
     return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
 
 
@@ -107,33 +110,41 @@ def look_alikes(pairs: np.ndarray, count: int) -> bool:
 def fingerprints(store: PixelStore) -> tuple[np.ndarray, np.ndarray]:
     """Return the records that can be compared (M,), and their fingerprints, (M, 2, T, T) float32.
 
-    A fingerprint has the slopes from left to right and from top to bottom, and length 1.
+    A fingerprint has the slopes from left to right and from top to bottom, and length 1. Pictures
+    that show too little to be told apart have none.
     """
     index = store.index
     large = np.minimum(index["full_height"], index["full_width"]) >= SMALLEST
     rows = np.flatnonzero(large & (index["problem"] == b""))
-    slopes = np.zeros((len(rows), 2, THUMB, THUMB), dtype=np.float32)
-    for row, small in zip(slopes, index["small"][rows], strict=True):
+    rows = rows[[speaking_blocks(small) for small in index["small"][rows]]]
+    prints = np.zeros((len(rows), 2, THUMB, THUMB), dtype=np.float32)
+    for row, small in zip(prints, index["small"][rows], strict=True):
         thumb = cv2.resize(small, (THUMB, THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
         row[0, :, :-1] = np.diff(thumb, axis=1)
         row[1, :-1] = np.diff(thumb, axis=0)
-    lengths = np.sqrt(np.square(slopes).sum(axis=(1, 2, 3)))
-    seen = lengths > FLAT
-    return rows[seen], slopes[seen] / lengths[seen, None, None, None]
+        row /= max(float(np.sqrt(np.square(row).sum())), 1e-6)
+    return rows, prints
+
+
+def speaking_blocks(small: np.ndarray) -> bool:
+    """Return whether enough blocks of a thumbnail show something for a comparison to pass."""
+    power = block_means(slopes(small.astype(np.float32)) ** 2)
+    return bool((power > (0.7 * SLOPE) ** 2).sum() >= BLOCKS * BLOCKS / 2)
 
 
 def candidates(prints: np.ndarray, mirrored: bool) -> np.ndarray:
     """Return pairs of fingerprints that point almost the same way, (L, 2) with first < second."""
     if len(prints) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    flat = prints.reshape(len(prints), -1)
-    others = (mirror(prints) if mirrored else prints).reshape(len(prints), -1)
-    centres = cell_centres(flat)
+    centres = cell_centres(prints)
     pairs = [np.empty((0, 2), dtype=np.int64)]
-    for inside, beside in zip(cells(flat, centres), cells(others, centres), strict=True):
+    for inside, beside in zip(
+        cells(prints, centres, False), cells(prints, centres, mirrored), strict=True
+    ):
+        others = flat(prints[beside], mirrored)
         for start in range(0, len(inside), 1000):
             block = inside[start : start + 1000]
-            cosines = flat[block] @ others[beside].T
+            cosines = flat(prints[block], False) @ others.T
             cosines[block[:, None] >= beside[None]] = 0  # each pair once, none with itself
             if cosines.shape[1] > NEIGHBOURS:
                 least = np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
@@ -141,6 +152,11 @@ def candidates(prints: np.ndarray, mirrored: bool) -> np.ndarray:
             first, second = np.nonzero(cosines > CANDIDATE)
             pairs.append(np.stack([block[first], beside[second]], axis=1))
     return np.unique(np.concatenate(pairs), axis=0)
+
+
+def flat(prints: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Return fingerprints, or those of the mirror images, as rows (M, D)."""
+    return (mirror(prints) if mirrored else prints).reshape(len(prints), 2 * THUMB**2)
 
 
 def mirror(prints: np.ndarray) -> np.ndarray:
@@ -151,30 +167,30 @@ def mirror(prints: np.ndarray) -> np.ndarray:
     return turned
 
 
-def cell_centres(flat: np.ndarray) -> np.ndarray:
+def cell_centres(prints: np.ndarray) -> np.ndarray:
     """Return the directions, (C, D), around which fingerprints gather: a short spherical k-means.
 
     As many as twice the root of their number, so that a cell's work stays small.
     """
-    count = min(len(flat), int(2 * len(flat) ** 0.5))
-    start = np.random.Generator(np.random.Philox(0)).choice(len(flat), count, replace=False)
-    centres = flat[np.sort(start)]
+    count = min(len(prints), int(2 * len(prints) ** 0.5))
+    start = np.random.Generator(np.random.Philox(0)).choice(len(prints), count, replace=False)
+    centres = flat(prints[np.sort(start)], False)
     for _ in range(LOOKS):
-        nearest = np.concatenate([(part @ centres.T).argmax(axis=1) for part in parts_of(flat)])
         sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, flat)
+        for part in parts_of(prints, False):
+            np.add.at(sums, (part @ centres.T).argmax(axis=1), part)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(lengths > 0, sums / np.maximum(lengths, 1e-9), centres)
     return centres
 
 
-def cells(flat: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
+def cells(prints: np.ndarray, centres: np.ndarray, mirrored: bool) -> list[np.ndarray]:
     """Return for each centre the fingerprints that have it among their nearest."""
     each = min(CELLS_EACH, len(centres))
     nearest = np.concatenate(
         [
             np.argpartition(-(part @ centres.T), each - 1, axis=1)[:, :each]
-            for part in parts_of(flat)
+            for part in parts_of(prints, mirrored)
         ]
     )
     order = np.argsort(nearest.ravel(), kind="stable")
@@ -182,16 +198,21 @@ def cells(flat: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
     return np.split(order // each, ends)
 
 
-def parts_of(flat: np.ndarray) -> Iterator[np.ndarray]:
-    """Give the rows some thousand at a time, so that memory stays bounded."""
-    for start in range(0, len(flat), 4000):
-        yield flat[start : start + 4000]
+def parts_of(prints: np.ndarray, mirrored: bool) -> Iterator[np.ndarray]:
+    """Give the fingerprints as rows, some thousand at a time, so that memory stays bounded."""
+    for start in range(0, len(prints), 4000):
+        yield flat(prints[start : start + 4000], mirrored)
 
 
-def compare(store: PixelStore, mirrored: bool, pair: np.ndarray) -> float:
-    """Return how well two records agree, 0 to 1."""
-    one, other = store.index["small"][pair].astype(np.float32)
-    return agreement(one, np.ascontiguousarray(other[:, ::-1]) if mirrored else other)
+def compare(store: PixelStore, mirrored: bool, pairs: np.ndarray) -> np.ndarray:
+    """Return those pairs of records (L, 2) that agree, an array of PAIR."""
+    copies = []
+    for first, second in pairs:
+        one, other = store.index["small"][[first, second]].astype(np.float32)
+        found = agreement(one, np.ascontiguousarray(other[:, ::-1]) if mirrored else other)
+        if found >= (SAME if min(detail(one), detail(other)) > DETAIL else SURE):
+            copies.append((first, second, found, mirrored))
+    return np.array(copies, dtype=PAIR)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
@@ -228,6 +249,12 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
 
 EVERYWHERE: Any = None  # no mask
 ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+
+
+def detail(grey: np.ndarray) -> float:
+    """Return how much of a picture's contrast is fine, 0 to 1."""
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1)
+    return float(fine.std() / max(grey.std(), 1e-6))
 
 
 def slopes(grey: np.ndarray) -> np.ndarray:

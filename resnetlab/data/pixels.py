@@ -89,7 +89,7 @@ def hash_files(
 
     What can't be read counts as empty.
     """
-    digests = []
+    digests: list[str] = []
     unreadable = {}
 
     def digest_of(path: str) -> str | OSError:
@@ -99,12 +99,13 @@ def hash_files(
             return error
 
     with Progress("reading", len(paths)) as progress:
-        for row, found in enumerate(pool.map(digest_of, paths)):
-            if isinstance(found, OSError):
-                unreadable[row] = f"can't be read ({found.strerror or found})"
-                found = EMPTY
-            digests.append(found)
-            progress.advance(1)
+        for start in range(0, len(paths), 16 * CHUNK):  # a pool keeps what it is given in memory
+            for found in pool.map(digest_of, paths[start : start + 16 * CHUNK]):
+                if isinstance(found, OSError):
+                    unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
+                    found = EMPTY
+                digests.append(found)
+                progress.advance(1)
     return digests, unreadable
 
 

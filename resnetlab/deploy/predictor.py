@@ -1,8 +1,9 @@
 """Prediction from files with nothing but a bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,23 @@ class Predictor:
         self.classifier.to(device).to(memory_format=torch.channels_last)
         self.device = device
 
-    def answer(self, paths: Sequence[Path], batch_size: int = 32, workers: int = 2) -> list[Answer]:
-        """Return an answer for every file, in order; a file that is no sound picture says why."""
+    def answer(
+        self,
+        paths: Sequence[Path],
+        batch_size: int = 32,
+        workers: int = 2,
+        read: Callable[[Path], bytes] = Path.read_bytes,
+    ) -> list[Answer]:
+        """Return an answer for every file, in order; a file that is no sound picture says why.
+
+        `read` gives a file's bytes, or raises OSError.
+        """
+        prepare = partial(self._prepare, read)
         answers: list[Answer] = []
         with ThreadPoolExecutor(workers) as pool, Progress("predicting", len(paths)) as progress:
             for start in range(0, len(paths), batch_size):
                 chunk = paths[start : start + batch_size]
-                answers += self._answer_batch(chunk, list(pool.map(self._prepare, chunk)))
+                answers += self._answer_batch(chunk, list(pool.map(prepare, chunk)))
                 progress.advance(len(chunk))
         return answers
 
@@ -61,10 +72,10 @@ class Predictor:
             logits: Tensor = self.classifier(images)
             return logits.double().softmax(dim=1).cpu().numpy()
 
-    def _prepare(self, path: Path) -> np.ndarray | PictureProblem:
+    def _prepare(self, read: Callable[[Path], bytes], path: Path) -> np.ndarray | PictureProblem:
         facts = self.facts
         try:
-            picture = decode(path.read_bytes(), facts.short_side, facts.max_pixels)
+            picture = decode(read(path), facts.short_side, facts.max_pixels)
         except OSError as error:
             return PictureProblem(f"can't be read ({error.strerror})")
         except PictureProblem as problem:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.data.sources.listing import natural_key, read_unlabelled
+from resnetlab.data.sources.listing import natural_key
+from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.errors import DataError
 
 
@@ -261,7 +262,7 @@ def test_unlabelled_files_and_folders_are_found_in_natural_order(tmp_path):
     found = read_unlabelled([tmp_path / "single.dat", tmp_path / "new"])
 
     names = ["single.dat", "new/9.png", "new/10.png", "new/deep/1.jpg"]
-    assert found == [tmp_path / name for name in names]
+    assert list(found) == [tmp_path / name for name in names]
 
 
 def test_unlabelled_paths_must_be_there_and_hold_a_picture(tmp_path):

@@ -108,26 +108,6 @@ def list_names(
     return Listing(where, root, prefix, tuple(sorted(files)), tuple(sorted(folders)), (), read)
 
 
-def read_unlabelled(paths: list[Path]) -> list[Path]:
-    """Return the pictures meant by files and folders, folders searched to the bottom, in natural order.
-
-    Raises DataError for a path that isn't there, or where no picture is found.
-    """
-    pictures: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            pictures += [
-                path / name for name in sorted(list_folder(path).pictures(), key=natural_key)
-            ]
-        elif path.is_file():
-            pictures.append(path)
-        else:
-            raise DataError(f"{path}: no such file or folder")
-    if not pictures:
-        raise DataError(f"{', '.join(map(str, paths))}: no picture found")
-    return pictures
-
-
 def is_picture(name: str) -> bool:
     """Return whether a name ends like a picture's."""
     return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS  # noqa: PTH122 (a hundred thousand names)

@@ -4,8 +4,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-# Between a file and what lies inside it, in a catalog's paths: no file's name can hold it.
-MEMBER = "\0"
+from resnetlab.data.catalog import MEMBER
+from resnetlab.data.sources.archive import is_archive, open_archive
+from resnetlab.data.sources.arrays import ARRAY_ENDINGS, Arrays
+from resnetlab.data.sources.cifar import Batch, is_batch
+from resnetlab.data.sources.hub import TABLE_ENDINGS, Table
+from resnetlab.data.sources.idx import Idx, is_idx
+from resnetlab.errors import DataError
 
 
 class Container(Protocol):
@@ -44,6 +49,14 @@ class Reader:
 
 def open_container(file: Path) -> Container:
     """Open a file that holds many pictures. Raises DataError where it is damaged."""
-    from resnetlab.data.sources.archive import open_archive
-
-    return open_archive(file)
+    if is_archive(file):
+        return open_archive(file)
+    if file.suffix.lower() in ARRAY_ENDINGS:
+        return Arrays(file)
+    if file.suffix.lower() in TABLE_ENDINGS:
+        return Table(file)
+    if is_idx(file.name):
+        return Idx(file)
+    if is_batch(file):
+        return Batch(file)
+    raise DataError(f"{file}: holds no pictures that can be read from here")

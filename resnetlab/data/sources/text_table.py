@@ -31,12 +31,17 @@ def read_rows(content: bytes, where: str) -> list[dict[str, str]]:
 def read_table_file(path: Path) -> list[dict[str, str]]:
     """Read a table by its file name's ending. Raises DataError where it can't be read."""
     try:
-        if path.suffix.lower() == ".parquet":
-            with path.open("rb") as file:
-                return list(parquet_rows(file, str(path)))
-        return read_rows(path.read_bytes(), str(path))
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    return read_table_content(content, path)
+
+
+def read_table_content(content: bytes, where: Path) -> list[dict[str, str]]:
+    """Read a table from a file's bytes, by the ending of its name."""
+    if where.suffix.lower() == ".parquet":
+        return list(parquet_rows(io.BytesIO(content), str(where)))
+    return read_rows(content, str(where))
 
 
 def text_rows(content: bytes, where: str) -> Iterator[dict[str, str]]:
@@ -116,16 +121,25 @@ def decode(content: bytes, where: str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding == "utf-8-sig" and not content.startswith(codecs.BOM_UTF8):
-            encoding = "cp1252"  # what Windows programs write where it isn't Unicode
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError as second:
-                error = second
-        line = line_of(content[: error.start].decode(encoding, "replace"))
-        raise DataError(
-            f"{where}, line {line}: is no text that can be read ({error.reason}); save the table as "
-            "CSV in UTF-8"
-        ) from error
+            return decode_windows(content, where)
+        raise unreadable_text(error, where) from error
+
+
+def decode_windows(content: bytes, where: str) -> str:
+    """Return text as Windows programs write it where it isn't Unicode. Raises DataError."""
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise unreadable_text(error, where) from error
+
+
+def unreadable_text(error: UnicodeDecodeError, where: str) -> DataError:
+    """Return the error that names the line of the first byte that is no text."""
+    before = error.object[: error.start].decode(error.encoding, "replace")
+    return DataError(
+        f"{where}, line {line_of(before)}: is no text that can be read ({error.reason}); save the "
+        "table as CSV in UTF-8"
+    )
 
 
 def guess_encoding(content: bytes) -> str:

@@ -1,0 +1,359 @@
+"""Sets of Hugging Face, on disk or by name, pictures in Parquet files, and torchvision's by name."""
+
+import inspect
+import json
+import os
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resnetlab.data.catalog import MEMBER, Catalog
+from resnetlab.data.sources.arrays import labelled_catalog, one_line, part_of, row_number
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.listing import Listing, natural_key
+from resnetlab.data.sources.text_table import to_text
+from resnetlab.errors import DataError, MachineError
+from resnetlab.progress import Progress
+from resnetlab.recipe import Data, did_you_mean
+
+TABLE_ENDINGS = frozenset({".arrow", ".parquet"})
+LABEL_NAMES = ("label", "labels", "class", "target", "fine_label")
+KEPT_GROUPS = 4  # row groups of Parquet files in memory at once
+
+
+class Table:
+    """The pictures in a column of one Arrow or Parquet file; a member is a row's number."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        with readable(file):
+            self.schema = schema_of(file)
+            column = picture_column(self.schema)
+            if column is None:
+                raise DataError(
+                    f"{file}: has no column of pictures' bytes; its columns are {', '.join(self.schema.names)}"
+                )
+            self.column = column
+            self.rows = None if is_parquet(file) else bytes_of(read_arrow(file)[column])
+            if self.rows is None:
+                facts = pq.read_metadata(file)
+                counts = (facts.row_group(group).num_rows for group in range(facts.num_row_groups))
+                self.ends = list(accumulate(counts))
+            else:
+                self.ends = [len(self.rows)]
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def read(self, member: str) -> bytes:
+        """Return a picture file's bytes. Raises KeyError without such a row, OSError without bytes."""
+        row = row_number(member, len(self))
+        try:
+            if self.rows is not None:
+                content = self.rows[row].as_py()
+            else:
+                group = bisect_right(self.ends, row)
+                before = self.ends[group - 1] if group else 0
+                content = row_group(self, group)[row - before].as_py()
+        except (pa.ArrowException, ValueError) as error:
+            raise OSError(f"row {row} can't be read ({one_line(error)})") from error
+        if not isinstance(content, bytes):
+            raise OSError(f"row {row} holds no bytes of a picture, only where it once lay")
+        return content
+
+
+@lru_cache(maxsize=KEPT_GROUPS)
+def row_group(table: Table, group: int) -> Any:
+    """Return the pictures of one row group of a Parquet file."""
+    with pq.ParquetFile(table.file) as file:
+        return bytes_of(file.read_row_group(group, columns=[table.column])[table.column])
+
+
+def is_picture_table(file: Path) -> bool:
+    """Return whether a file is an Arrow or Parquet table with pictures in it."""
+    if file.suffix.lower() not in TABLE_ENDINGS:
+        return False
+    try:
+        return picture_column(schema_of(file)) is not None
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+
+
+def has_picture_tables(listing: Listing) -> bool:
+    """Return whether a folder holds tables with pictures in them."""
+    names = table_names(listing)
+    return not listing.prefix and bool(names) and is_picture_table(listing.root / names[0])
+
+
+def table_names(listing: Listing) -> list[str]:
+    """Return the names of the tables in natural order, without what `datasets` keeps for itself."""
+    names = [PurePosixPath(name) for name in listing.files]
+    own = ("cache-", "indices")
+    found = [
+        str(name)
+        for name in names
+        if name.suffix.lower() in TABLE_ENDINGS and not name.name.startswith(own)
+    ]
+    return sorted(found, key=natural_key)
+
+
+def read_tables(listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of Arrow or Parquet tables with a column of pictures and one of labels.
+
+    Names of classes are those in the file's own description, in its order. A word in the name of a
+    file or its folder is the split. Raises DataError where a table is damaged, or columns aren't
+    clear.
+    """
+    names = table_names(listing)
+    paths: list[str] = []
+    labels: list[str] = []
+    parts: list[str] = []
+    classes: list[str] = []
+    for name in names:
+        file = listing.root / name
+        table = Table(file)
+        column = label_column(table.schema, settings.columns.label, file)
+        here = class_names(table.schema, column)
+        if name != names[0] and here != classes:
+            raise DataError(f"{file}: names its classes otherwise than {names[0]}")
+        classes = here
+        paths += [f"{name}{MEMBER}{row}" for row in range(len(table))]
+        labels += [label_text(value, classes, file) for value in read_column(file, column)]
+        parts += [part_of(name)] * len(table)
+    others = [name for name in listing.files if name not in names and not name.endswith(".json")]
+    notes = note("files or links were passed over", others + list(listing.passed_over))
+    return labelled_catalog(listing, paths, labels, parts, settings, classes, notes)
+
+
+def label_column(schema: Any, named: str | None, file: Path) -> str:
+    """Return the name of the column of labels: as set, customary, or the only one with classes."""
+    columns = list(map(str, schema.names))
+    if named is not None:
+        if named in columns:
+            return named
+        raise DataError(f"{file}: has no column '{named}'{did_you_mean(named, columns)}")
+    customary = [name for name in LABEL_NAMES if name in columns]
+    described = [name for name in columns if class_names(schema, name)]
+    if customary or len(described) == 1:
+        return (customary or described)[0]
+    raise DataError(
+        f"{file}: which column is the label? Its columns are {', '.join(columns)}; name it with --set "
+        "data.columns.label=..."
+    )
+
+
+def class_names(schema: Any, column: str) -> list[str]:
+    """Return the names of a column's classes from the table's own description, none without."""
+    try:
+        facts = json.loads((schema.metadata or {})[b"huggingface"])
+        feature = facts["info"]["features"][column]
+        names = feature["names"] if feature["_type"] == "ClassLabel" else []
+        return [str(name) for name in names]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def label_text(value: Any, classes: Sequence[str], file: Path) -> str:
+    """Return a label as text, '' for none, which with named classes may be -1."""
+    if not classes or isinstance(value, str) or value is None:
+        return to_text(value)
+    if value == -1:
+        return ""
+    if not isinstance(value, int) or not 0 <= value < len(classes):
+        raise DataError(f"{file}: label {value!r:.40} is no number from 0 to {len(classes) - 1}")
+    return classes[value]
+
+
+# Files
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Turn what Arrow says about a damaged file into a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{file}: is no {file.suffix} file that can be read ({one_line(error)})"
+        ) from error
+
+
+def is_parquet(file: Path) -> bool:
+    """Return whether a table is Parquet by its name; the other kind is Arrow."""
+    return file.suffix.lower() == ".parquet"
+
+
+def schema_of(file: Path) -> Any:
+    """Return a table's columns and its own description."""
+    if is_parquet(file):
+        return pq.read_schema(file)
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_stream(source).schema
+
+
+def read_arrow(file: Path) -> Any:
+    """Map an Arrow file, and check that nothing in it points outside."""
+    table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+    table.validate(full=True)
+    return table
+
+
+def read_column(file: Path, column: str) -> list[Any]:
+    """Read one column of a table."""
+    with readable(file):
+        table = pq.read_table(file, columns=[column]) if is_parquet(file) else read_arrow(file)
+        values: list[Any] = table[column].to_pylist()
+        return values
+
+
+def picture_column(schema: Any) -> str | None:
+    """Return the first column that holds files' bytes, alone or with their path."""
+    for field in schema:
+        kind = field.type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            kind = kind.field("bytes").type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            return str(field.name)
+    return None
+
+
+def bytes_of(column: Any) -> Any:
+    """Return a column of files' bytes, taken out of the structure that holds their path too."""
+    return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+
+
+# Fetching
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside; on success it becomes `folder`, whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(prefix=f".{folder.name[:80]}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        os.sync()  # once, not for each of many files
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def fetch_dataset(name: str, folder: Path) -> None:
+    """Save a set of the Hugging Face hub ('user/name') into a folder, unless it is there.
+
+    Raises DataError where there is no such set, MachineError where it can't be fetched.
+    """
+    if folder.exists():
+        return
+    try:
+        import datasets
+    except ImportError as error:
+        raise MachineError(
+            f"fetching hf:{name} needs the package datasets: pip install 'resnetlab[hub]'"
+        ) from error
+    with appearing(folder) as temporary:
+        try:
+            datasets.load_dataset(name).save_to_disk(str(temporary))
+        except FileNotFoundError as error:
+            raise DataError(f"hf:{name}: there is no such data set ({one_line(error)})") from error
+        except Exception as error:  # whatever the network or the hub does
+            raise MachineError(f"hf:{name} could not be fetched ({one_line(error)})") from error
+
+
+def fetch_torchvision(name: str, folder: Path) -> None:
+    """Write one of torchvision's sets into a folder as `train/<class>/00001.png`, unless it is there.
+
+    Raises DataError where there is no such set or it isn't one of classes, MachineError where it
+    can't be fetched.
+    """
+    import torchvision.datasets
+
+    if folder.exists():
+        return
+    known = [item for item in torchvision.datasets.__all__ if item[0].isupper()]
+    if name not in known:
+        raise DataError(f"torchvision:{name}: there is no such data set{did_you_mean(name, known)}")
+    maker = getattr(torchvision.datasets, name)
+    with appearing(folder) as temporary, TemporaryDirectory(prefix=".", dir=folder.parent) as raw:
+        parts = {part: make(maker, arguments, name, raw) for part, arguments in arguments_of(maker)}
+        sets = {part: pictures for part, pictures in parts.items() if pictures is not None}
+        if "train" not in sets and "" not in sets:
+            raise DataError(
+                f"torchvision:{name}: has no training part that could be named; fetch it yourself"
+            )
+        for part, pictures in sets.items():
+            write_pictures(pictures, temporary / part, name)
+
+
+def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return which arguments give which part, '' where a set has none."""
+    parameters = inspect.signature(maker).parameters
+    if "train" in parameters:
+        return [("train", {"train": True}), ("test", {"train": False})]
+    if "split" in parameters:
+        return [(part, {"split": part}) for part in ("train", "val", "test")]
+    return [("", {})]
+
+
+def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
+    """Make one part of a set, downloading it; None where the set has no such part."""
+    parameters = inspect.signature(maker).parameters
+    given = {"root": raw, "download": True}
+    chosen = {key: value for key, value in given.items() if key in parameters}
+    try:
+        return maker(**chosen, **arguments)
+    except ValueError as error:
+        if "split" in arguments:  # torchvision's own check of the word
+            return None
+        raise DataError(f"torchvision:{name}: {one_line(error)}") from error
+    except TypeError as error:
+        raise DataError(
+            f"torchvision:{name}: can't be made without more arguments ({one_line(error)})"
+        ) from error
+    except Exception as error:  # whatever the network or a changed site does
+        raise MachineError(
+            f"torchvision:{name} could not be fetched ({one_line(error)})"
+        ) from error
+
+
+def write_pictures(pictures: Any, folder: Path, name: str) -> None:
+    """Write a set's pictures as PNG files into class folders."""
+    from PIL import Image, ImageOps
+
+    names = folder_names(getattr(pictures, "classes", None))
+    counts: dict[str, int] = {}
+    with Progress(f"torchvision:{name} {folder.name}".rstrip(), len(pictures)) as progress:
+        for row in range(len(pictures)):
+            picture, target = pictures[row]
+            if not isinstance(picture, Image.Image) or not hasattr(target, "__index__"):
+                raise DataError(f"torchvision:{name}: is no set of pictures with one class each")
+            label = names[int(target)] if names else str(int(target))
+            counts[label] = counts.get(label, 0) + 1
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode not in ("1", "L", "RGB", "RGBA", "P", "LA", "I;16"):
+                upright = upright.convert("RGB")
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            upright.save(folder / label / f"{counts[label]:05}.png")
+            progress.advance(1)
+
+
+def folder_names(classes: Any) -> list[str]:
+    """Return names of classes fit for folders, all different; none where there are no names."""
+    if not isinstance(classes, list | tuple):
+        return []
+    first = [str(item[0] if isinstance(item, tuple | list) else item) for item in classes]
+    names = [name.replace("/", "_").replace("\0", "_").lstrip(".") or "_" for name in first]
+    if len(set(names)) < len(names):
+        return [f"{number} {name}" for number, name in enumerate(names)]
+    return names

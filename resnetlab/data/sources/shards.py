@@ -1,0 +1,135 @@
+"""WebDataset shards: tar files in which 'key.jpg' lies beside 'key.cls' or 'key.json'."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from resnetlab.data.catalog import Catalog, printable
+from resnetlab.data.sources.archive import list_archive
+from resnetlab.data.sources.arrays import labelled_catalog, part_of
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.listing import Listing, is_picture, natural_key
+from resnetlab.errors import DataError
+from resnetlab.recipe import Data
+
+LABEL_ENDINGS = ("cls", "json")
+LABEL_KEYS = ("label", "cls")  # in a .json
+CLASS_FILES = ("classes.txt", "labels.txt")
+
+
+@dataclass
+class Sample:
+    """What a shard holds under one key, by names in the shard: pictures, and files with the label."""
+
+    pictures: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)  # from the ending to the name
+
+
+def has_shards(listing: Listing) -> bool:
+    """Return whether a folder holds shards: in its first tar, labels lie beside pictures."""
+    names = tars(listing)
+    if listing.prefix or not names:
+        return False
+    samples = samples_of(list_archive(listing.root / names[0])).values()
+    return any(sample.pictures and sample.labels for sample in samples)
+
+
+def tars(listing: Listing) -> list[str]:
+    """Return the names of the shards in natural order."""
+    names = (name for name in listing.files if name.lower().endswith(".tar"))
+    return sorted(names, key=natural_key)
+
+
+def samples_of(shard: Listing) -> dict[str, Sample]:
+    """Return the samples of a shard by their keys: names up to the first dot after the last '/'."""
+    samples: dict[str, Sample] = {}
+    for name in shard.files:
+        path = PurePosixPath(name)
+        stem, _, ending = path.name.partition(".")
+        ending = ending.lower()
+        # 'key.mask.png' is no picture of the sample but one about it.
+        if "." not in ending and is_picture(name):
+            samples.setdefault(str(path.parent / stem), Sample()).pictures.append(name)
+        elif ending in LABEL_ENDINGS:
+            samples.setdefault(str(path.parent / stem), Sample()).labels[ending] = name
+    return samples
+
+
+def read_shards(listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of a folder's shards, joined in natural order of their names.
+
+    A label is a number or a name; 'classes.txt' or 'labels.txt' beside the shards gives the classes
+    their names and order, a line each. Words in a shard's name give the split. Raises DataError
+    where a shard is damaged, or a picture or a label is alone, unless these are to be dropped.
+    """
+    classes = class_names(listing)
+    paths: list[str] = []
+    labels: list[str] = []
+    parts: list[str] = []
+    alone: list[str] = []
+    for name in tars(listing):
+        shard = list_archive(listing.root / name)
+        # A catalog's path begins below this listing's root, the shard's below its own folder.
+        prefix = name[: name.rfind("/") + 1] + shard.prefix
+        for sample in samples_of(shard).values():
+            here = [prefix + picture for picture in sample.pictures]
+            label = label_of(sample, shard, classes) if sample.labels else ""
+            if len(here) > 1:
+                raise DataError(
+                    f"{shard.where}: '{printable(sample.pictures[0])}' and "
+                    f"'{printable(sample.pictures[1])}' are pictures under one key; keep one"
+                )
+            if not here or not label:
+                alone += here or [prefix + item for item in sample.labels.values()]
+                continue
+            paths += here
+            labels.append(label)
+            parts.append(part_of(name))
+    if alone and settings.unmatched == "error":
+        raise DataError(
+            f"{listing.where}: {len(alone)} pictures without a label or labels without a picture: "
+            f"{', '.join(map(printable, alone[:5]))}; complete them, or leave such out with --set "
+            "data.unmatched=drop"
+        )
+    known = {*tars(listing), *CLASS_FILES}
+    others = [name for name in listing.files if name not in known] + list(listing.passed_over)
+    notes = note("files or links were passed over", others)
+    notes += note("pictures without a label or labels without a picture were left out", alone)
+    return labelled_catalog(listing, paths, labels, parts, settings, classes, notes)
+
+
+def class_names(listing: Listing) -> list[str]:
+    """Return the classes' names from the file beside the shards, none where there is no such file."""
+    name = next((name for name in CLASS_FILES if name in listing.files), None)
+    if name is None:
+        return []
+    try:
+        lines = listing.read(name).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{listing.where / name}: can't be read as UTF-8 ({error})") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def label_of(sample: Sample, shard: Listing, classes: list[str]) -> str:
+    """Return a sample's label as text, by its name where it is the number of a named class."""
+    ending = next(ending for ending in LABEL_ENDINGS if ending in sample.labels)
+    name = sample.labels[ending]
+    try:
+        text = shard.read(name).decode("utf-8-sig").strip()
+        label = from_json(text) if ending == "json" else text
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{shard.where}: '{printable(name)}' can't be read ({error})") from error
+    if label.isascii() and label.isdigit() and label not in classes and int(label) < len(classes):
+        return classes[int(label)]
+    return label
+
+
+def from_json(text: str) -> str:
+    """Return the label in a JSON mapping as text, '' where it has none."""
+    facts = json.loads(text)
+    found = [facts[key] for key in LABEL_KEYS if key in facts] if isinstance(facts, dict) else []
+    if not found or found[0] is None:
+        return ""
+    if isinstance(found[0], str | int):
+        return str(found[0]).strip()
+    raise ValueError(f"the label must be a number or a name, found {found[0]!r:.40}")

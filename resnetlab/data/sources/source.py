@@ -1,0 +1,129 @@
+"""Which form DATA has, and from it the Catalog. Start here to add a form."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.sources.archive import is_archive, list_archive
+from resnetlab.data.sources.arrays import has_arrays, read_arrays
+from resnetlab.data.sources.cifar import has_batches, read_cifar
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.hub import (
+    fetch_dataset,
+    fetch_torchvision,
+    has_picture_tables,
+    is_picture_table,
+    read_tables,
+)
+from resnetlab.data.sources.idx import has_idx, read_mnist
+from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
+from resnetlab.data.sources.listing import Listing, list_folder
+from resnetlab.data.sources.shards import has_shards, read_shards
+from resnetlab.data.sources.table import find_label_table, read_label_table
+from resnetlab.data.sources.text_table import read_table_content, read_table_file
+from resnetlab.errors import DataError
+from resnetlab.files import cache_folder
+from resnetlab.recipe import Data, did_you_mean
+
+Layout = tuple[Callable[[Listing], bool], Callable[[Listing, Data], Catalog]]
+# What a folder may hold beside class folders, in the order in which it is asked.
+LAYOUTS: list[Layout] = [
+    (has_picture_tables, read_tables),
+    (has_batches, read_cifar),
+    (has_idx, read_mnist),
+    (has_arrays, read_arrays),
+    (has_shards, read_shards),
+    (is_kaggle, read_kaggle),
+]
+TABLE_ENDINGS = {".csv", ".tsv", ".txt", ".parquet"}
+FETCH: dict[str, Callable[[str, Path], None]] = {
+    "hf": fetch_dataset,
+    "torchvision": fetch_torchvision,
+}
+
+
+def read_source(data: Path, settings: Data) -> Catalog:
+    """List the labelled pictures in whatever DATA is; none of them is decoded.
+
+    A folder, an archive, a label table, a file of arrays, or a name: 'kaggle:cifar-10', 'hf:NAME',
+    'torchvision:NAME', which is fetched first. Raises DataError where DATA is none of these or its
+    labels make no sense, MachineError where something is missing here to read it.
+    """
+    data = fetched(data)
+    if data.is_dir():
+        listing = list_folder(data, settings.follow_links)
+    elif is_archive(data) and data.is_file() and not has_shards(one_file(data)):
+        listing = list_archive(data)
+    elif is_table(data):
+        return read_table(data, settings)
+    elif data.is_file():
+        listing = one_file(data)
+    else:
+        raise DataError(f"{data}: no such file or folder")
+    return with_classes(read_listing(listing, settings), settings.classes)
+
+
+def read_listing(listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of a folder or archive by the layout that it has."""
+    for is_it, read in LAYOUTS:
+        if is_it(listing):
+            return read(listing, settings)
+    table = find_label_table(listing)
+    if table is not None:
+        where = listing.where / table
+        return read_label_table(
+            read_table_content(listing.read(table), where), where, listing, settings
+        )
+    return class_folders(listing, settings.allow_empty_classes)
+
+
+def read_table(file: Path, settings: Data) -> Catalog:
+    """Return the catalog of a label table that is DATA itself, with the pictures beside it or elsewhere."""
+    place = file.parent if settings.pictures is None else Path(settings.pictures)
+    listing = (
+        list_archive(place) if is_archive(place) else list_folder(place, settings.follow_links)
+    )
+    return read_label_table(read_table_file(file), file, listing, settings)
+
+
+def is_table(file: Path) -> bool:
+    """Return whether a file is a table of labels rather than one with pictures in it."""
+    return file.is_file() and file.suffix.lower() in TABLE_ENDINGS and not is_picture_table(file)
+
+
+def one_file(file: Path) -> Listing:
+    """Return the listing of a single file in its folder."""
+    root = file.parent.resolve()
+    return Listing(file, root, "", (file.name,), (), (), lambda name: (root / name).read_bytes())
+
+
+def fetched(data: Path) -> Path:
+    """Return where DATA lies, after fetching it where it is a name such as 'kaggle:cifar-10'."""
+    kind, _, name = str(data).partition(":")
+    if kind == "kaggle" and name:
+        return fetch_kaggle(name, cache_folder())
+    if kind not in FETCH or not name:
+        return data
+    folder = cache_folder() / f"{kind}-{name.replace('/', '--')}"
+    if not folder.is_dir():
+        FETCH[kind](name, folder)
+    return folder
+
+
+def with_classes(catalog: Catalog, classes: tuple[str, ...] | None) -> Catalog:
+    """Return the catalog with the classes in the order that the recipe gives.
+
+    Raises DataError for a class that is not among them.
+    """
+    if classes is None or classes == catalog.classes:
+        return catalog
+    for name in catalog.classes:
+        if name not in classes:
+            raise DataError(
+                f"{catalog.root}: class '{name}' is none of the {len(classes)} in data.classes"
+                f"{did_you_mean(name, classes)}"
+            )
+    place = np.array([classes.index(name) for name in catalog.classes])
+    return catalog.with_columns(classes=classes, labels=place[catalog.labels])
