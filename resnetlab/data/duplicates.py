@@ -35,8 +35,11 @@ SAME = 0.86  # agreement of the slopes of two copies
 SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
 DETAIL = 0.15  # ... where less than this is fine: broad strokes agree by chance
 PARTNERS = 2.0  # more on average, and ...
+FEWEST = 10  # pairs, below which a share says nothing
 CLOSED = 0.5  # ... fewer of them alike among themselves: these are look-alikes
 TILT, STRETCH = 0.08, 0.35  # how far one may be turned or skewed, and scaled, against the other
+TILT_COST = 0.5  # whatever had to be turned to fit must fit the better
+OTHER_LABEL = 0.3  # share of pairs with two labels from which on likeness proves nothing here
 
 # Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
 # one is the mirror image of the other.
@@ -66,7 +69,15 @@ def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.nda
         for one in rows_of[pair["first"]]
         for other in rows_of[pair["second"]]
     ]
-    return np.sort(np.array(pairs, dtype=PAIR), order=["first", "second", "mirrored"])
+    result = np.sort(np.array(pairs, dtype=PAIR), order=["first", "second", "mirrored"])
+    return result[result["agreement"] >= SURE] if labels_differ(catalog, result) else result
+
+
+def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:
+    """Return whether so many pairs have two labels that they can hardly be the same pictures."""
+    unsure = pairs[pairs["agreement"] < SURE]
+    different = catalog.labels[unsure["first"]] != catalog.labels[unsure["second"]]
+    return bool(different.sum() > max(FEWEST, OTHER_LABEL * len(unsure)))
 
 
 def search(store: PixelStore, workers: int) -> np.ndarray:
@@ -244,7 +255,8 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     if speaks.sum() < BLOCKS * BLOCKS / 2:
         return 0.0
     weights = np.sqrt(both[speaks])
-    return float((weights * 2 * shared[speaks] / both[speaks]).sum() / weights.sum())
+    agreed = float((weights * 2 * shared[speaks] / both[speaks]).sum() / weights.sum())
+    return agreed - TILT_COST * turned
 
 
 EVERYWHERE: Any = None  # no mask
