@@ -35,3 +35,8 @@ class DivergedError(ResnetlabError):
     """Training produced a loss that is not finite."""
 
     exit_code = 6
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of what a library says, or the kind of its error where it says nothing."""
+    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__

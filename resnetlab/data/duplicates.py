@@ -256,7 +256,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
         return 0.0
     weights = np.sqrt(both[speaks])
     agreed = float((weights * 2 * shared[speaks] / both[speaks]).sum() / weights.sum())
-    return agreed - TILT_COST * turned
+    return agreed - TILT_COST * float(turned)
 
 
 EVERYWHERE: Any = None  # no mask

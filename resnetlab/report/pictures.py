@@ -59,14 +59,19 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) 
     most = max(len(images) for _, images in rows)
     names = min(1.6, 0.25 + 0.075 * max(len(label) for label, _ in rows))
     cell = min(1.1, (WIDTH - names) / most - 0.06 - _EDGE)
-    pitch = cell + 0.06
+    # Where all pictures are wide, rows need not be as high as they.
+    lowest = max(
+        min(1.0, image.shape[0] / image.shape[1]) for _, images in rows for image in images
+    )
+    pitch = cell * lowest + 0.06
     with drawing(path, WIDTH, len(rows) * pitch) as figure:
         axes = _sheet(figure)
         for row, (label, images) in enumerate(rows):
             top = _EDGE + row * pitch
-            axes.text(_EDGE, top + cell / 2, shorten(label, 22), va="center", color=INK)
+            axes.text(_EDGE, top + cell * lowest / 2, shorten(label, 22), va="center", color=INK)
             for column, image in enumerate(images):
-                _place(axes, image, names + column * pitch, top, cell)
+                left = names + column * (cell + 0.06)
+                _place(axes, image, left, top - cell * (1 - lowest), cell)
 
 
 def pair_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray, str, str]], path: Path) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from resnetlab.data.sources import archive
-from resnetlab.data.sources.archive import archive_names, is_archive, list_archive, open_archive
+from resnetlab.data.sources import archive_members, archive_unpacked
+from resnetlab.data.sources.archive import archive_names, list_archive, open_archive
+from resnetlab.data.sources.archive_members import is_archive
 from resnetlab.data.sources.folder import class_folders, read_folder
 from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import DataError, MachineError, ResnetlabError
@@ -129,7 +130,7 @@ def test_what_cannot_be_read_where_it_lies_is_unpacked_once(tmp_path, monkeypatc
         f"{digest}/dog": "folder",
         f"{digest}/dog/1.png": hashlib.sha256(b"two").hexdigest(),
     }
-    monkeypatch.setattr(archive, "unpack_into", None)  # what is there isn't unpacked again
+    monkeypatch.setattr(archive_unpacked, "unpack_into", None)  # what is there isn't unpacked again
     assert open_archive(path).read("cat/1.png") == b"one"
 
 
@@ -345,8 +346,8 @@ def test_a_name_of_a_file_and_a_folder_is_refused(tmp_path, form):
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 2**20)
-    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 2**20)
+    monkeypatch.setattr(archive_members, "RATIO_FREE_BYTES", 2**20)
+    monkeypatch.setattr(archive_members, "MAX_MEMBER_BYTES", 2**20)
 
 
 @pytest.mark.parametrize("form", ["zip", *STREAMED, "7z"])  # a plain tar file can't be one
@@ -369,7 +370,7 @@ def test_a_member_above_the_limit_is_refused(tmp_path, small_limits, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_members_are_refused(tmp_path, monkeypatch, form):
-    monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(archive_members, "MAX_MEMBERS", 3)
     path = pack(tmp_path / f"x.{form}", {f"{number}.png": b"" for number in range(4)})
 
     with pytest.raises(DataError, match=r"member '3.png' is one too many, the limit is 3"):
@@ -381,7 +382,9 @@ def test_too_many_members_are_refused(tmp_path, monkeypatch, form):
 def test_what_does_not_fit_on_the_disk_is_not_unpacked(tmp_path, monkeypatch, form):
     usage = namedtuple("usage", "total used free")
     path = pack(tmp_path / f"x.{form}", {"cat/1.png": random.Random(0).randbytes(2**20)})
-    monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: usage(0, 0, 2**30 + 2**19))
+    monkeypatch.setattr(
+        archive_unpacked.shutil, "disk_usage", lambda path: usage(0, 0, 2**30 + 2**19)
+    )
 
     with pytest.raises(
         MachineError, match=r"needs 0.0 GiB or more and 1 GiB to spare, 1.0 GiB are"
@@ -592,7 +595,7 @@ def test_an_unpacking_that_was_cut_off_is_begun_again(tmp_path):
 
 def test_two_who_want_the_same_archive_wait_for_each_other(tmp_path, monkeypatch):
     path = pack(tmp_path / "x.tar.gz", {"cat/1.png": b"1", "dog/1.png": b"2"})
-    unpack, times, both = archive.unpack_into, [], threading.Barrier(2)
+    unpack, times, both = archive_unpacked.unpack_into, [], threading.Barrier(2)
 
     def counting(path, target):
         times.append(target)
@@ -602,7 +605,7 @@ def test_two_who_want_the_same_archive_wait_for_each_other(tmp_path, monkeypatch
         both.wait()
         return list_archive(path).files
 
-    monkeypatch.setattr(archive, "unpack_into", counting)
+    monkeypatch.setattr(archive_unpacked, "unpack_into", counting)
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(look, range(2)))
 

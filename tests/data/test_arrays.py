@@ -14,8 +14,9 @@ from sklearn.datasets import load_digits
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.decode import decode
-from resnetlab.data.sources import arrays
-from resnetlab.data.sources.arrays import Arrays, has_arrays, part_of, read_arrays
+from resnetlab.data.sources import array_files, arrays
+from resnetlab.data.sources.arrays import Arrays, has_arrays, read_arrays
+from resnetlab.data.sources.labelled import part_of
 from resnetlab.data.sources.listing import list_folder
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
@@ -471,7 +472,7 @@ def test_lists_that_hold_each_other_come_to_an_end(tmp_path):
 
 def test_a_compressed_array_larger_than_memory_should_hold_is_refused(tmp_path, monkeypatch):
     save_compressed(tmp_path, SCANS, LABELS)
-    monkeypatch.setattr(arrays, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(array_files, "MAX_UNPACKED_BYTES", 1000)
 
     refused(tmp_path, r"set.npz/images.npy: takes .* GiB of memory once unpacked")
 

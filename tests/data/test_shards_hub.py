@@ -17,17 +17,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from resnetlab.data.decode import decode
-from resnetlab.data.sources import hub
+from resnetlab.data.sources import fetch
 from resnetlab.data.sources.archive import open_archive
+from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
 from resnetlab.data.sources.folder import class_folders
-from resnetlab.data.sources.hub import (
-    Table,
-    fetch_dataset,
-    fetch_torchvision,
-    has_picture_tables,
-    is_picture_table,
-    read_tables,
-)
+from resnetlab.data.sources.hub import Table, has_picture_tables, is_picture_table, read_tables
 from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.sources.shards import has_shards, read_shards
 from resnetlab.errors import DataError, MachineError
@@ -547,5 +541,5 @@ def test_sets_whose_targets_are_no_classes_are_refused(tmp_path, monkeypatch):
 
 
 def test_class_names_that_fall_together_are_told_apart_by_their_number():
-    assert hub.folder_names([("crane", "bird"), ("crane", "machine")]) == ["0 crane", "1 crane"]
-    assert hub.folder_names(["a/b", "..", "c"]) == ["a_b", "_", "c"]
+    assert fetch.folder_names([("crane", "bird"), ("crane", "machine")]) == ["0 crane", "1 crane"]
+    assert fetch.folder_names(["a/b", "..", "c"]) == ["a_b", "_", "c"]

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog
-from resnetlab.data.sources.arrays import (
-    NO_PICKLE,
+from resnetlab.data.sources.array_files import NO_PICKLE
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.labelled import (
     labelled_catalog,
-    one_line,
     picture_file,
     row_number,
 )
-from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
-from resnetlab.errors import DataError
+from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data
 
 TEN = re.compile(r"data_batch_[0-9]+|test_batch")

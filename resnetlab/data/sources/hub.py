@@ -1,16 +1,12 @@
-"""Sets of Hugging Face, on disk or by name, pictures in Parquet files, and torchvision's by name."""
+"""Arrow and Parquet tables with pictures in them, as Hugging Face's datasets keep them."""
 
-import inspect
 import json
-import os
-import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resnetlab.data.catalog import MEMBER, Catalog
-from resnetlab.data.sources.arrays import labelled_catalog, one_line, part_of, row_number
 from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.labelled import labelled_catalog, part_of, row_number
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.text_table import to_text
-from resnetlab.errors import DataError, MachineError
-from resnetlab.progress import Progress
+from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
 TABLE_ENDINGS = frozenset({".arrow", ".parquet"})
@@ -230,130 +225,3 @@ def picture_column(schema: Any) -> str | None:
 def bytes_of(column: Any) -> Any:
     """Return a column of files' bytes, taken out of the structure that holds their path too."""
     return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
-
-
-# Fetching
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside; on success it becomes `folder`, whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(prefix=f".{folder.name[:80]}.", dir=folder.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        os.sync()  # once, not for each of many files
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def fetch_dataset(name: str, folder: Path) -> None:
-    """Save a set of the Hugging Face hub ('user/name') into a folder, unless it is there.
-
-    Raises DataError where there is no such set, MachineError where it can't be fetched.
-    """
-    if folder.exists():
-        return
-    try:
-        import datasets
-    except ImportError as error:
-        raise MachineError(
-            f"fetching hf:{name} needs the package datasets: pip install 'resnetlab[hub]'"
-        ) from error
-    with appearing(folder) as temporary:
-        try:
-            datasets.load_dataset(name).save_to_disk(str(temporary))
-        except FileNotFoundError as error:
-            raise DataError(f"hf:{name}: there is no such data set ({one_line(error)})") from error
-        except Exception as error:  # whatever the network or the hub does
-            raise MachineError(f"hf:{name} could not be fetched ({one_line(error)})") from error
-
-
-def fetch_torchvision(name: str, folder: Path) -> None:
-    """Write one of torchvision's sets into a folder as `train/<class>/00001.png`, unless it is there.
-
-    Raises DataError where there is no such set or it isn't one of classes, MachineError where it
-    can't be fetched.
-    """
-    import torchvision.datasets
-
-    if folder.exists():
-        return
-    known = [item for item in torchvision.datasets.__all__ if item[0].isupper()]
-    if name not in known:
-        raise DataError(f"torchvision:{name}: there is no such data set{did_you_mean(name, known)}")
-    maker = getattr(torchvision.datasets, name)
-    with appearing(folder) as temporary, TemporaryDirectory(prefix=".", dir=folder.parent) as raw:
-        parts = {part: make(maker, arguments, name, raw) for part, arguments in arguments_of(maker)}
-        sets = {part: pictures for part, pictures in parts.items() if pictures is not None}
-        if "train" not in sets and "" not in sets:
-            raise DataError(
-                f"torchvision:{name}: has no training part that could be named; fetch it yourself"
-            )
-        for part, pictures in sets.items():
-            write_pictures(pictures, temporary / part, name)
-
-
-def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return which arguments give which part, '' where a set has none."""
-    parameters = inspect.signature(maker).parameters
-    if "train" in parameters:
-        return [("train", {"train": True}), ("test", {"train": False})]
-    if "split" in parameters:
-        return [(part, {"split": part}) for part in ("train", "val", "test")]
-    return [("", {})]
-
-
-def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
-    """Make one part of a set, downloading it; None where the set has no such part."""
-    parameters = inspect.signature(maker).parameters
-    given = {"root": raw, "download": True}
-    chosen = {key: value for key, value in given.items() if key in parameters}
-    try:
-        return maker(**chosen, **arguments)
-    except ValueError as error:
-        if "split" in arguments:  # torchvision's own check of the word
-            return None
-        raise DataError(f"torchvision:{name}: {one_line(error)}") from error
-    except TypeError as error:
-        raise DataError(
-            f"torchvision:{name}: can't be made without more arguments ({one_line(error)})"
-        ) from error
-    except Exception as error:  # whatever the network or a changed site does
-        raise MachineError(
-            f"torchvision:{name} could not be fetched ({one_line(error)})"
-        ) from error
-
-
-def write_pictures(pictures: Any, folder: Path, name: str) -> None:
-    """Write a set's pictures as PNG files into class folders."""
-    from PIL import Image, ImageOps
-
-    names = folder_names(getattr(pictures, "classes", None))
-    counts: dict[str, int] = {}
-    with Progress(f"torchvision:{name} {folder.name}".rstrip(), len(pictures)) as progress:
-        for row in range(len(pictures)):
-            picture, target = pictures[row]
-            if not isinstance(picture, Image.Image) or not hasattr(target, "__index__"):
-                raise DataError(f"torchvision:{name}: is no set of pictures with one class each")
-            label = names[int(target)] if names else str(int(target))
-            counts[label] = counts.get(label, 0) + 1
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode not in ("1", "L", "RGB", "RGBA", "P", "LA", "I;16"):
-                upright = upright.convert("RGB")
-            (folder / label).mkdir(parents=True, exist_ok=True)
-            upright.save(folder / label / f"{counts[label]:05}.png")
-            progress.advance(1)
-
-
-def folder_names(classes: Any) -> list[str]:
-    """Return names of classes fit for folders, all different; none where there are no names."""
-    if not isinstance(classes, list | tuple):
-        return []
-    first = [str(item[0] if isinstance(item, tuple | list) else item) for item in classes]
-    names = [name.replace("/", "_").replace("\0", "_").lstrip(".") or "_" for name in first]
-    if len(set(names)) < len(names):
-        return [f"{number} {name}" for number, name in enumerate(names)]
-    return names

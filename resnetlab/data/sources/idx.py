@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog
-from resnetlab.data.sources.arrays import (
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.labelled import (
     labelled_catalog,
     part_of,
     picture_file,
     row_number,
 )
-from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data

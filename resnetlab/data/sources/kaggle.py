@@ -8,13 +8,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from resnetlab.data.catalog import Catalog, printable
-from resnetlab.data.sources.archive import (
-    archive_names,
-    is_archive,
-    kind_of,
-    list_archive,
-    unpack_whole,
-)
+from resnetlab.data.sources.archive import archive_names, list_archive
+from resnetlab.data.sources.archive_members import is_archive, kind_of
+from resnetlab.data.sources.archive_unpacked import unpack_whole
 from resnetlab.data.sources.listing import Listing, is_hidden, is_picture
 from resnetlab.data.sources.table import read_label_table
 from resnetlab.data.sources.text_table import read_rows

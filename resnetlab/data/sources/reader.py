@@ -5,7 +5,8 @@ from threading import Lock
 from typing import Protocol
 
 from resnetlab.data.catalog import MEMBER
-from resnetlab.data.sources.archive import is_archive, open_archive
+from resnetlab.data.sources.archive import open_archive
+from resnetlab.data.sources.archive_members import is_archive
 from resnetlab.data.sources.arrays import ARRAY_ENDINGS, Arrays
 from resnetlab.data.sources.cifar import Batch, is_batch
 from resnetlab.data.sources.hub import TABLE_ENDINGS, Table

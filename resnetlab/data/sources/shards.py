@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from resnetlab.data.catalog import Catalog, printable
 from resnetlab.data.sources.archive import list_archive
-from resnetlab.data.sources.arrays import labelled_catalog, part_of
 from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.labelled import labelled_catalog, part_of
 from resnetlab.data.sources.listing import Listing, is_picture, natural_key
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data

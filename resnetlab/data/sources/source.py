@@ -6,17 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.sources.archive import is_archive, list_archive
+from resnetlab.data.sources.archive import list_archive
+from resnetlab.data.sources.archive_members import is_archive
 from resnetlab.data.sources.arrays import has_arrays, read_arrays
 from resnetlab.data.sources.cifar import has_batches, read_cifar
+from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
 from resnetlab.data.sources.folder import class_folders
-from resnetlab.data.sources.hub import (
-    fetch_dataset,
-    fetch_torchvision,
-    has_picture_tables,
-    is_picture_table,
-    read_tables,
-)
+from resnetlab.data.sources.hub import has_picture_tables, is_picture_table, read_tables
 from resnetlab.data.sources.idx import has_idx, read_mnist
 from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
 from resnetlab.data.sources.listing import Listing, list_folder

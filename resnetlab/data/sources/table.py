@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog, new_catalog, printable
-from resnetlab.data.sources.archive import is_archive
+from resnetlab.data.sources.archive_members import is_archive
 from resnetlab.data.sources.folder import SPLIT_NAMES, note
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.picture_index import PictureIndex, as_cell

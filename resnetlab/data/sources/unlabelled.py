@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from resnetlab.data.sources.archive import is_archive, list_archive
+from resnetlab.data.sources.archive import list_archive
+from resnetlab.data.sources.archive_members import is_archive
 from resnetlab.data.sources.listing import list_folder, natural_key
 from resnetlab.errors import DataError
 

@@ -1,0 +1,21 @@
+"""The verbs: the only place that joins the layers.
+
+Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`, `compare`
+and `--help` answer at once.
+"""
+
+from resnetlab.workflows.data import augment, inspect, make
+from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
+from resnetlab.workflows.training import resume, train
+
+__all__ = [
+    "augment",
+    "compare",
+    "evaluate",
+    "evaluate_bundle",
+    "inspect",
+    "make",
+    "predict",
+    "resume",
+    "train",
+]

@@ -1,0 +1,158 @@
+"""Training, from the data to the finished run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetlab import evidence
+from resnetlab.checks import require_space, require_writable
+from resnetlab.data.batches import samples_of
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.export import export_split
+from resnetlab.data.moments import moments
+from resnetlab.data.pixels import PixelStore
+from resnetlab.pictures import divide, read_data, reopen_data
+from resnetlab.progress import duration, say
+from resnetlab.recipe import Recipe
+from resnetlab.resolve import resolve_training
+from resnetlab.run import Run, create_run, open_run
+from resnetlab.workflows.steps import begin_run, describe_model, measure
+
+# Mean and deviation of each channel, for pixel values in 0 to 1.
+FIXED_MOMENTS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+def train(
+    data: Path,
+    recipe: Recipe | None = None,
+    out: Path = Path("runs"),
+    name: str | None = None,
+    export_split_to: Path | None = None,
+) -> Run:
+    """Audit, split, train, evaluate on validation; write bundle and report; return the run.
+
+    Raises DataError, RecipeError, MachineError, DivergedError.
+    """
+    for folder in (out, export_split_to):
+        if folder is not None:
+            require_writable(folder)
+    pictures = read_data(data, recipe or Recipe())
+    catalog, store = divide(pictures.catalog, pictures.recipe), pictures.store
+    if export_split_to is not None:
+        export_split(catalog, export_split_to)
+    recipe = resolve_training(pictures.recipe, len(catalog.classes))
+    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
+    run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
+    with run.held():
+        begin_run(run, replace(pictures, catalog=catalog), "train")
+        evidence.draw_data(run, catalog, store, recipe)
+        run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
+        finish_training(run, catalog, store, recipe)
+    return run
+
+
+def resume(folder: Path) -> Run:
+    """Go on with a training that was cut off; a finished one is left as it is.
+
+    Raises DataError where the pictures have changed since.
+    """
+    run = open_run(folder)
+    with run.held():
+        if (run.folder / "report.html").is_file():
+            say(f"{run.folder} is finished")
+            return run
+        catalog, store = reopen_data(run)
+        finish_training(run, catalog, store, run.recipe)
+    return run
+
+
+def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
+    """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
+    from resnetlab.deploy.bundle import facts_for, save_bundle
+    from resnetlab.training.checkpoint import load_checkpoint
+    from resnetlab.training.hardware import make_fabric
+    from resnetlab.training.history import best_epoch
+    from resnetlab.training.loop import fit
+
+    classifier = make_classifier(recipe, catalog, store)
+    fabric = make_fabric(str(recipe.training.device), str(recipe.training.precision))
+    run.add_metrics(model=describe_model(classifier, recipe))
+    parts = {part: samples_of(catalog, store, part) for part in ("train", "val")}
+    started = time.monotonic()
+    history = fit(
+        fabric, classifier, parts["train"], parts["val"], catalog.classes, recipe, run.folder
+    )
+    seconds = time.monotonic() - started
+    say(f"trained {len(history)} epochs in {duration(seconds)}")
+    load_checkpoint(run.checkpoint("best"), classifier)
+    monitor = recipe.training.monitor
+    best = best_epoch(history, monitor)
+    finished = len(history) == recipe.training.epochs
+    run.add_metrics(
+        training={
+            "epochs": recipe.training.epochs,
+            "epochs_run": len(history),
+            "best_epoch": best,
+            "monitor": monitor,
+            "best_score": history[best - 1][f"val_{monitor}"],
+            "seconds": seconds,
+            "pictures_per_second": len(history) * len(parts["train"]) / seconds,
+            "precision": recipe.training.precision,
+            "device": recipe.training.device,
+            "stopped": "all epochs done" if finished else "early stopping",
+        }
+    )
+    save_bundle(
+        run.bundle, classifier, facts_for(recipe, catalog.classes), evidence.card(run, recipe)
+    )
+    if len(parts["val"]):
+        measure(run, catalog, store, recipe, classifier, "val")
+    evidence.write_report(run, history)
+
+
+def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
+    """Return the fresh network of a resolved recipe, its first weights decided by the seed."""
+    import torch
+
+    from resnetlab.models import build
+    from resnetlab.models.pretrained import load_weights
+
+    torch.manual_seed(recipe.seed)
+    mean, std = normalisation(recipe, catalog, store)
+    model = recipe.model
+    image_size = int(recipe.data.image_size)
+    classifier = build(
+        model.name, len(catalog.classes), image_size, model.stem, model.dropout, mean, std
+    )
+    if model.weights != "none":
+        load_weights(classifier, model.weights, model.name)
+    return classifier
+
+
+def normalisation(
+    recipe: Recipe, catalog: Catalog, store: PixelStore
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return mean and deviation by which pictures are normalised; 'train' is the training part alone."""
+    if recipe.data.normalize in FIXED_MOMENTS:
+        return FIXED_MOMENTS[recipe.data.normalize]
+    mean, std = moments(store, store.rows_of(catalog)[catalog.part("train")])
+    return mean.tolist(), np.maximum(std, 1e-3).tolist()  # a channel without any variation
+
+
+def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
+    """Return what the best checkpoint, the last one and the next take at most."""
+    from resnetlab.models import build
+
+    network = build(
+        recipe.model.name, len(catalog.classes), int(recipe.data.image_size), recipe.model.stem
+    )
+    weights = sum(4 * parameter.numel() for parameter in network.parameters())
+    return 3 * 3 * weights  # weights and up to two moments for each
