@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from resnetlab.data.batches import Samples
-from resnetlab.data.pixels import RECORD, PixelStore, fill_record
+from resnetlab.data.pixels import PixelStore
+from resnetlab.data.record import RECORD, fill_from_pixels
 from resnetlab.models import Classifier, build
 from resnetlab.recipe import Recipe
 from resnetlab.training.hardware import make_fabric
@@ -53,7 +54,7 @@ def make_samples() -> Callable[..., Samples]:
         for row, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
             band = SIDE // len(CLASSES)
             picture[label * band : (label + 1) * band] += 130
-            fill_record(index[row], (picture, SIDE, SIDE))
+            fill_from_pixels(index[row], picture)
             index[row]["offset"] = row * picture.size
         return Samples(
             store=PixelStore(pictures.reshape(-1), index),
