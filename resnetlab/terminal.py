@@ -46,8 +46,9 @@ def print_fact(title: str, text: str) -> None:
 def print_classes(findings: dict[str, Any]) -> None:
     """Print a row a class: its pictures, by part where there are parts, and their colours."""
     counts, planned = findings["counts"], findings["planned"]
-    if "all" in counts and "problem" not in planned:
-        counts = counts | planned  # what a training by this recipe would use for what
+    if "problem" not in planned:  # what a training by this recipe would use for what
+        together = [sum(column) for column in zip(*counts.values(), strict=True)]
+        counts = {"all": together} | planned
     table = Table("class", box=None, pad_edge=False)
     for part in counts:
         table.add_column("pictures" if part == "all" else part, justify="right")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from resnetlab import evidence
 from resnetlab.data.batches import samples_of
-from resnetlab.data.catalog import Catalog
+from resnetlab.data.catalog import PARTS, Catalog
 from resnetlab.data.pixels import PixelStore
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
@@ -23,7 +23,10 @@ def begin_run(run: Run, pictures: Pictures, part: str) -> None:
     from resnetlab.training.hardware import environment
 
     say(f"run {run.folder}")
-    pictures.catalog.save(run.catalog_file)
+    catalog = pictures.catalog
+    counts = {part: len(catalog.part(part)) for part in PARTS}
+    say("parts " + ", ".join(f"{part} {count:,}" for part, count in counts.items() if count))
+    catalog.save(run.catalog_file)
     write_json(run.folder / "environment.json", environment() | {"started": now()})
     run.add_metrics(dataset=describe_pictures(pictures, part))
 
