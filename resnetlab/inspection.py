@@ -45,7 +45,8 @@ def write_inspection(out: Path, findings: dict[str, Any], pictures: Pictures) ->
     contact_sheet(class_rows(pictures), figures["contact-sheet"])
     histograms(properties(pictures), figures["distributions"])
     contact_sheet(extremes(pictures), figures["extremes"])
-    draw_pairs(pictures, figures["copies-apart"], figures["copies"])
+    if pictures.near is not None:
+        draw_pairs(pictures, pictures.near, figures["copies-apart"], figures["copies"])
     write_inspect_page(findings, figures, out / "inspect.html")
 
 
@@ -114,11 +115,11 @@ def contrast(records: np.ndarray, area: np.ndarray) -> np.ndarray:
     return deviation
 
 
-def draw_pairs(pictures: Pictures, apart: Path, together: Path) -> None:
+def draw_pairs(pictures: Pictures, near: np.ndarray, apart: Path, together: Path) -> None:
     """Draw altered copies side by side: those in different parts or classes, then the others."""
     from resnetlab.report.pictures import pair_sheet
 
-    catalog, store, near = pictures.catalog, pictures.store, pictures.near
+    catalog, store = pictures.catalog, pictures.store
     records = store.rows_of(catalog)
     first, second = near["first"], near["second"]
     parted = (catalog.split[first] != catalog.split[second]) | (

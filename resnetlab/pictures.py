@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from resnetlab.data.audit import audit
+from resnetlab.data.audit import NO_PAIRS, audit
 from resnetlab.data.catalog import Catalog, objects
-from resnetlab.data.duplicates import PAIR, near_duplicates
+from resnetlab.data.duplicates import near_duplicates
 from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
@@ -19,12 +19,15 @@ from resnetlab.run import Run, open_run
 
 @dataclass(frozen=True)
 class Pictures:
-    """A data set, read and audited: catalog, pixels, altered copies (rows, PAIR), resolved recipe."""
+    """A data set, read and audited: catalog, pixels, altered copies (rows, PAIR), resolved recipe.
+
+    `near` is None where altered copies were not searched.
+    """
 
     name: str
     catalog: Catalog
     store: PixelStore
-    near: np.ndarray
+    near: np.ndarray | None
     recipe: Recipe
 
 
@@ -39,10 +42,10 @@ def read_data(data: Path, recipe: Recipe, as_one: bool = False) -> Pictures:
     recipe = resolve_data(recipe, catalog)
     settings = recipe.data
     catalog, store = read_pixels(catalog, recipe)
-    near = np.empty(0, dtype=PAIR)
-    if settings.near_duplicates == "group":
+    near = None
+    if settings.near_duplicates == "group" and not as_one:  # one part has no other to leak into
         near = near_duplicates(catalog, store, int(settings.workers))
-    rows = np.stack([near["first"], near["second"]], axis=1)
+    rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
     return Pictures(name_of(data), audit(catalog, settings, rows), store, near, recipe)
 
 

@@ -23,10 +23,7 @@ def print_findings(findings: dict[str, Any]) -> None:
         markup=False,
     )
     print_classes(findings)
-    sides = [
-        f"{low} to {high} px (median {middle})" for low, middle, high in findings["sizes"].values()
-    ]
-    print_fact("size", " wide, ".join(sides) + " high")
+    print_fact("size", size_sentence(**findings["sizes"]))
     print_fact("copies", copies_sentence(findings))
     for problem, names in by_problem(findings["problems"]).items():
         print_fact("left out", f"{len(names):,}: {problem}, the first is {names[0]}")
@@ -64,9 +61,19 @@ def print_classes(findings: dict[str, Any]) -> None:
     console.print()
 
 
+def size_sentence(width: Sequence[int], height: Sequence[int]) -> str:
+    """Return how large the pictures are, from the smallest, the median and the largest side."""
+    if width[0] == width[2] and height[0] == height[2]:
+        return f"{width[0]} × {height[0]} px"
+    sides = (f"{low} to {high} px (median {middle})" for low, middle, high in (width, height))
+    return " wide, ".join(sides) + " high"
+
+
 def copies_sentence(findings: dict[str, Any]) -> str:
     """Return what there is of exact and altered copies."""
     exact, near = findings["duplicates"], findings["near_duplicates"]
+    if near is None:
+        return f"{exact:,} exact; altered ones were not searched"
     sentence = f"{exact:,} exact, {near['pictures']:,} pictures have an altered one"
     for part, name in (("test", "test"), ("val", "validation")):
         if near["across_parts"][part]:

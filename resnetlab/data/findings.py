@@ -21,8 +21,13 @@ ENDINGS = {
 }  # fmt: skip
 
 
-def describe(catalog: Catalog, store: PixelStore, near: np.ndarray, name: str) -> dict[str, Any]:
-    """Return what was found, as plain values for JSON. `near` are pairs of rows, an array of PAIR."""
+def describe(
+    catalog: Catalog, store: PixelStore, near: np.ndarray | None, name: str
+) -> dict[str, Any]:
+    """Return what was found, as plain values for JSON. `near` are pairs of rows, an array of PAIR.
+
+    None where altered copies were not searched.
+    """
     sound = catalog.part("all")
     split = any(catalog.split[sound])
     parts: tuple[str, ...] = PARTS if split else ("all",)
@@ -45,7 +50,7 @@ def describe(catalog: Catalog, store: PixelStore, near: np.ndarray, name: str) -
         "grey_frac": float(store.index["grey"][store.rows_of(catalog)[sound]].mean()),
         "duplicates": len(shown) - len(set(shown)),
         "conflicts": len(conflicts),
-        "near_duplicates": describe_near(catalog, near),
+        "near_duplicates": None if near is None else describe_near(catalog, near),
     }
 
 

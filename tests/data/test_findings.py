@@ -144,3 +144,9 @@ def test_wrong_endings_and_further_frames_are_told(clean):
         "1 pictures are of another format than their name says (read all the same), the first is alder/00.jpg",
         "1 pictures have several frames or pages (the first one counts), the first is birch/moving.gif",
     ]
+
+
+def test_where_altered_copies_were_not_searched_nothing_is_said_of_them(clean):
+    catalog, store = read_pictures(read_folder(clean), 40, 10**7, 2)
+
+    assert describe(catalog, store, None, "pictures")["near_duplicates"] is None
