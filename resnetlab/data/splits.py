@@ -109,9 +109,11 @@ def deal(
     """
     dealt = {part: list((stays or {}).get(part, [])) for part in wanted}
     if len(units) < sum(not rows for rows in dealt.values()):
+        fewer = len(units) > 1 and len(wanted) > 2
+        instead = "use fewer parts, such as --split 0.8 0 0.2" if fewer else "leave the class out"
         raise DataError(
             f"class '{name}' has {len(units)} different pictures, too few for {len(wanted)} parts "
-            f"({', '.join(wanted)}); add some, or use fewer parts, such as --split 0.8 0 0.2"
+            f"({', '.join(wanted)}); add some, or {instead}"
         )
     total = sum(map(len, units)) + sum(map(len, dealt.values()))
     whole = sum(wanted.values())

@@ -127,10 +127,17 @@ def test_row_26_a_class_with_one_picture_is_told_with_what_would_do(data, tell):
     said = tell("train", data, *QUICK, "--out", data.parent / "runs")
     assert said.code == 3
     assert "class 'glass' has 1 different pictures, too few for 3 parts" in said.error
-    assert "add some, or use fewer parts" in said.error
+    assert "add some, or leave the class out" in said.error
 
-    said = tell("train", data, *QUICK, "--out", data.parent / "runs", "--set", "data.folds=5")
+    for number in range(2, 5):
+        add(data / "glass", f"{number}.jpg", number)
+    said = tell("train", data, *QUICK, "--set", "data.folds=5", "--split", "0.9", "0.1", "0")
     assert said.code == 3
+    assert (
+        "class 'glass' has 4 different pictures outside the test part, too few for 5 folds"
+        in said.error
+    )
+    assert "at most --set data.folds=4 would do" in said.error
 
 
 def test_row_27_one_class_only_is_refused(data, tell):
