@@ -34,12 +34,12 @@ SLOPE = 2.0  # grey levels a px: what a block needs to have a say
 SAME = 0.86  # agreement of the slopes of two copies
 SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
 DETAIL = 0.15  # ... where less than this is fine: broad strokes agree by chance
-PARTNERS = 2.0  # more on average, and ...
-FEWEST = 10  # pairs, below which a share says nothing
-CLOSED = 0.5  # ... fewer of them alike among themselves: these are look-alikes
+PARTNERS = 2.0  # where pictures have more on average, and ...
+CLOSED = 0.5  # ... fewer of these are alike among themselves, all are look-alikes
 TILT, STRETCH = 0.08, 0.35  # how far one may be turned or skewed, and scaled, against the other
 TILT_COST = 0.5  # whatever had to be turned to fit must fit the better
 OTHER_LABEL = 0.3  # share of pairs with two labels from which on likeness proves nothing here
+FEWEST = 10  # pairs, below which that share says nothing
 
 # Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
 # one is the mirror image of the other.
@@ -51,14 +51,7 @@ def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.nda
 
     They are searched once for each store and kept beside it.
     """
-    kept = None if store.beside is None else store.beside.with_suffix(f".pairs-{VERSION}")
-    if kept is not None and kept.is_file():
-        found = np.load(kept)
-    else:
-        found = search(store, workers)
-        if kept is not None:
-            with whole(kept) as temporary, temporary.open("wb") as file:
-                np.save(file, found)
+    found = search_once(store, workers)
     rows_of = defaultdict(list)
     for row, record in enumerate(store.rows_of(catalog)):
         if catalog.sound[row]:
@@ -71,6 +64,21 @@ def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.nda
     ]
     result = np.sort(np.array(pairs, dtype=PAIR), order=["first", "second", "mirrored"])
     return result[result["agreement"] >= SURE] if labels_differ(catalog, result) else result
+
+
+def search_once(store: PixelStore, workers: int) -> np.ndarray:
+    """Return what `search` finds in a store, from the file where that is kept if it is there."""
+    if store.beside is None:
+        return search(store, workers)
+    kept = store.beside.with_suffix(f".pairs-{VERSION}")
+    try:
+        pairs: np.ndarray = np.load(kept)
+        return pairs
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        pairs = search(store, workers)
+    with whole(kept) as temporary, temporary.open("wb") as file:
+        np.save(file, pairs)
+    return pairs
 
 
 def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:

@@ -161,6 +161,9 @@ def test_pairs_are_told_by_the_rows_of_the_catalog_and_kept_for_the_next_time(
 
     expected = [("a/3 again.jpg", "b/3.png"), ("a/3 again.jpg", "b/also 3.png")]
     assert pairs(catalog) == expected
+    kept = store.beside.with_suffix(f".pairs-{duplicates.VERSION}")
+    kept.write_bytes(kept.read_bytes()[:-7])
+    assert pairs(catalog) == expected, "a damaged file is searched anew"
     monkeypatch.setattr(duplicates, "search", lambda *args: pytest.fail("searched again"))
     assert pairs(catalog) == expected
     left_out = [""] * 4 + ["same picture labelled a and b"]
