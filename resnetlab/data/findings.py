@@ -45,7 +45,6 @@ def describe(
         "warnings": [*warnings(catalog, store), *giveaways(catalog, store)],
         "classes": list(catalog.classes),
         "counts": {part: catalog.counts(part).tolist() for part in parts},
-        "groups": len(np.unique(catalog.group[sound])),
         "sizes": {side: spread(getattr(catalog, side)[sound]) for side in ("width", "height")},
         "grey_frac": float(store.index["grey"][store.rows_of(catalog)[sound]].mean()),
         "duplicates": len(shown) - len(set(shown)),

@@ -10,7 +10,7 @@ from PIL import Image
 from resnetlab.data.catalog import Catalog, new_catalog, printable
 from resnetlab.data.sources.folder import SPLIT_NAMES, note
 from resnetlab.data.sources.listing import Listing, natural_key
-from resnetlab.data.sources.table import check_parts
+from resnetlab.data.sources.table import check_parts, require_two
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data, did_you_mean
 
@@ -40,9 +40,7 @@ def labelled_catalog(
                 f"{listing.where}: '{printable(paths[row])}' has the label '{label}', which is none of "
                 f"the {len(classes)} in {allowed}{did_you_mean(label, classes)}"
             )
-    if len(found) < 2:
-        only = f"only '{next(iter(found))}'" if found else "none"
-        raise DataError(f"{listing.where}: needs two classes at least, found {only}")
+    require_two(found, listing.where)
     number = {name: index for index, name in enumerate(classes)}
     split = [parts[row] for row in kept]
     texts = [labels[row] for row in kept]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -325,10 +326,15 @@ def agreed_classes(
                     f"{spot}: label '{label}' is none of the {len(classes)} in data.classes"
                     f"{did_you_mean(label, classes)}"
                 )
+    require_two(found, where)
+    return classes
+
+
+def require_two(found: Collection[str], where: Path) -> None:
+    """Raise DataError where there are fewer than two classes."""
     if len(found) < 2:
         only = f"only '{next(iter(found))}'" if found else "none"
         raise DataError(f"{where}: needs two classes at least, found {only}")
-    return classes
 
 
 def split_part(word: str, spot: str) -> str:
