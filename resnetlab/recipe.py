@@ -48,7 +48,8 @@ class Augment(Section):
 
     crop_scale: tuple[Fraction, Fraction] | None = None  # share of the area that a crop keeps
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height of that crop
-    flip: Fraction = 0.0  # chance of a left-right flip
+    # Chance of a left-right flip; 'alternate' flips every picture in every second epoch.
+    flip: Fraction | Literal["alternate"] = 0.0
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # drawn from -this to +this
     translate_frac: Fraction = 0.0  # shift, as a share of the side, in both directions
     brightness: Fraction = 0.0
@@ -132,6 +133,7 @@ class Data(Section):
     max_pixels: Positive = 50_000_000  # a larger picture is quarantined before it is decoded
     min_size: Positive = 1  # shorter side, px; a smaller picture is quarantined
     allow_truncated: bool = False  # JPEG files whose end is missing
+    store: Literal["pixels", "jpeg"] | Auto = "auto"  # how decoded pictures are kept
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"  # threads; changes no result
 
     @field_validator("split")
@@ -159,6 +161,7 @@ class Model(Section):
     weights: str = "auto"  # auto | none | imagenet | a file
     stem: Literal["imagenet", "small"] | Auto = "auto"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before the last layer
+    freeze: str = "none"  # the last stage that doesn't learn, such as layer3; all: but the head
 
 
 class Training(Section):
@@ -178,6 +181,8 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1  # batches that make one step
+    # Augmented views of each picture whose frozen features are kept; 0 computes them in each epoch.
+    frozen_views: Annotated[int, Field(ge=0)] | Auto = "auto"
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     device: Literal["cpu", "cuda"] | Auto = "auto"
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
@@ -254,11 +259,11 @@ def validate(tree: Any, origin: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        # A value that may also be 'auto' is refused twice; the sentence about 'auto' adds nothing.
+        # What may be a number or a word is refused twice; the sentence about the word adds nothing.
         faults = dict.fromkeys(
             describe_fault(fault)
             for fault in error.errors()
-            if fault.get("ctx", {}).get("expected") != "'auto'"
+            if fault.get("ctx", {}).get("expected") not in ("'auto'", "'alternate'")
         )
         raise RecipeError(f"{origin}: " + "; ".join(faults)) from error
 

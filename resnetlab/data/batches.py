@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -67,6 +68,23 @@ class Samples:
         variation = view.draw(int(self.keys[row]), width / height)
         render(picture, variation, mean, view.fit, out)
 
+    def batch(self, rows: np.ndarray, view: View) -> Batch:
+        """Return one view of each of these samples."""
+        images = np.empty((len(rows), view.image_size, view.image_size, 3), dtype=np.uint8)
+        for row, out in zip(rows, images, strict=True):
+            self.render(int(row), view, out)
+        return Batch(images, self.labels[rows], rows)
+
+
+class Source(Protocol):
+    """Anything that gives batches: samples, or what a frozen network made of them."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: np.ndarray, view: View) -> Batch:
+        """Return one view of each of these samples."""
+        ...
+
 
 def samples_of(catalog: Catalog, store: PixelStore, part: str) -> Samples:
     """Bind a part to its pixels. Sorted by content, so that file names decide nothing."""
@@ -101,22 +119,15 @@ def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:
     ]
 
 
-def batches(samples: Samples, plan: list[np.ndarray], view: View, workers: int) -> Iterator[Batch]:
+def batches(source: Source, plan: list[np.ndarray], view: View, workers: int) -> Iterator[Batch]:
     """Give the batches of a plan in order, made ahead by `workers` threads (0: by the caller)."""
-
-    def make(rows: np.ndarray) -> Batch:
-        images = np.empty((len(rows), view.image_size, view.image_size, 3), dtype=np.uint8)
-        for row, out in zip(rows, images, strict=True):
-            samples.render(row, view, out)
-        return Batch(images, samples.labels[rows], rows)
-
     if workers == 0:
-        yield from map(make, plan)
+        yield from (source.batch(rows, view) for rows in plan)
         return
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[Batch]] = deque()
         for rows in plan:
-            ahead.append(pool.submit(make, rows))
+            ahead.append(pool.submit(source.batch, rows, view))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
