@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from resnetlab.data.jpeg import CUT_END, JPEG_START, jpeg_pixels, jpeg_scale
+from resnetlab.data.shrink import LOOK, reduced_size, shrink, thumbnail
+
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and serving alike
-
-
 LOSSY = ("JPEG", "WEBP")  # other decoders may give other pixels
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-LOOK = 32  # px: side of the thumbnail by which altered copies are searched
 TRUNCATED = "truncated"
 
 
@@ -30,13 +29,13 @@ class PictureProblem(Exception):
 class Picture:
     """A decoded picture: `pixels` uint8 (H, W, 3), upright RGB, reduced.
 
-    `small` is a grey thumbnail, uint8 (LOOK, LOOK), stretched to the square; it does not depend on
-    how far `pixels` were reduced. `width` and `height` (px) are of the original, upright. `format`
+    `small` is a grey thumbnail, uint8 (LOOK, LOOK), stretched to the square; how far `pixels` were
+    reduced changes it by about a grey level. `width` and `height` (px) are of the original, upright. `format`
     is the file's, by its content; `several` says that there are more pages or moments, of which the
     first was taken; `camera` is who says to have taken it; `quality` is the sum of a JPEG's first
-    quantisation table, 0 without one. `identity` is a hash (hex) that copies share: of the full
-    pixels where the format keeps them exactly, so that the same picture in another such format is
-    the same, else of the file. `cut`: its end was missing.
+    quantisation table, 0 without one. `identity` is a hash (hex) of the full pixels where the format
+    keeps them exactly, so that the same picture in another such format is the same; '' elsewhere:
+    there the file's own hash tells copies. `cut`: its end was missing.
     """
 
     pixels: np.ndarray
@@ -64,24 +63,29 @@ def decode(
         raise PictureProblem("empty")
     try:
         with QUIET:
-            picture = reduce_upright(content, open_picture(content, max_pixels), short_side)
+            return reduce_upright(content, open_picture(content, max_pixels), short_side)
     except PictureProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
         problem = reason(error)
         if allow_truncated and problem == TRUNCATED and content.startswith(JPEG_START):
-            return replace(decode(content + JPEG_END, short_side, max_pixels), cut=True)
+            return replace(decode(content + CUT_END, short_side, max_pixels), cut=True)
         raise PictureProblem(problem) from error
-    if picture.identity:
-        return picture
-    return replace(picture, identity=hashlib.sha256(content).hexdigest())
 
 
 def peek_short_side(content: bytes) -> int:
     """Return the shorter side (px) that a header states. Raises PictureProblem where there is none."""
+    return min(peek_size(content))
+
+
+def peek_size(content: bytes) -> tuple[int, int]:
+    """Return the width and height (px) that a header states, perhaps not upright.
+
+    Raises PictureProblem where there is none.
+    """
     try:
         with QUIET, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            return min(picture.size)
+            return picture.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PictureProblem(reason(error)) from error
 
@@ -141,29 +145,18 @@ def reduce_upright(content: bytes, picture: Image.Image, short_side: int) -> Pic
     if picture.format == "TIFF":
         picture.load()  # Pillow turns TIFF upright by itself, and the size with it
     width, height = picture.size
-    shorter = min(width, height)
-    target = (width, height)
-    if shorter > short_side:  # rounded up, in integers: the shorter side comes out exact
-        target = (-(-width * short_side // shorter), -(-height * short_side // shorter))
-    # The JPEG decoder itself can halve, quarter or take an eighth: much faster for large photographs.
-    drafted = picture.draft("RGB", target)
-    # Its last row and column may lie partly outside the picture; what lies inside is this box.
-    box = drafted[1] if drafted else None
     tags = exif_of(picture)
     turned = ORIENTATIONS.get(tags.get(0x0112, 1))
-    rgb = to_rgb(picture)
-    small = small_grey(content, kind, rgb)
-    identity = "" if kind in LOSSY else pixel_hash(rgb if turned is None else rgb.transpose(turned))
-    if target != (width, height):
-        rgb = rgb.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
-    if turned is not None:
-        rgb, small = rgb.transpose(turned), small.transpose(turned)
+    decoded = decoded_pixels(content, picture, short_side)
+    identity = "" if kind in LOSSY else pixel_hash(turn(decoded, turned))
+    pixels = shrink(decoded, reduced_size((width, height), short_side))
+    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * LOOK else decoded)
     if turned in SWAPS:
         width, height = height, width
     tables = getattr(picture, "quantization", None) or {}
     return Picture(
-        pixels=np.asarray(rgb),
-        small=np.asarray(small),
+        pixels=turn(pixels, turned),
+        small=turn(small, turned),
         width=width,
         height=height,
         format=kind,
@@ -174,14 +167,27 @@ def reduce_upright(content: bytes, picture: Image.Image, short_side: int) -> Pic
     )
 
 
-def small_grey(content: bytes, kind: str, rgb: Image.Image) -> Image.Image:
-    """Return the thumbnail of a picture, not yet turned upright."""
-    if kind == "JPEG":  # `rgb` may be reduced already, by how much depends on the recipe
-        again = Image.open(io.BytesIO(content), formats=FORMATS)
-        scale = 2 * LOOK / min(again.size)
-        again.draft("L", (round(again.width * scale), round(again.height * scale)))
-        rgb = to_rgb(again)
-    return rgb.convert("L").resize((LOOK, LOOK), Image.Resampling.BILINEAR)
+def decoded_pixels(content: bytes, picture: Image.Image, short_side: int) -> np.ndarray:
+    """Return RGB pixels (H, W, 3) as they lie in the file, not yet upright.
+
+    A JPEG may come halved, quartered or at an eighth, as its decoder does by itself: much faster for
+    large photographs. Its last row and column may then lie partly outside the picture, which makes
+    less than a pixel's difference.
+    """
+    enough = reduced_size(picture.size, max(short_side, 2 * LOOK))
+    pixels = jpeg_pixels(content, picture, jpeg_scale(picture.size, enough))
+    if pixels is None:
+        picture.draft("RGB", enough)
+        picture.load()
+        pixels = np.asarray(to_rgb(picture))
+    return pixels
+
+
+def turn(pixels: np.ndarray, turned: Image.Transpose | None) -> np.ndarray:
+    """Return pixels turned upright."""
+    if turned is None:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(turned))
 
 
 def has_more(picture: Image.Image) -> bool:
@@ -192,9 +198,12 @@ def has_more(picture: Image.Image) -> bool:
         return False  # damaged behind the first frame, which is the one that counts
 
 
-def pixel_hash(rgb: Image.Image) -> str:
-    """Return the SHA-256 (hex) of a picture's size and pixels."""
-    return hashlib.sha256(f"{rgb.width}×{rgb.height}:".encode() + rgb.tobytes()).hexdigest()
+def pixel_hash(pixels: np.ndarray) -> str:
+    """Return the SHA-256 (hex) of the size and the pixels (H, W, 3) of a picture."""
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"{width}×{height}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 ORIENTATIONS = {
@@ -230,7 +239,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, (*BACKGROUND, 255))
         return Image.alpha_composite(ground, picture).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def reason(error: Exception) -> str:

@@ -1,52 +1,69 @@
-"""The PixelStore: every picture decoded once, in one memory-mapped file."""
+"""The PixelStore: every picture decoded once, in one file."""
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from resnetlab.checks import require_space
-from resnetlab.data.catalog import Catalog, objects, printable
-from resnetlab.data.decode import BACKGROUND, PictureProblem, decode
-from resnetlab.data.record import RECORD, fill_record
+from resnetlab.data.building import (
+    CHUNK,
+    FileBytes,
+    Settings,
+    build,
+    end_of,
+    in_order,
+    pieces,
+    whole_records,
+)
+from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.decode import BACKGROUND
+from resnetlab.data.jpeg import unpack
+from resnetlab.data.record import RECORD
 from resnetlab.data.sources.reader import Reader
-from resnetlab.errors import DataError, MachineError
-from resnetlab.files import cache_folder, exclusive, sync
+from resnetlab.errors import MachineError
+from resnetlab.files import cache_folder, exclusive
 from resnetlab.progress import Progress
 
-STORE_VERSION = 3  # raised whenever decoding gives other pixels
-Settings = tuple[int, int, bool]  # of decode: short_side, max_pixels, allow_truncated
+STORE_VERSION = 4  # raised whenever decoding gives other pixels
 EMPTY = hashlib.sha256(b"").hexdigest()
-CHUNK = 256  # pictures between two entries in the index: what a cut-off build loses at most
+MAPPED_BYTES = 2**30  # a larger file is not mapped into memory: see FileBytes
 
 
 @dataclass(frozen=True)
 class PixelStore:
     """Pixels and sums of P distinct pictures.
 
-    `pixels` is the memory-mapped file (bytes,), `index` the records (P,) described by RECORD. What
-    is computed once of them may be kept under the name `beside`, with another ending.
+    `pixels` holds the bytes of the file, `index` the records (P,) described by RECORD; by `form`
+    each picture is there as its 'pixels' or as 'jpeg'. What is computed once of them may be kept
+    under the name `beside`, with another ending.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | FileBytes
     index: np.ndarray
     beside: Path | None = None
+    form: str = "pixels"
 
     def picture(self, row: int) -> np.ndarray:
-        """Return the pixels of one record as a view, uint8 (H, W, 3) in RGB."""
+        """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only."""
         record = self.index[row]
         height, width, start = int(record["height"]), int(record["width"]), int(record["offset"])
+        if self.form == "jpeg":
+            return unpack(self.pixels[start : start + int(record["length"])])
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 
     def rows_of(self, catalog: Catalog) -> np.ndarray:
         """Return the record of each sample of the catalog, (N,) int64."""
-        row_of = {digest.decode(): row for row, digest in enumerate(self.index["identity"])}
-        return np.array([row_of[digest] for digest in catalog.sha256], dtype=np.int64)
+        return np.array([self._row_of[digest] for digest in catalog.sha256], dtype=np.int64)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {digest.decode(): row for row, digest in enumerate(self.index["identity"])}
 
 
 def read_pictures(
@@ -55,19 +72,24 @@ def read_pictures(
     max_pixels: int,
     workers: int,
     allow_truncated: bool = False,
+    form: str = "pixels",
 ) -> tuple[Catalog, PixelStore]:
     """Decode every picture of the catalog once, into a store in the cache folder.
 
-    Returns the catalog with sha256, width, height and problem filled in, and the store. A store
-    that was begun is completed; one that is there is opened. Raises MachineError where the cache
-    can't be written, DataError where a picture changes meanwhile.
+    `form` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
+    eighth of the space. Returns the catalog with sha256, width, height and problem filled in, and the
+    store. A store that was begun is completed; one that is there is opened. Raises MachineError
+    where the cache can't be written, DataError where a picture changes meanwhile.
     """
     read = Reader(catalog.root)
-    with ThreadPoolExecutor(workers or 1) as pool:
+    pool = ThreadPoolExecutor(workers or 1)
+    try:
         digests, unreadable = hash_files(read, list(catalog.paths), pool)
         distinct = dict(zip(digests, catalog.paths, strict=True))
-        settings = (short_side, max_pixels, allow_truncated)
+        settings = Settings(short_side, max_pixels, allow_truncated, form)
         store = open_store(read, distinct, settings, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts need not wait for what lies ahead
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
     records = store.index[[row_of[digest] for digest in digests]]
     problems = [text.decode(errors="ignore") for text in records["problem"]]
@@ -98,14 +120,17 @@ def hash_files(
         except OSError as error:
             return error
 
+    def digests_of(some: list[str]) -> list[str | OSError]:
+        return [digest_of(path) for path in some]
+
     with Progress("reading", len(paths)) as progress:
-        for start in range(0, len(paths), 16 * CHUNK):  # a pool keeps what it is given in memory
-            for found in pool.map(digest_of, paths[start : start + 16 * CHUNK]):
+        for chunk in in_order(pool, digests_of, pieces(list(paths), CHUNK)):
+            for found in chunk:
                 if isinstance(found, OSError):
                     unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
                     found = EMPTY
                 digests.append(found)
-                progress.advance(1)
+            progress.advance(len(chunk))
     return digests, unreadable
 
 
@@ -113,9 +138,9 @@ def open_store(
     read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
 ) -> PixelStore:
     """Open the store of these pictures (digest: path), built or completed where needed."""
-    facts = [STORE_VERSION, str(RECORD), *settings, BACKGROUND, list(distinct)]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    base = cache_folder() / f"pixels-{key}"
+    # Stores that differ in their pictures alone share the first part of their names.
+    how = short_hash([STORE_VERSION, str(RECORD), *astuple(settings), BACKGROUND])
+    base = cache_folder() / f"pixels-{how[:8]}-{short_hash([how, *distinct])}"
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
@@ -127,10 +152,16 @@ def open_store(
             f"{base.parent}: the picture cache can't be written ({error.strerror}); "
             "free some space, or set RESNETLAB_CACHE to another folder"
         ) from error
-    index = np.fromfile(index_file, dtype=RECORD)
-    empty = not pixel_file.stat().st_size  # an empty file can't be mapped
-    pixels = np.zeros(0, np.uint8) if empty else np.memmap(pixel_file, np.uint8, mode="r")
-    return PixelStore(pixels, index, base)
+    small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
+    # As a plain array: each slice of a memmap costs as much again.
+    mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
+    pixels = FileBytes(pixel_file) if mapped is None else mapped
+    return PixelStore(pixels, whole_records(index_file), base, settings.form)
+
+
+def short_hash(facts: Sequence[Any]) -> str:
+    """Return the first 24 hex digits of a hash of plain values."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
 def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
@@ -139,90 +170,6 @@ def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
         return False
     index = whole_records(index_file)
     return len(index) == count and end_of(index) == pixel_file.stat().st_size
-
-
-def build(
-    pixel_file: Path,
-    index_file: Path,
-    read: Reader,
-    distinct: dict[str, str],
-    settings: Settings,
-    pool: ThreadPoolExecutor,
-) -> None:
-    """Append what is missing, in the order of `distinct`: pixels first, then their records.
-
-    A build that is cut off goes on where the last whole chunk ends.
-    """
-    pixel_file.touch()
-    index_file.touch()
-    done = whole_records(index_file)
-    if end_of(done) > pixel_file.stat().st_size:  # pixels lost: nothing in the index can be trusted
-        done = done[:0]
-    os.truncate(index_file, done.nbytes)
-    os.truncate(pixel_file, end_of(done))
-    pending = list(distinct.items())[len(done) :]
-    with (
-        pixel_file.open("ab") as pixels,
-        index_file.open("ab") as index,
-        Progress("decoding", len(distinct), done=len(done)) as progress,
-    ):
-        for start in range(0, len(pending), CHUNK):
-            chunk = pending[start : start + CHUNK]
-            records = np.zeros(len(chunk), dtype=RECORD)
-            made = pool.map(lambda item: make_record(read, item[0], item[1], settings), chunk)
-            for row, (record, picture) in enumerate(made):
-                record["offset"] = pixels.tell()
-                records[row] = record
-                pixels.write(picture.data)
-                progress.advance(1)
-            pixels.flush()
-            if start == 0:  # enough to know what a picture takes
-                left = len(pending) - len(chunk)
-                each = (pixels.tell() - end_of(done)) / len(chunk)
-                require_space(pixel_file.parent, int(each * left), "the decoded pictures")
-            index.write(records.tobytes())
-            index.flush()
-    sync(pixel_file)
-    sync(index_file)
-
-
-def make_record(
-    read: Reader, digest: str, path: str, settings: Settings
-) -> tuple[np.void, np.ndarray]:
-    """Decode one file; return its record and pixels, none where it has a problem.
-
-    One bad picture stops nothing. Raises DataError where the content is not what was hashed: the
-    store would lie for ever.
-    """
-    try:
-        content = read(path)
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"{printable(path)}: changed or went away while it was read; start again")
-    record = np.zeros(1, dtype=RECORD)[0]
-    try:
-        picture = decode(content, *settings)
-    except PictureProblem as problem:
-        fill_record(record, digest, len(content), problem)
-        return record, np.empty(0, dtype=np.uint8)
-    fill_record(record, digest, len(content), picture)
-    return record, np.ascontiguousarray(picture.pixels)
-
-
-def whole_records(index_file: Path) -> np.ndarray:
-    """Return the records of an index, without a last one that was cut."""
-    content = index_file.read_bytes()
-    count = len(content) // RECORD.itemsize
-    return np.frombuffer(content[: count * RECORD.itemsize], dtype=RECORD)
-
-
-def end_of(index: np.ndarray) -> int:
-    """Return how many bytes of pixels the records describe."""
-    if not len(index):
-        return 0
-    last = index[-1]
-    return int(last["offset"]) + 3 * int(last["height"]) * int(last["width"])
 
 
 def short_side_for(image_size: int) -> int:

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from resnetlab.data.decode import LOOK, Picture, PictureProblem
+from resnetlab.data.decode import Picture, PictureProblem
+from resnetlab.data.shrink import LOOK
 
 # One record a picture. The index file is these records and nothing else, so that it can be
 # appended to, cut back to whole records after a crash, and read at once.
@@ -11,12 +12,13 @@ RECORD = np.dtype(
     [
         ("sha256", "S64"),  # of the file
         ("identity", "S64"),  # of the content, see Picture
-        ("offset", "<u8"),  # of the first pixel in the .bin file
+        ("offset", "<u8"),  # of the first byte in the .bin file
+        ("length", "<u8"),  # of what is stored, bytes
         ("height", "<u4"),  # of the stored picture, px
         ("width", "<u4"),
         ("full_height", "<u4"),  # of the original, upright, px
         ("full_width", "<u4"),
-        ("sums", "<u8", 3),  # of the stored R, G, B values
+        ("sums", "<u8", 3),  # of the R, G, B values, before a JPEG is made of them
         ("squares", "<u8", 3),  # of their squares
         ("format", "S5"),
         ("several", "?"),  # frames or pages
@@ -25,8 +27,8 @@ RECORD = np.dtype(
         ("quality", "<u4"),  # of a JPEG
         ("bytes", "<u8"),  # of the file
         ("grey", "?"),  # no colour in it
-        ("sharpness", "<f4"),  # variance of the Laplacian of the stored grey values
-        ("border", "u1", 3),  # mean of the outermost stored pixels
+        ("sharpness", "<f4"),  # variance of the Laplacian of the grey values
+        ("border", "u1", 3),  # mean of the outermost pixels
         ("border_spread", "<f4"),  # their standard deviation
         ("small", "u1", (LOOK, LOOK)),  # grey, see Picture
         ("problem", "S96"),  # why there are no pixels, empty where there are
@@ -41,7 +43,7 @@ def fill_record(record: np.void, digest: str, size: int, picture: Picture | Pict
     if isinstance(picture, PictureProblem):
         record["problem"] = str(picture).encode(errors="replace")[:96]
         return
-    record["identity"] = picture.identity
+    record["identity"] = picture.identity or digest
     record["full_width"], record["full_height"] = picture.width, picture.height
     record["format"], record["several"] = picture.format, picture.several
     record["cut"] = picture.cut
@@ -52,15 +54,23 @@ def fill_record(record: np.void, digest: str, size: int, picture: Picture | Pict
 
 
 def fill_from_pixels(record: np.void, pixels: np.ndarray) -> None:
-    """Write what follows from the stored pixels, uint8 (H, W, 3)."""
+    """Write what follows from the pixels, uint8 (H, W, 3)."""
     record["height"], record["width"] = pixels.shape[:2]
-    values = pixels.reshape(-1, 3)
-    record["sums"] = values.sum(axis=0, dtype=np.uint64)
-    # uint8 squared needs 16 bits; sums of squares are exact in 64.
-    record["squares"] = np.square(values, dtype=np.uint16).sum(axis=0, dtype=np.uint64)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    record["grey"] = (pixels == pixels[:, :, :1]).all()
-    record["sharpness"] = cv2.Laplacian(grey, cv2.CV_32F).var()
+    # Squares need 16 bits; sums of whole numbers below 2**53 are exact in OpenCV's float64.
+    record["sums"] = cv2.sumElems(pixels)[:3]
+    record["squares"] = cv2.sumElems(np.square(pixels, dtype=np.uint16))[:3]
+    red, green, blue = cv2.split(pixels)
+    colour = cv2.norm(red, green, cv2.NORM_INF) + cv2.norm(red, blue, cv2.NORM_INF)
+    record["grey"] = colour == 0
+    record["sharpness"] = sharpness(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    record["border"] = border.mean(axis=0)
-    record["border_spread"] = border.std(axis=0).max()
+    mean, deviation = cv2.meanStdDev(border[None])
+    record["border"] = np.rint(mean).ravel()
+    record["border_spread"] = deviation.max()
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """Return the variance of the Laplacian of grey values (H, W): little where nothing is sharp."""
+    slopes = cv2.Laplacian(grey, cv2.CV_16S)
+    mean = cv2.sumElems(slopes)[0] / slopes.size
+    return float(cv2.norm(slopes, cv2.NORM_L2SQR) / slopes.size - mean * mean)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resnetlab.data import building, form
 from resnetlab.data import pixels as module
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.decode import PictureProblem, decode
@@ -42,13 +43,13 @@ def decoded(monkeypatch) -> list[bytes]:
         contents.append(content)
         return decode(content, *settings)
 
-    monkeypatch.setattr(module, "decode", counting)
+    monkeypatch.setattr(building, "decode", counting)
     return contents
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(building, "CHUNK", 4)
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_a_long_reason_is_cut_between_letters(cache, folder, monkeypatch):
     def complaining(*args):
         raise PictureProblem("é" * 47 + "€€")  # 94 bytes, then three each
 
-    monkeypatch.setattr(module, "decode", complaining)
+    monkeypatch.setattr(building, "decode", complaining)
     catalog, _ = read(folder)
 
     assert set(catalog.problem) == {"é" * 47}
@@ -217,8 +218,104 @@ def test_changed_content_makes_another_store_also_at_the_same_size_and_time(cach
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     after, _ = read(folder)
 
-    assert len(decoded) == 28
+    assert len(decoded) == 15, "what did not change is taken over"
     assert (before.sha256 != after.sha256).tolist() == [True] + [False] * 13
+
+
+def test_what_an_earlier_store_holds_is_copied_to_the_same_bytes(
+    cache, folder, tmp_path, monkeypatch, small_chunks, decoded
+):
+    (folder / "1" / "05.png").write_bytes(b"<html>")
+    read(folder)
+    (folder / "0" / "02.png").unlink()
+    (folder / "0" / "new.png").write_bytes((folder / "1" / "01.png").read_bytes() + b"\n")
+    expected = uncut(folder, tmp_path, monkeypatch)
+    for path in cache.glob("pixels-*"):
+        os.utime(path, (1, 1))
+    decoded.clear()
+    catalog, store = read(folder)
+
+    assert len(decoded) == 1
+    assert store.index.tobytes() == expected[".index"]
+    assert store.beside.with_suffix(".bin").read_bytes() == expected[".bin"]
+    assert catalog.problem[catalog.ids == "1/05.png"] == "not an image"
+
+
+def test_an_earlier_store_of_which_pixels_were_lost_gives_what_it_still_has(
+    cache, folder, tmp_path, monkeypatch, decoded
+):
+    read(folder)
+    os.truncate(next(cache.glob("*.bin")), 5 * 3 * SIDE * SIDE + 1)
+    (folder / "0" / "00.png").unlink()
+    expected = uncut(folder, tmp_path, monkeypatch)
+    decoded.clear()
+    _, store = read(folder)
+
+    assert len(decoded) == 9
+    assert store.beside.with_suffix(".bin").read_bytes() == expected[".bin"]
+
+
+# In which form
+
+
+def test_a_store_of_jpeg_gives_nearly_the_pixels_and_the_same_records(cache, photo_folder):
+    listed = read_folder(photo_folder)
+    catalog, raw = read_pictures(listed, 50, LIMIT, 2)
+    again, packed = read_pictures(listed, 50, LIMIT, 2, form="jpeg")
+
+    assert again.sha256.tolist() == catalog.sha256.tolist()
+    assert len(packed.pixels) < len(raw.pixels) / 2
+    for name in set(RECORD.names) - {"offset", "length"}:
+        np.testing.assert_array_equal(packed.index[name], raw.index[name])
+    for row in raw.rows_of(catalog):
+        one, other = raw.picture(row), packed.picture(row)
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        assert np.abs(one.astype(int) - other).mean() < 3
+
+
+def test_a_cut_store_of_jpeg_is_mended(cache, photo_folder, tmp_path, monkeypatch, small_chunks):
+    listed = read_folder(photo_folder)
+    _, store = read_pictures(listed, 50, LIMIT, 2, form="jpeg")
+    expected = files(cache)
+    os.truncate(store.beside.with_suffix(".index"), 7 * RECORD.itemsize + 1)
+    read_pictures(listed, 50, LIMIT, 2, form="jpeg")
+
+    assert files(cache) == expected
+
+
+def test_a_large_file_is_read_and_not_mapped(cache, folder, monkeypatch):
+    _, mapped = read(folder)
+    monkeypatch.setattr(module, "MAPPED_BYTES", 0)
+    catalog, store = read(folder)
+
+    assert isinstance(mapped.pixels, np.ndarray)
+    assert not isinstance(store.pixels, np.ndarray)
+    for row in store.rows_of(catalog):
+        np.testing.assert_array_equal(store.picture(row), mapped.picture(row))
+
+
+@pytest.mark.parametrize(
+    ("free", "memory", "expected"),
+    [(3024, 1512, "pixels"), (3022, 1512, "jpeg"), (3024, 755, "jpeg")],
+)
+def test_pixels_are_kept_unless_disk_or_memory_are_small_for_them(
+    cache, folder, monkeypatch, capsys, free, memory, expected
+):
+    monkeypatch.setattr(form, "memory_bytes", lambda: memory)
+    monkeypatch.setattr(form, "free_for", lambda needed: free)
+
+    assert form.choose_form(read_folder(folder), SIDE) == expected  # 14 · 3 · 6 · 6 = 1512 bytes
+    said = capsys.readouterr().err
+    assert ("0.0 MB" in said and said.count("\n") == 1) == (expected == "jpeg")
+
+
+def test_a_store_that_is_there_does_not_change_the_choice(cache, folder, monkeypatch):
+    before = form.free_for(1512)
+    read(folder)
+    free = form.shutil.disk_usage(cache).free
+
+    assert form.free_for(1512) >= free + 1512 > 1512
+    assert form.free_for(15120) == pytest.approx(before, rel=0.1)
 
 
 # Cut off, damaged, gone
@@ -244,11 +341,11 @@ def test_a_build_that_breaks_off_is_completed_to_the_same_bytes(
 
     contents: list[bytes] = []
     with monkeypatch.context() as patch:
-        patch.setattr(module, "decode", breaking)
+        patch.setattr(building, "decode", breaking)
         with pytest.raises(KeyboardInterrupt):
             read(folder, workers=1)
     contents, survivors = [], 99
-    monkeypatch.setattr(module, "decode", breaking)
+    monkeypatch.setattr(building, "decode", breaking)
     read(folder)
 
     assert len(contents) <= 14
@@ -331,7 +428,7 @@ def test_a_full_disk_is_told_and_the_rest_is_built_once_there_is_room(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "sync", full)
+        patch.setattr(building, "sync", full)
         with pytest.raises(MachineError, match="No space left on device"):
             read(folder)
     read(folder)
