@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from resnetlab.data.augment import PLAIN, Variation, draw, render
+from resnetlab.data.augment import PLAIN, Variations, draw, render_all
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.pixels import PixelStore
 from resnetlab.recipe import Augment
@@ -19,9 +19,12 @@ cv2.setNumThreads(1)  # the threads here already take all cores
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,)."""
+    """B pictures: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,).
 
-    images: np.ndarray
+    A source may give something else as images: maps of a frozen network, or a tensor on a GPU.
+    """
+
+    images: Any
     labels: np.ndarray
     rows: np.ndarray
 
@@ -36,11 +39,11 @@ class View:
     seed: int = 0
     epoch: int = 0
 
-    def draw(self, key: int, aspect: float) -> Variation:
-        """Return the variation of the picture with this key."""
+    def draw(self, keys: np.ndarray, aspects: np.ndarray) -> Variations:
+        """Return how the pictures with these keys (B,) vary; `aspects` (B,) is width over height."""
         if self.augment is None:
             return PLAIN
-        return draw(self.augment, self.seed, self.epoch, key, aspect)
+        return draw(self.augment, self.seed, self.epoch, keys, aspects)
 
 
 @dataclass(frozen=True)
@@ -61,23 +64,40 @@ class Samples:
 
     def render(self, row: int, view: View, out: np.ndarray) -> None:
         """Write one view of one sample into `out`, uint8 (S, S, 3)."""
-        record = int(self.records[row])
-        picture = self.store.picture(record)
-        height, width = picture.shape[:2]
-        mean = self.store.index["sums"][record] / (height * width)
-        variation = view.draw(int(self.keys[row]), width / height)
-        render(picture, variation, mean, view.fit, out)
+        self._render_all(np.array([row]), view, out[None])
 
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return one view of each of these samples."""
         images = np.empty((len(rows), view.image_size, view.image_size, 3), dtype=np.uint8)
-        for row, out in zip(rows, images, strict=True):
-            self.render(int(row), view, out)
+        self._render_all(rows, view, images)
         return Batch(images, self.labels[rows], rows)
+
+    def vary(self, rows: np.ndarray, view: View) -> tuple[np.ndarray, Variations]:
+        """Return the mean colours (B, 3) of these samples, in 0..255, and how a view varies each."""
+        records, index = self.records[rows], self.store.index
+        widths = index["width"][records].astype(np.int64)
+        heights = index["height"][records].astype(np.int64)
+        means = index["sums"][records] / (widths * heights)[:, None]
+        return means, view.draw(self.keys[rows], widths / heights)
+
+    def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
+        means, variations = self.vary(rows, view)
+        pictures = [self.store.picture(record) for record in self.records[rows].tolist()]
+        render_all(pictures, variations, means, view.fit, out)
 
 
 class Source(Protocol):
     """Anything that gives batches: samples, or what a frozen network made of them."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Return the names of the samples, (M,)."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return their classes, (M,)."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -120,15 +140,22 @@ def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:
 
 
 def batches(source: Source, plan: list[np.ndarray], view: View, workers: int) -> Iterator[Batch]:
-    """Give the batches of a plan in order, made ahead by `workers` threads (0: by the caller)."""
+    """Give the batches of a plan in order, made ahead by `workers` threads (0: by the caller).
+
+    A thread makes a whole batch. With the one that the caller holds, 2 * workers + 1 are in memory.
+    Who stops early waits for the batches that are being made, at most one a thread.
+    """
     if workers == 0:
         yield from (source.batch(rows, view) for rows in plan)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Batch]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+    ahead: deque[Future[Batch]] = deque()
+    try:
         for rows in plan:
             ahead.append(pool.submit(source.batch, rows, view))
-            if len(ahead) > 2 * workers:
+            if len(ahead) == 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

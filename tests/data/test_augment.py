@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from resnetlab.data.augment import GREY, PLAIN, Variation, colour_matrix, draw, draw_box, render
+from resnetlab.data.augment import (
+    GREY,
+    PLAIN,
+    Variations,
+    affine,
+    colour_matrices,
+    draw,
+    draw_boxes,
+    render,
+    render_all,
+)
 from resnetlab.recipe import Augment
 
 quick = settings(max_examples=60)
@@ -17,7 +27,7 @@ KEYS = st.integers(0, 2**64 - 1)
 SEEDS = st.integers(0, 2**32 - 1)
 EPOCHS = st.integers(0, 10**6)
 
-# Each setting with the field of the Variation that it decides.
+# Each setting with the field of the Variations that it decides.
 ALONE = {
     "crop_scale": ((0.2, 0.9), "box"),
     "flip": (1.0, "flip"),
@@ -32,18 +42,35 @@ ALONE = {
 EVERYTHING = {name: value for name, (value, _) in ALONE.items()}
 
 
-def fields_that_differ(first: Variation, second: Variation) -> set[str]:
-    names = [field.name for field in dataclasses.fields(Variation)]
-    return {name for name in names if getattr(first, name) != getattr(second, name)}
+def one(variations: Variations, row: int) -> Variations:
+    """Return what happens to one of the pictures."""
+    fields = dataclasses.fields(Variations)
+    values = {field.name: getattr(variations, field.name) for field in fields}
+    return Variations(**{k: v[row] for k, v in values.items() if isinstance(v, np.ndarray)})
 
 
-def many(augment: Augment, count: int = 2000, aspect: float = 1.0) -> list[Variation]:
+def fields_that_differ(first: Variations, second: Variations) -> set[str]:
+    def differ(mine: object, other: object) -> bool:
+        if mine is None or other is None:
+            return mine is not other
+        return not np.all(np.equal(mine, other))
+
+    names = [field.name for field in dataclasses.fields(Variations)]
+    return {name for name in names if differ(getattr(first, name), getattr(second, name))}
+
+
+def many(augment: Augment, count: int = 2000, aspect: float = 1.0, epoch: int = 0) -> Variations:
     keys = np.random.default_rng(0).integers(0, 2**64, count, dtype=np.uint64)
-    return [draw(augment, 0, 0, int(key), aspect) for key in keys]
+    return draw(augment, 0, epoch, keys, np.full(count, aspect))
+
+
+def draw_one(augment: Augment, seed: int, epoch: int, key: int, aspect: float) -> Variations:
+    keys = np.array([key], dtype=np.uint64)
+    return one(draw(augment, seed, epoch, keys, np.array([aspect])), 0)
 
 
 def rendered(
-    picture: np.ndarray, variation: Variation, size: int | None = None, fit: str = "crop"
+    picture: np.ndarray, variation: Variations, size: int | None = None, fit: str = "crop"
 ) -> np.ndarray:
     out = np.empty((size or picture.shape[0],) * 2 + (3,), dtype=np.uint8)
     render(picture, variation, picture.reshape(-1, 3).mean(axis=0), fit, out)
@@ -68,11 +95,11 @@ def muted() -> np.ndarray:
 @given(SEEDS, EPOCHS, KEYS)
 def test_a_draw_is_a_function_of_its_address(seed, epoch, key):
     augment = Augment(**EVERYTHING)
-    first = draw(augment, seed, epoch, key, 1.5)
-    draw(augment, seed, epoch + 1, key ^ 1, 1.5)  # others in between leave no trace
+    first = draw_one(augment, seed, epoch, key, 1.5)
+    draw_one(augment, seed, epoch + 1, key ^ 1, 1.5)  # others in between leave no trace
     np.random.seed(seed % 100)  # nor does the global generator
 
-    assert draw(augment, seed, epoch, key, 1.5) == first
+    assert not fields_that_differ(draw_one(augment, seed, epoch, key, 1.5), first)
 
 
 @quick
@@ -80,7 +107,7 @@ def test_a_draw_is_a_function_of_its_address(seed, epoch, key):
 def test_any_other_address_is_another_draw(seed, epoch, key):
     augment = Augment(rotation_deg=180)
     angles = {
-        draw(augment, *address, 1.0).angle_deg
+        float(draw_one(augment, *address, 1.0).angle_deg)
         for address in (
             (seed, epoch, key), (seed ^ 1, epoch, key), (seed, epoch + 1, key),
             (seed, epoch, key ^ 1), (seed, epoch, key ^ 2**63),
@@ -90,38 +117,52 @@ def test_any_other_address_is_another_draw(seed, epoch, key):
     assert len(angles) == 5
 
 
+@pytest.mark.parametrize("flip", [0.5, "alternate"])
+def test_a_picture_draws_the_same_in_whatever_company(flip):
+    augment = Augment(**EVERYTHING | {"flip": flip})
+    keys = np.random.default_rng(1).integers(0, 2**64, 50, dtype=np.uint64)
+    aspects = np.linspace(0.5, 2, 50)
+    together = draw(augment, 3, 1, keys, aspects)
+
+    for row in range(50):
+        alone = draw(augment, 3, 1, keys[row : row + 1], aspects[row : row + 1])
+        assert not fields_that_differ(one(alone, 0), one(together, row))
+
+
 def test_large_keys_are_told_apart_in_every_bit():
     # In float64, these would all be the same number.
     keys = [2**64 - 1, 2**64 - 2, 2**64 - 500, 2**63 + 1, 2**63 + 2]
-    angles = {draw(Augment(rotation_deg=180), 0, 0, key, 1.0).angle_deg for key in keys}
+    augment = Augment(rotation_deg=180)
+    drawn = draw(augment, 0, 0, np.array(keys, dtype=np.uint64), np.ones(len(keys)))
 
-    assert len(angles) == len(keys)
+    assert len(set(drawn.angle_deg)) == len(keys)
 
 
 def test_the_numbers_are_these():
     """Golden: another NumPy, another machine, must draw the same."""
-    drawn = draw(Augment(rotation_deg=10, brightness=0.5), 7, 3, 2**64 - 1, 1.0)
+    drawn = draw_one(Augment(rotation_deg=10, brightness=0.5), 7, 3, 2**64 - 1, 1.0)
 
     assert (drawn.angle_deg, drawn.brightness) == (-0.1504020097338321, 0.5986209265336347)
 
 
 def test_nothing_set_is_the_plain_view():
-    assert all(variation == PLAIN for variation in many(Augment(), 20))
+    assert not fields_that_differ(many(Augment(), 20), PLAIN)
 
 
 @pytest.mark.parametrize(("setting", "value", "field"), [(k, *v) for k, v in ALONE.items()])
 def test_each_setting_alone_changes_its_own_field(setting, value, field):
-    for variation in many(Augment(**{setting: value}), 20):
-        assert fields_that_differ(variation, PLAIN) == {field}
+    drawn = many(Augment(**{setting: value}), 20)
+    for row in range(20):
+        assert fields_that_differ(one(drawn, row), PLAIN) == {field}
 
 
 @pytest.mark.parametrize(("setting", "field"), [(k, v[1]) for k, v in ALONE.items()])
 def test_switching_one_setting_off_leaves_the_others_as_they_were(setting, field):
     without = {name: value for name, value in EVERYTHING.items() if name != setting}
-    pairs = zip(many(Augment(**EVERYTHING), 20), many(Augment(**without), 20), strict=True)
+    full, reduced = many(Augment(**EVERYTHING), 20), many(Augment(**without), 20)
 
-    for full, reduced in pairs:
-        assert fields_that_differ(full, reduced) == {field}
+    for row in range(20):
+        assert fields_that_differ(one(full, row), one(reduced, row)) == {field}
 
 
 @quick
@@ -132,7 +173,7 @@ def test_switching_one_setting_off_leaves_the_others_as_they_were(setting, field
 def test_boxes_lie_in_the_picture_and_keep_to_area_and_shape(a, b, low, high, aspect, key):
     scale = (min(a, b), max(a, b))
     augment = Augment(crop_scale=scale, crop_ratio=(low, high))
-    left, top, width, height = draw(augment, 0, 0, key, aspect).box
+    left, top, width, height = draw_one(augment, 0, 0, key, aspect).box
 
     assert 0 <= left <= left + width <= 1 + 1e-12
     assert 0 <= top <= top + height <= 1 + 1e-12
@@ -148,21 +189,22 @@ def test_draws_fill_their_ranges_evenly():
     )
     drawn = many(augment)
     ranges = {
-        "rotation": ([v.angle_deg for v in drawn], -30, 30),
-        "right": ([v.shift[0] for v in drawn], -0.2, 0.2),
-        "down": ([v.shift[1] for v in drawn], -0.2, 0.2),
-        "brightness": ([v.brightness for v in drawn], 0.8, 1.2),
-        "contrast": ([v.contrast for v in drawn], 0.7, 1.3),
-        "saturation": ([v.saturation for v in drawn], 0.6, 1.4),
-        "hue": ([v.hue for v in drawn], -0.1, 0.1),
+        "rotation": (drawn.angle_deg, -30, 30),
+        "right": (drawn.shift[:, 0], -0.2, 0.2),
+        "down": (drawn.shift[:, 1], -0.2, 0.2),
+        "brightness": (drawn.brightness, 0.8, 1.2),
+        "contrast": (drawn.contrast, 0.7, 1.3),
+        "saturation": (drawn.saturation, 0.6, 1.4),
+        "hue": (drawn.hue, -0.1, 0.1),
     }
     columns = []
     for values, low, high in ranges.values():
+        count = len(values)
         uniform = (np.sort(values) - low) / (high - low)
         assert uniform[0] >= 0
         assert uniform[-1] <= 1
         # Kolmogorov and Smirnov's distance; 1.95 / √n is exceeded once in a thousand.
-        assert np.abs(uniform - np.linspace(0, 1, len(drawn))).max() < 1.95 / len(drawn) ** 0.5
+        assert np.abs(uniform - np.linspace(0, 1, count)).max() < 1.95 / count**0.5
         columns.append(values)
     correlation = np.corrcoef(columns) - np.eye(len(columns))
     assert np.abs(correlation).max() < 0.1, "each from numbers of its own"
@@ -171,8 +213,8 @@ def test_draws_fill_their_ranges_evenly():
 @pytest.mark.parametrize("chance", [0.0, 0.25, 0.5, 1.0])
 def test_chances_come_true(chance):
     drawn = many(Augment(flip=chance, erase=chance))
-    flips = np.mean([variation.flip for variation in drawn])
-    erasures = np.mean([variation.erase is not None for variation in drawn])
+    flips = drawn.flip.mean()
+    erasures = 0.0 if drawn.erase is None else (drawn.erase[:, 2] > 0).mean()
 
     assert flips == pytest.approx(chance, abs=0.04)
     assert erasures == pytest.approx(chance, abs=0.04)
@@ -180,8 +222,30 @@ def test_chances_come_true(chance):
         assert flips == erasures == chance
 
 
+def test_alternating_every_picture_is_flipped_in_every_second_epoch():
+    first, second, third = (many(Augment(flip="alternate"), epoch=n).flip for n in range(3))
+
+    np.testing.assert_array_equal(first, ~second)
+    np.testing.assert_array_equal(first, third)
+    assert first.mean() == pytest.approx(0.5, abs=0.04), "half of them begin flipped"
+
+
+def test_alternating_begins_as_a_chance_of_one_half_does():
+    np.testing.assert_array_equal(
+        many(Augment(flip="alternate")).flip, many(Augment(flip=0.5)).flip
+    )
+
+
+def test_alternating_leaves_the_other_settings_as_they_were():
+    chance, alternating = (
+        many(Augment(**EVERYTHING | {"flip": f}), 20) for f in (0.0, "alternate")
+    )
+
+    assert fields_that_differ(chance, alternating) == {"flip"}
+
+
 def test_boxes_are_drawn_evenly_by_area_and_shape():
-    boxes = np.array([v.box for v in many(Augment(crop_scale=(0.1, 0.5), crop_ratio=(0.5, 2)))])
+    boxes = many(Augment(crop_scale=(0.1, 0.5), crop_ratio=(0.5, 2))).box
     area = boxes[:, 2] * boxes[:, 3]
     shape = np.log2(boxes[:, 2] / boxes[:, 3])
 
@@ -192,17 +256,19 @@ def test_boxes_are_drawn_evenly_by_area_and_shape():
 
 
 def test_a_box_that_does_not_fit_is_cut_to_the_picture():
-    left, _, width, height = draw_box((1.0, 1.0), (2.0, 2.0), 1.0, [0.5] * 4)
+    boxes = draw_boxes((1.0, 1.0), (2.0, 2.0), np.ones(1), np.full((4, 1), 0.5))
+    left, _, width, height = boxes[0]
 
     assert (left, width) == (0.0, 1.0)
     assert height == pytest.approx(0.5**0.5)
 
 
 def test_erased_boxes_have_the_areas_of_the_paper():
-    shares = [v.erase[2] * v.erase[3] for v in many(Augment(erase=1.0), 500)]
+    boxes = many(Augment(erase=1.0), 500).erase
+    shares = boxes[:, 2] * boxes[:, 3]
 
-    assert 0.02 <= min(shares) < 0.05
-    assert 0.28 < max(shares) <= 0.33
+    assert 0.02 <= shares.min() < 0.05
+    assert 0.28 < shares.max() <= 0.33
 
 
 # Rendering: place
@@ -219,22 +285,22 @@ def test_the_plain_view_of_a_picture_of_the_right_size_is_the_picture(size, fit)
 @pytest.mark.parametrize("size", [2, 7, 32, 33, 224])
 def test_a_flip_mirrors_left_and_right_and_two_undo_each_other(size):
     picture = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    flipped = rendered(picture, Variation(flip=True))
+    flipped = rendered(picture, Variations(flip=True))
 
     np.testing.assert_array_equal(flipped, np.fliplr(picture))
-    np.testing.assert_array_equal(rendered(flipped, Variation(flip=True)), picture)
+    np.testing.assert_array_equal(rendered(flipped, Variations(flip=True)), picture)
 
 
 @pytest.mark.parametrize(("angle", "turns"), [(90, -1), (180, 2), (-90, 1), (270, 1)])
 def test_angles_turn_clockwise(noise, angle, turns):
-    turned = rendered(noise, Variation(angle_deg=angle)).astype(int)
+    turned = rendered(noise, Variations(angle_deg=angle)).astype(int)
 
     assert np.abs(turned - np.rot90(noise, turns)).max() <= 1
 
 
 def test_a_small_turn_equals_pillows(muted):
     smooth = cv2.GaussianBlur(muted, (0, 0), 3)
-    turned = rendered(smooth, Variation(angle_deg=20)).astype(int)
+    turned = rendered(smooth, Variations(angle_deg=20)).astype(int)
     expected = np.asarray(Image.fromarray(smooth).rotate(-20, Image.Resampling.BILINEAR))
     middle = slice(8, 24)
 
@@ -242,32 +308,125 @@ def test_a_small_turn_equals_pillows(muted):
 
 
 def test_a_flip_comes_before_the_turn(noise):
-    both = rendered(noise, Variation(flip=True, angle_deg=90)).astype(int)
+    both = rendered(noise, Variations(flip=True, angle_deg=90)).astype(int)
 
     assert np.abs(both - np.rot90(np.fliplr(noise), -1)).max() <= 1
 
 
 def test_shifts_move_right_and_down_and_edges_are_reflected(noise):
-    right = rendered(noise, Variation(shift=(3 / 32, 0)))
+    whole = (0, 0, 1, 1)  # with a box, a picture is resampled
+    right = rendered(noise, Variations(box=whole, shift=(3 / 32, 0)))
     np.testing.assert_array_equal(right[:, 3:], noise[:, :-3])
     np.testing.assert_array_equal(right[:, :3], noise[:, 2::-1])
 
-    down = rendered(noise, Variation(shift=(0, 5 / 32)))
+    down = rendered(noise, Variations(box=whole, shift=(0, 5 / 32)))
     np.testing.assert_array_equal(down[5:], noise[:-5])
     np.testing.assert_array_equal(down[:5], noise[4::-1])
+
+
+def test_resampling_is_opencvs_of_three_channels(noise):
+    turned = Variations(angle_deg=17, shift=(0.11, 0.07))
+    matrix = affine(np.array([32]), np.array([32]), 24, turned, "crop")[0]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    expected = cv2.warpAffine(noise, matrix, (24, 24), flags=flags, borderMode=cv2.BORDER_REFLECT)
+
+    np.testing.assert_array_equal(rendered(noise, turned, 24), expected)
+
+
+# Rendering: pictures that have the output's size
+
+
+def reference(picture: np.ndarray, flip: bool, right: int, down: int) -> np.ndarray:
+    """Flip and shift by NumPy's own means: pad on all sides by reflection, then cut."""
+    size = len(picture)
+    padded = np.pad(picture[:, ::-1] if flip else picture, [(size, size)] * 2 + [(0, 0)], "reflect")
+    return padded[size - down : 2 * size - down, size - right : 2 * size - right]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (3, 0), (0, 5), (-4, 2), (31, -32), (32, 32)])
+def test_whole_pixels_are_moved_and_the_edge_is_not_doubled(noise, flip, right, down):
+    view = rendered(noise, Variations(flip=flip, shift=(right / 32, down / 32)))
+
+    np.testing.assert_array_equal(view, reference(noise, flip, right, down))
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_shifts_are_rounded_to_whole_pixels_where_nothing_else_resamples(noise, fit):
+    view = rendered(noise, Variations(flip=True, shift=(2.4 / 32, -3.4 / 32)), fit=fit)
+
+    np.testing.assert_array_equal(view, reference(noise, True, 2, -3))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_smallest_pictures_are_moved_too(size):
+    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    view = rendered(picture, Variations(shift=(1.0, -1.0)))
+
+    np.testing.assert_array_equal(view, reference(picture, False, size, -size))
+
+
+@pytest.mark.parametrize("turned", [{"angle_deg": 1e-9}, {"box": (0, 0, 1, 1)}])
+def test_what_is_turned_or_cropped_is_shifted_by_parts_of_a_pixel(noise, turned):
+    shifted = Variations(shift=(0.5 / 32, 0), **turned)
+    between = (noise[:, :-1].astype(float) + noise[:, 1:]) / 2
+
+    assert np.abs(rendered(noise, shifted)[:, 1:] - between).max() <= 1
+
+
+# Rendering: many pictures
+
+
+def test_each_of_many_pictures_is_rendered_as_if_alone():
+    """Of various shapes, so that some are moved by whole pixels and some resampled."""
+    generator = np.random.default_rng(2)
+    shapes = [(32, 32), (32, 40), (50, 32), (32, 32), (100, 90), (12, 12)]
+    pictures = [generator.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    means = np.array([picture.reshape(-1, 3).mean(axis=0) for picture in pictures])
+    keys = np.arange(len(pictures), dtype=np.uint64)
+    aspects = np.array([width / height for height, width in shapes])
+    alone = np.empty((32, 32, 3), np.uint8)
+    for settings_of_case in ({"flip": 0.5, "translate_frac": 0.3}, EVERYTHING, {}):
+        for fit in ("crop", "stretch"):
+            drawn = draw(Augment(**settings_of_case), 0, 0, keys, aspects)
+            together = np.empty((len(pictures), 32, 32, 3), np.uint8)
+            render_all(pictures, drawn, means, fit, together)
+            for row, picture in enumerate(pictures):
+                render(picture, one(drawn, row), means[row], fit, alone)
+                np.testing.assert_array_equal(together[row], alone)
+
+
+def test_one_value_goes_for_all_pictures(noise):
+    pictures, means = [noise, noise[::-1].copy()], np.zeros((2, 3))
+    variation = Variations(flip=True, shift=(0.25, 0.0), brightness=0.5, erase=(0.5, 0.5, 0.5, 0.5))
+    out = np.empty((2, 32, 32, 3), np.uint8)
+    render_all(pictures, variation, means, "crop", out)
+
+    for picture, image in zip(pictures, out, strict=True):
+        expected = np.empty_like(image)
+        render(picture, variation, np.zeros(3), "crop", expected)
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_the_matrix_leads_from_output_pixels_to_picture_pixels():
+    shifted = Variations(shift=(2 / 32, -3 / 32))
+    matrices = affine(np.array([32, 64]), np.array([32, 64]), 32, shifted, "crop")
+
+    np.testing.assert_array_equal(matrices[0], [[1, 0, -2], [0, 1, 3]])
+    np.testing.assert_array_equal(matrices[1], [[2, 0, -3.5], [0, 2, 6.5]])
 
 
 def test_a_box_of_the_outputs_size_is_cut_out(noise):
     box = (8 / 32, 4 / 32, 16 / 32, 16 / 32)
 
-    np.testing.assert_array_equal(rendered(noise, Variation(box=box), 16), noise[4:20, 8:24])
+    np.testing.assert_array_equal(rendered(noise, Variations(box=box), 16), noise[4:20, 8:24])
 
 
 @pytest.mark.parametrize("size", [11, 20, 40])
 def test_a_box_is_cut_out_and_resized(size, noise):
     # Ten wide, fourteen high; at the edges the picture around the box is seen, which a cut lacks.
     box = (8 / 32, 4 / 32, 10 / 32, 14 / 32)
-    view = rendered(noise, Variation(box=box), size).astype(int)
+    view = rendered(noise, Variations(box=box), size).astype(int)
     expected = cv2.resize(noise[4:18, 8:18], (size, size), interpolation=cv2.INTER_LINEAR)
     inside = slice(size // 8 + 1, -size // 8 - 1)
 
@@ -301,7 +460,7 @@ def test_a_small_picture_is_enlarged():
 def test_extreme_shapes_render(shape):
     picture = np.full((*shape, 3), 77, np.uint8)
     for fit in ("crop", "stretch"):
-        assert (rendered(picture, Variation(angle_deg=10, shift=(0.1, 0)), 16, fit) == 77).all()
+        assert (rendered(picture, Variations(angle_deg=10, shift=(0.1, 0)), 16, fit) == 77).all()
 
 
 # Rendering: colour
@@ -317,14 +476,14 @@ def test_extreme_shapes_render(shape):
     ],
 )
 def test_brightness_contrast_and_saturation_equal_pillows(muted, field, pillow, factor):
-    view = rendered(muted, Variation(**{field: factor})).astype(int)
+    view = rendered(muted, Variations(**{field: factor})).astype(int)
     expected = np.asarray(pillow(Image.fromarray(muted)).enhance(factor))
 
     assert np.abs(view - expected).max() <= 2  # Pillow rounds grey before it blends
 
 
 def test_colours_are_changed_in_the_order_that_is_promised(muted):
-    variation = Variation(brightness=1.1, contrast=0.8, saturation=1.2)
+    variation = Variations(brightness=1.1, contrast=0.8, saturation=1.2)
     bright = muted * 1.1
     contrasty = 0.8 * bright + 0.2 * (bright @ GREY).mean()
     expected = 1.2 * contrasty + (1 - 1.2) * (contrasty @ GREY)[..., None]
@@ -334,18 +493,18 @@ def test_colours_are_changed_in_the_order_that_is_promised(muted):
 
 def test_contrast_is_about_the_whole_picture_not_the_part_that_is_shown(noise):
     mean = noise.reshape(-1, 3).mean(axis=0)
-    part = Variation(box=(0, 0, 0.25, 0.25), contrast=0.0)
+    part = Variations(box=(0, 0, 0.25, 0.25), contrast=0.0)
 
     assert np.abs(rendered(noise, part).astype(int) - round(GREY @ mean)).max() <= 1
 
 
 def test_a_whole_turn_of_the_colour_circle_changes_nothing(noise):
     for turns in (-1.0, 1.0, 2.0):
-        np.testing.assert_array_equal(rendered(noise, Variation(hue=turns)), noise)
+        np.testing.assert_array_equal(rendered(noise, Variations(hue=turns)), noise)
 
 
 def test_a_turn_and_a_turn_back_undo_each_other():
-    there, back = (colour_matrix(Variation(hue=hue), np.zeros(3))[:, :3] for hue in (0.2, -0.2))
+    there, back = colour_matrices(Variations(hue=np.array([0.2, -0.2])), np.zeros((2, 3)))[..., :3]
 
     np.testing.assert_allclose(there @ back, np.eye(3), atol=1e-12)
 
@@ -353,7 +512,7 @@ def test_a_turn_and_a_turn_back_undo_each_other():
 def test_hue_turns_from_red_to_green_to_blue():
     red = np.full((2, 2, 3), [150, 90, 90], np.uint8)
 
-    assert [rendered(red, Variation(hue=hue))[0, 0].argmax() for hue in (0, 1 / 3, 2 / 3)] == [
+    assert [rendered(red, Variations(hue=hue))[0, 0].argmax() for hue in (0, 1 / 3, 2 / 3)] == [
         0,
         1,
         2,
@@ -365,35 +524,36 @@ def test_hue_turns_from_red_to_green_to_blue():
 def test_grey_stays_grey_whatever_hue_and_saturation(value, hue, saturation):
     grey = np.full((3, 3, 3), value, np.uint8)
 
-    np.testing.assert_array_equal(rendered(grey, Variation(hue=hue, saturation=saturation)), grey)
+    np.testing.assert_array_equal(rendered(grey, Variations(hue=hue, saturation=saturation)), grey)
 
 
 @quick
 @given(st.floats(-0.5, 0.5), st.floats(0, 1.2))
 def test_hue_and_saturation_keep_the_brightness(hue, saturation):
     muted = np.random.default_rng(1).integers(110, 146, (8, 8, 3), dtype=np.uint8)
-    view = rendered(muted, Variation(hue=hue, saturation=saturation))
+    view = rendered(muted, Variations(hue=hue, saturation=saturation))
 
     assert np.abs(view @ GREY - muted @ GREY).max() <= 1
 
 
 def test_no_change_of_colour_is_no_matrix():
-    assert colour_matrix(PLAIN, np.zeros(3)) is None
-    assert colour_matrix(Variation(flip=True, angle_deg=5), np.zeros(3)) is None
+    assert colour_matrices(PLAIN, np.zeros((2, 3))) is None
+    assert colour_matrices(Variations(flip=True, angle_deg=5), np.zeros((2, 3))) is None
+    assert colour_matrices(Variations(brightness=0.5, contrast=2.0), np.zeros((2, 3))) is not None
 
 
 def test_what_leaves_the_range_is_cut_off_not_wrapped():
     bright = np.full((2, 2, 3), 200, np.uint8)
 
-    assert (rendered(bright, Variation(brightness=2.0)) == 255).all()
-    assert (rendered(bright, Variation(brightness=0.0)) == 0).all()
+    assert (rendered(bright, Variations(brightness=2.0)) == 255).all()
+    assert (rendered(bright, Variations(brightness=0.0)) == 0).all()
 
 
 # Rendering: erasing
 
 
 def test_erasing_fills_the_box_with_the_mean_and_leaves_the_rest(noise):
-    view = rendered(noise, Variation(erase=(4 / 32, 8 / 32, 10 / 32, 6 / 32)))
+    view = rendered(noise, Variations(erase=(4 / 32, 8 / 32, 10 / 32, 6 / 32)))
     outside = np.ones((32, 32), dtype=bool)
     outside[8:14, 4:14] = False
 
@@ -404,7 +564,7 @@ def test_erasing_fills_the_box_with_the_mean_and_leaves_the_rest(noise):
 
 def test_only_the_output_is_written(noise):
     before = noise.copy()
-    everything = draw(Augment(**EVERYTHING), 0, 0, 1, 1.0)
+    everything = draw_one(Augment(**EVERYTHING), 0, 0, 1, 1.0)
     images = np.full((3, 16, 16, 3), 9, dtype=np.uint8)
     render(noise, everything, np.zeros(3), "crop", images[1])
 

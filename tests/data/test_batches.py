@@ -1,6 +1,10 @@
 """Which pictures come together: every one once, in an order and with pixels that no thread can change."""
 
+import gc
 import hashlib
+import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -8,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resnetlab.data.audit import audit
-from resnetlab.data.augment import PLAIN, draw, render
+from resnetlab.data.augment import PLAIN, Variations, draw, render
 from resnetlab.data.batches import (
+    Batch,
     Samples,
     View,
     batches,
@@ -138,6 +143,11 @@ def test_evaluation_keeps_the_order_and_every_sample(count, batch_size):
 # Batches
 
 
+def only(variations: Variations) -> Variations:
+    """Return what happens to the only picture that was drawn for."""
+    return Variations(**{name: value[0] for name, value in vars(variations).items()})
+
+
 def test_a_batch_holds_what_rendering_gives(samples):
     view = View(16, "crop", EVERYTHING, seed=3, epoch=5)
     plan = plan_epoch(len(samples), 4, 3, 5)
@@ -151,14 +161,16 @@ def test_a_batch_holds_what_rendering_gives(samples):
             picture = samples.store.picture(samples.records[row])
             height, width = picture.shape[:2]
             mean = picture.reshape(-1, 3).mean(axis=0)
-            variation = draw(EVERYTHING, 3, 5, int(samples.keys[row]), width / height)
+            key, aspect = samples.keys[[row]], np.array([width / height])
             expected = np.empty_like(image)
-            render(picture, variation, mean, "crop", expected)
+            render(picture, only(draw(EVERYTHING, 3, 5, key, aspect)), mean, "crop", expected)
+            np.testing.assert_array_equal(image, expected)
+            samples.render(int(row), view, expected)
             np.testing.assert_array_equal(image, expected)
 
 
 def test_without_augmentation_the_view_is_the_plain_one(samples):
-    assert View(16, "crop").draw(123, 1.5) is PLAIN
+    assert View(16, "crop").draw(np.array([123]), np.array([1.5])) is PLAIN
 
 
 @pytest.mark.parametrize("view", [View(16, "crop"), View(16, "stretch", EVERYTHING, 1, 2)])
@@ -190,13 +202,105 @@ def test_epochs_and_seeds_show_other_variations(samples):
     assert len(seen) == 4
 
 
+@pytest.fixture(scope="module")
+def small_samples(digit_folder) -> Samples:
+    """Pictures that have the network's size: 8×8 px."""
+    catalog, store = read_pictures(read_folder(digit_folder), 10, 10**6, 2)
+    return samples_of(catalog, store, "all")
+
+
+def test_small_pictures_are_flipped_and_shifted_without_loss(small_samples):
+    augment = Augment(flip="alternate", translate_frac=0.25)
+    for batch in batches(
+        small_samples, plan_evaluation(100, 32), View(8, "crop", augment, 1, 2), 0
+    ):
+        for row, image in zip(batch.rows, batch.images, strict=True):
+            picture = small_samples.store.picture(int(small_samples.records[row]))
+            assert set(np.unique(image)) <= set(np.unique(picture)), "no new values: no blur"
+
+
+def test_small_pictures_in_the_plain_view_are_the_pictures(small_samples):
+    batch = small_samples.batch(np.array([5, 3, 3]), View(8, "crop"))
+
+    for row, image in zip((5, 3, 3), batch.images, strict=True):
+        picture = small_samples.store.picture(int(small_samples.records[row]))
+        np.testing.assert_array_equal(image, picture)
+
+
+# Threads
+
+
+class Counted:
+    """A source that knows which of its batches are in memory."""
+
+    def __init__(self) -> None:
+        self.alive: set[int] = set()
+        self.most = 0
+
+    def __len__(self) -> int:
+        return 30
+
+    def batch(self, rows: np.ndarray, view: View) -> Batch:
+        batch = Batch(np.zeros(1), rows, rows)
+        self.alive.add(int(rows[0]))
+        weakref.finalize(batch, self.alive.discard, int(rows[0]))
+        self.most = max(self.most, len(self.alive))
+        return batch
+
+
+def makers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("batches")]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_two_batches_a_worker_and_the_one_in_use_are_in_memory(workers):
+    source = Counted()
+    for batch in batches(source, plan_evaluation(30, 1), View(8, "crop"), workers):
+        time.sleep(0.002)  # as slow as a network: all that may be made ahead is made
+        assert int(batch.rows[0]) in source.alive
+
+    assert source.most <= 2 * workers + 1
+
+
 @pytest.mark.parametrize("workers", [0, 3])
 def test_who_stops_early_leaves_nothing_behind(samples, workers):
     stream = batches(samples, plan_evaluation(len(samples), 1), View(16, "crop"), workers)
     first = next(stream)
+    assert len(makers()) == min(workers, 3)
     stream.close()
 
     assert first.rows.tolist() == [0]
+    assert not makers()
+
+
+def test_who_stops_early_waits_for_nothing_that_was_not_begun():
+    begun, go_on = [], threading.Event()
+
+    class Slow(Counted):
+        def batch(self, rows: np.ndarray, view: View) -> Batch:
+            begun.append(int(rows[0]))
+            if rows[0] > 0:
+                go_on.wait(10)
+            return super().batch(rows, view)
+
+    stream = batches(Slow(), plan_evaluation(30, 1), View(8, "crop"), 1)
+    next(stream)
+    threading.Timer(0.05, go_on.set).start()
+    stream.close()
+
+    assert begun in ([0], [0, 1])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_the_caller_ends_the_threads(samples, error):
+    def use():
+        for _ in batches(samples, plan_evaluation(len(samples), 1), View(16, "crop"), 2):
+            raise error
+
+    with pytest.raises(error):
+        use()
+    gc.collect()  # the stream ends when nobody holds it: the traceback did
+    assert not makers()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
