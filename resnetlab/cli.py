@@ -119,12 +119,18 @@ def train(
     pictures: PicturesOption = None,
     recipe: RecipeOption = None,
     set_: SetOption = None,
-    model: Annotated[str | None, typer.Option(help="mlp, cnn, resnet18, 34, 50, 101, 152.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="mlp, cnn, fastcnn, resnet18, 34, 50, 101, 152.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="auto, none, imagenet, or a file.")] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(help="Last stage that doesn't learn, such as layer3; all: but the head."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Times every picture is shown.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam, adamw.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adam, adamw, muon.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the network's input, px.")] = None,
     split: Annotated[
         tuple[float, float, float] | None, typer.Option(help="Fractions: train, validation, test.")
@@ -153,6 +159,7 @@ def train(
         "data.pictures": pictures,
         "model.name": model,
         "model.weights": weights,
+        "model.freeze": freeze,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.lr": lr,
@@ -227,11 +234,17 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a run or a bundle.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV with all probabilities.")] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="auto, torch (fp32), torch-bf16, openvino, openvino-bf16, openvino-int8, onnx."
+        ),
+    ] = "auto",
 ) -> None:
     """Name the class of pictures."""
     from resnetlab import workflows
 
-    rows = workflows.predict(model, images, out)
+    rows = workflows.predict(model, images, out, backend)
     if out is not None:
         bad = sum(bool(row["problem"]) for row in rows)
         console.print(f"{len(rows)} files, {bad} of them no usable picture: {out}")

@@ -15,7 +15,7 @@ from resnetlab.errors import CheckpointError, RecipeError
 from resnetlab.files import whole, write_json, write_text
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
-from resnetlab.recipe import Recipe, validate
+from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
@@ -37,6 +37,7 @@ class BundleFacts:
     short_side: int
     fit: str
     max_pixels: int
+    mirror: bool = False
 
 
 def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
@@ -67,7 +68,12 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
     try:
         classifier = build(
-            facts.network, len(facts.classes), facts.image_size, facts.stem, facts.dropout
+            facts.network,
+            len(facts.classes),
+            facts.image_size,
+            facts.stem,
+            facts.dropout,
+            mirror=facts.mirror,
         )
     except (RecipeError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -101,16 +107,16 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
 
 def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
-    image_size = int(recipe.data.image_size)
     return BundleFacts(
         network=recipe.model.name,
         stem=recipe.model.stem,
         dropout=recipe.model.dropout,
         classes=classes,
-        image_size=image_size,
-        short_side=short_side_for(image_size),
+        image_size=evaluation_size(recipe),
+        short_side=short_side_for(largest_size(recipe)),
         fit=recipe.data.fit,
         max_pixels=recipe.data.max_pixels,
+        mirror=recipe.evaluation.mirror,
     )
 
 
@@ -119,5 +125,6 @@ def recipe_of(facts: BundleFacts) -> Recipe:
     tree = {
         "data": {"image_size": facts.image_size, "fit": facts.fit, "max_pixels": facts.max_pixels},
         "model": {"name": facts.network, "stem": facts.stem, "dropout": facts.dropout},
+        "evaluation": {"mirror": facts.mirror},
     }
     return validate(tree, "bundle")

@@ -1,19 +1,30 @@
 """Prediction from files with nothing but a bundle."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from resnetlab.data.augment import PLAIN, render
 from resnetlab.data.decode import PictureProblem, decode
 from resnetlab.deploy.bundle import load_bundle
+from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
+from resnetlab.deploy.fold import folded
+from resnetlab.deploy.runtimes import by_torch, check_backend
+from resnetlab.memory import keep_freed_memory
 from resnetlab.progress import Progress
+
+FEW = 64  # pictures below which nothing is tried: PyTorch in fp32 answers at once
+AHEAD = 3  # batches decoded while the network works on another
+
+Read = Callable[[Path], bytes]
+Prepared = np.ndarray | PictureProblem
 
 
 @dataclass(frozen=True)
@@ -26,53 +37,68 @@ class Answer:
 
 
 class Predictor:
-    """A bundle, ready to answer; the same preparation as in training and evaluation, fp32."""
+    """A bundle, ready to answer; the same preparation as in training and evaluation.
 
-    def __init__(self, bundle: Path, device: str = "cpu") -> None:
-        self.classifier, self.facts = load_bundle(bundle)
-        self.classifier.to(device).to(memory_format=torch.channels_last)
-        self.device = device
+    `backend` is one of deploy.runtimes.BACKENDS, or 'auto': the fastest that keeps the class that
+    fp32 gives, for few pictures fp32 itself. `runtime` is what answered last. Raises RecipeError
+    for an unknown backend, MachineError for one that is not installed.
+    """
+
+    def __init__(self, bundle: Path, device: str = "cpu", backend: str = "auto") -> None:
+        check_backend(backend, device)
+        keep_freed_memory()
+        classifier, self.facts = load_bundle(bundle)
+        self.classifier = folded(classifier).to(device).to(memory_format=torch.channels_last)
+        self.backend = backend
+        self.exact = self.runtime = Runtime("torch", by_torch(self.classifier))
+        self.settled: Runtime | None = None
 
     def answer(
         self,
         paths: Sequence[Path],
         batch_size: int = 32,
-        workers: int = 2,
-        read: Callable[[Path], bytes] = Path.read_bytes,
+        workers: int | None = None,
+        read: Read = Path.read_bytes,
     ) -> list[Answer]:
         """Return an answer for every file, in order; a file that is no sound picture says why.
 
+        `workers` threads (None: one a core) decode the next batches while the network works on one.
         `read` gives a file's bytes, or raises OSError.
         """
         prepare = partial(self._prepare, read)
         answers: list[Answer] = []
-        with ThreadPoolExecutor(workers) as pool, Progress("predicting", len(paths)) as progress:
-            for start in range(0, len(paths), batch_size):
-                chunk = paths[start : start + batch_size]
-                answers += self._answer_batch(chunk, list(pool.map(prepare, chunk)))
+        with (
+            ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+            Progress("predicting", len(paths)) as progress,
+        ):
+            self.runtime = runtime = self._settle(paths, pool, prepare)
+            for chunk, pictures in prepared_ahead(paths, batch_size, pool, prepare):
+                answers += answer_batch(runtime, chunk, pictures)
                 progress.advance(len(chunk))
         return answers
 
-    def _answer_batch(
-        self, paths: Sequence[Path], pictures: list[np.ndarray | PictureProblem]
-    ) -> list[Answer]:
-        sound = [picture for picture in pictures if isinstance(picture, np.ndarray)]
-        probs = iter(self.probabilities(np.stack(sound)) if sound else [])
-        return [
-            Answer(path, None, str(picture))
-            if isinstance(picture, PictureProblem)
-            else Answer(path, next(probs))
-            for path, picture in zip(paths, pictures, strict=True)
-        ]
+    def _settle(
+        self, paths: Sequence[Path], pool: ThreadPoolExecutor, prepare: Callable[[Path], Prepared]
+    ) -> Runtime:
+        """Decide who computes; a choice once made on many pictures stays for the next many."""
+        by_itself = self.backend == "auto"
+        if self.backend == "torch" or (by_itself and len(paths) < FEW):
+            return self.exact
+        if self.settled is None:
+            wanted = COMPARED if by_itself else COMPARED + CALIBRATED
+            found = pool.map(prepare, spread(paths, wanted))
+            sound = [picture for picture in found if isinstance(picture, np.ndarray)]
+            if not sound:
+                return self.exact
+            samples = np.stack(sound)
+            self.settled = (
+                choose(self.classifier, samples, len(paths))
+                if by_itself
+                else named(self.backend, self.classifier, samples)
+            )
+        return self.settled
 
-    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
-        """Return float64 probabilities (B, K) for prepared pictures, uint8 (B, S, S, 3)."""
-        images = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self.device)
-        with torch.inference_mode():
-            logits: Tensor = self.classifier(images)
-            return logits.double().softmax(dim=1).cpu().numpy()
-
-    def _prepare(self, read: Callable[[Path], bytes], path: Path) -> np.ndarray | PictureProblem:
+    def _prepare(self, read: Read, path: Path) -> Prepared:
         facts = self.facts
         try:
             picture = decode(read(path), facts.short_side, facts.max_pixels)
@@ -83,3 +109,47 @@ class Predictor:
         out = np.empty((facts.image_size, facts.image_size, 3), dtype=np.uint8)
         render(picture.pixels, PLAIN, np.zeros(3), facts.fit, out)
         return out
+
+
+def answer_batch(
+    runtime: Runtime, paths: Sequence[Path], pictures: Sequence[Prepared]
+) -> list[Answer]:
+    """Return the answers to a batch: one computation for all that are sound."""
+    sound = [picture for picture in pictures if isinstance(picture, np.ndarray)]
+    probs = iter(runtime.probabilities(np.stack(sound)) if sound else [])
+    return [
+        Answer(path, None, str(picture))
+        if isinstance(picture, PictureProblem)
+        else Answer(path, next(probs))
+        for path, picture in zip(paths, pictures, strict=True)
+    ]
+
+
+def prepared_ahead(
+    paths: Sequence[Path],
+    batch_size: int,
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[Path], Prepared],
+) -> Iterator[tuple[Sequence[Path], list[Prepared]]]:
+    """Give the batches in order, each with its prepared pictures, at most AHEAD of them early."""
+    ahead: deque[tuple[Sequence[Path], list[Future[Prepared]]]] = deque()
+    for start in range(0, len(paths), batch_size):
+        chunk = paths[start : start + batch_size]
+        ahead.append((chunk, [pool.submit(prepare, path) for path in chunk]))
+        if len(ahead) > AHEAD:
+            yield resolved(*ahead.popleft())
+    while ahead:
+        yield resolved(*ahead.popleft())
+
+
+def resolved(
+    paths: Sequence[Path], pictures: list[Future[Prepared]]
+) -> tuple[Sequence[Path], list[Prepared]]:
+    """Wait for the pictures of a batch."""
+    return paths, [picture.result() for picture in pictures]
+
+
+def spread(paths: Sequence[Path], count: int) -> Sequence[Path]:
+    """Return at most `count` of the paths, from the first to the last: folders are often classes."""
+    step = max(1, -(-len(paths) // count))
+    return paths[::step]

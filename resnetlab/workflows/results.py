@@ -127,19 +127,23 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     return comparison
 
 
-def predict(model: Path, images: Sequence[Path], out: Path | None = None) -> list[dict[str, Any]]:
+def predict(
+    model: Path, images: Sequence[Path], out: Path | None = None, backend: str = "auto"
+) -> list[dict[str, Any]]:
     """Classify files, or folders and archives of files, with a run or a bundle; with `out`, write a CSV.
 
     Returns a row a file: file, class, probability, one probability a class, problem. A file that
-    is no sound picture gets no class but a problem. Raises CheckpointError, DataError.
+    is no sound picture gets no class but a problem. `backend` computes, see Predictor. Raises
+    CheckpointError, DataError, RecipeError for an unknown backend, MachineError for one not installed.
     """
     from resnetlab.deploy.predictor import Predictor
 
     if out is not None:
         require_writable(out.parent)
     pictures = read_unlabelled(images)
-    predictor = Predictor(bundle_of(model))
+    predictor = Predictor(bundle_of(model), backend=backend)
     answers = predictor.answer(list(pictures), read=lambda path: pictures[path]())
+    say(f"computed by {predictor.runtime}")
     rows = evidence.prediction_rows(answers, predictor.facts.classes)
     if out is not None:
         evidence.write_predictions(out, rows)

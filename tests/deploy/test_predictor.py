@@ -1,6 +1,8 @@
 """A bundle alone answers as evaluation did, for every file it is given, in order."""
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +13,11 @@ from resnetlab.data.batches import View, samples_of
 from resnetlab.data.decode import ORIENTATIONS
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
+from resnetlab.deploy import choice, predictor
 from resnetlab.deploy.bundle import save_bundle
-from resnetlab.deploy.predictor import Predictor
+from resnetlab.deploy.predictor import AHEAD, FEW, Predictor, prepared_ahead, spread
+from resnetlab.deploy.runtimes import BACKENDS, installed
+from resnetlab.errors import RecipeError
 from resnetlab.training.predict import predict
 
 CLASSES = ("cat", "dog", '猫, "quoted"')
@@ -161,3 +166,109 @@ def test_a_picture_gets_the_same_answer_every_time(bundle, files_of):
     first, second = predictor.answer(files), predictor.answer(files)
 
     assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Write FEW small pictures; return their files."""
+    (tmp_path / "many").mkdir()
+    files = [tmp_path / "many" / f"{number:03}.png" for number in range(FEW)]
+    for number, file in enumerate(files):
+        scene(17, 16, seed=number).save(file)
+    return files
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages behind
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_every_backend_names_the_same_classes(bundle, many, backend):
+    if not installed(backend):
+        pytest.skip(f"what {backend} needs is not here")
+    expected = np.stack([each.probs for each in Predictor(bundle, backend="torch").answer(many)])
+    asked = Predictor(bundle, backend=backend)
+
+    found = np.stack([each.probs for each in asked.answer(many)])
+
+    assert backend in ("auto", asked.runtime.name)
+    assert np.abs(found - expected).max() < 0.05  # int8; the others are held to less elsewhere
+    sure = np.sort(expected)[:, -1] - np.sort(expected)[:, -2] > 0.1
+    same = found.argmax(axis=1) == expected.argmax(axis=1)
+    assert same.all() if backend == "auto" else same[sure].all()
+    assert sure.any()
+
+
+def test_few_pictures_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
+    monkeypatch.setattr(predictor, "choose", pytest.fail)
+    asked = Predictor(bundle)
+
+    asked.answer(many[:-1])
+
+    assert str(asked.runtime) == "torch in fp32"
+
+
+def test_what_was_chosen_for_many_pictures_is_kept_for_the_next_many(bundle, many, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        predictor, "choose", lambda *rest: calls.append(rest) or choice.choose(*rest)
+    )
+    asked = Predictor(bundle)
+
+    first, second = asked.answer(many), asked.answer(many)
+
+    assert len(calls) == 1
+    assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
+
+
+def test_the_choice_is_made_on_pictures_from_all_places(bundle, many, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        predictor, "choose", lambda *rest: seen.append(rest[1:]) or choice.choose(*rest)
+    )
+
+    Predictor(bundle).answer(many)
+
+    samples, count = seen[0]
+    assert (len(samples), count) == (16, FEW)
+    assert spread(many, 16) == many[::4]
+
+
+def test_many_files_without_a_sound_picture_are_answered(bundle, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+
+    answers = Predictor(bundle, backend="auto").answer([tmp_path / "empty.png"] * FEW)
+
+    assert {each.problem for each in answers} == {"empty"}
+
+
+def test_an_unknown_backend_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(RecipeError, match="backend must be one of auto, torch"):
+        Predictor(tmp_path / "no bundle", backend="fast")
+
+
+def test_the_next_batches_are_prepared_while_one_is_used_but_no_more(tmp_path):
+    paths = [tmp_path / str(number) for number in range(40)]
+    prepared: list[str] = []
+    full = threading.Event()
+
+    def prepare(path):
+        prepared.append(path.name)
+        if len(prepared) == 4 * (1 + AHEAD):
+            full.set()
+        return np.zeros(1)
+
+    with ThreadPoolExecutor(2) as pool:
+        batches = prepared_ahead(paths, 4, pool, prepare)
+        first, _ = next(batches)
+
+        assert full.wait(10)  # nobody has asked for the second batch
+        pool.submit(int).result()  # and nothing else was left to do
+        assert len(prepared) == 4 * (1 + AHEAD)
+        rest = [path for chunk, _ in batches for path in chunk]
+
+    assert [*first, *rest] == paths
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "found"), [(0, 16, 0), (5, 16, 5), (17, 16, 9), (64, 16, 16)]
+)
+def test_a_spread_of_files_is_no_more_than_wanted(tmp_path, count, wanted, found):
+    assert len(spread([tmp_path] * count, wanted)) == found

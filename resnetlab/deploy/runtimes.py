@@ -1,0 +1,138 @@
+"""The ways to compute the same network: PyTorch, OpenVINO, ONNX Runtime; in fp32, bf16 or int8."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnetlab.deploy.graph import PICTURES, as_onnx
+from resnetlab.errors import MachineError, RecipeError, one_line
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import did_you_mean
+
+Compute = Callable[[np.ndarray], np.ndarray]  # pictures uint8 (B, S, S, 3) -> logits (B, K)
+
+CONVERTED = ("openvino", "openvino-bf16", "openvino-int8", "onnx")  # on a processor alone
+NEEDS = {
+    "openvino": ("openvino", "onnx"),
+    "openvino-bf16": ("openvino", "onnx"),
+    "openvino-int8": ("openvino", "onnx", "nncf"),
+    "onnx": ("onnxruntime", "onnx"),
+}
+
+
+def make_compute(name: str, classifier: Classifier, samples: np.ndarray) -> Compute:
+    """Return what computes logits by the backend of this name; see BACKENDS.
+
+    `classifier` is folded, in evaluation mode, channels last. `samples`, uint8 (P, S, S, 3), are
+    pictures of the kind to come: int8 takes the range of its numbers from them. Raises MachineError
+    where the network can't be converted.
+    """
+    if name not in CONVERTED:
+        return BACKENDS[name](classifier, samples)
+    try:
+        return BACKENDS[name](classifier, samples)
+    except Exception as error:  # whatever a foreign converter raises, the way out is the same
+        raise MachineError(
+            f"backend '{name}' can't take this network ({one_line(error)}); use --backend torch"
+        ) from error
+
+
+def check_backend(name: str, device: str) -> None:
+    """Raise RecipeError for no backend, or one of no use on the device, MachineError for one not here."""
+    if name == "auto":
+        return
+    if name not in BACKENDS:
+        raise RecipeError(
+            f"backend must be one of auto, {', '.join(BACKENDS)}. Got {name!r} instead"
+            f"{did_you_mean(name, BACKENDS)}"
+        )
+    if name in CONVERTED and device != "cpu":
+        raise RecipeError(f"backend '{name}' computes on the processor; on {device} use torch")
+    lacking = [package for package in NEEDS.get(name, ()) if not find_spec(package)]
+    if lacking:
+        extra = "int8" if "nncf" in lacking else "fast"
+        raise MachineError(
+            f"backend '{name}' needs {' and '.join(lacking)}: pip install 'resnetlab[{extra}]'"
+        )
+
+
+def installed(name: str) -> bool:
+    """Return whether what a backend needs is there."""
+    return all(find_spec(package) for package in NEEDS.get(name, ()))
+
+
+def by_torch(classifier: Classifier, low: bool = False) -> Compute:
+    """Compute by PyTorch in fp32; `low`: all but the head in bf16."""
+    device = classifier.mean.device
+
+    def compute(pictures: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)
+        with torch.inference_mode():
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                features = classifier.features(images)
+            logits: Tensor = classifier.head(features.float())  # bf16 would round the logits
+            return logits.cpu().numpy()
+
+    return compute
+
+
+def by_openvino(classifier: Classifier, samples: np.ndarray, precision: str = "f32") -> Compute:
+    """Compute by OpenVINO in 'f32', 'bf16' or 'i8', with as many threads as PyTorch."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(as_onnx(classifier, samples.shape[1]))
+    if precision == "i8":
+        model = quantised(model, samples)
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
+    }
+    compiled = core.compile_model(model, "CPU", settings)
+    # Its answers lie in memory that the next call writes into.
+    return lambda pictures: np.array(compiled(pictures)[0])
+
+
+def quantised(model: Any, samples: np.ndarray) -> Any:
+    """Return an OpenVINO model in whole numbers of 8 bits, their ranges taken from `samples`."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    dataset = nncf.Dataset([picture[None] for picture in samples])
+    with contextlib.redirect_stdout(io.StringIO()):  # it draws bars where results belong
+        return nncf.quantize(model, dataset, subset_size=len(samples))
+
+
+def by_onnx(classifier: Classifier, samples: np.ndarray) -> Compute:
+    """Compute by ONNX Runtime in fp32, with as many threads as PyTorch."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    content = as_onnx(classifier, samples.shape[1])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def compute(pictures: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = session.run(None, {PICTURES: pictures})[0]
+        return logits
+
+    return compute
+
+
+BACKENDS: dict[str, Callable[[Classifier, np.ndarray], Compute]] = {
+    "torch": lambda classifier, _: by_torch(classifier),
+    "torch-bf16": lambda classifier, _: by_torch(classifier, low=True),
+    "openvino": by_openvino,
+    "openvino-bf16": partial(by_openvino, precision="bf16"),
+    "openvino-int8": partial(by_openvino, precision="i8"),
+    "onnx": by_onnx,
+}
