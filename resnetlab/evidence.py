@@ -11,7 +11,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.pixels import PixelStore
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.files import read_csv, write_csv, write_json
-from resnetlab.recipe import Augment, Recipe
+from resnetlab.recipe import Augment, Recipe, evaluation_size
 from resnetlab.run import Run
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def draw_pictures(
     """Draw some pictures with their true and predicted names."""
     from resnetlab.report.pictures import sample_predictions
 
-    size = int(recipe.data.image_size)
+    size = evaluation_size(recipe)
     images = np.empty((len(rows), size, size, 3), dtype=np.uint8)
     for row, out in zip(rows, images, strict=True):
         samples.render(int(row), View(size, recipe.data.fit), out)

@@ -12,7 +12,8 @@ from resnetlab.data.pixels import PixelStore, read_pictures, short_side_for
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
 from resnetlab.errors import DataError
-from resnetlab.recipe import Recipe
+from resnetlab.memory import keep_freed_memory
+from resnetlab.recipe import Recipe, largest_size
 from resnetlab.resolve import resolve_data
 from resnetlab.run import Run, open_run
 
@@ -51,13 +52,15 @@ def read_data(data: Path, recipe: Recipe, as_one: bool = False) -> Pictures:
 
 def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
     """Decode the pictures of a catalog as a resolved recipe says."""
+    keep_freed_memory()
     settings = recipe.data
     return read_pictures(
         catalog,
-        short_side_for(int(settings.image_size)),
+        short_side_for(largest_size(recipe)),
         settings.max_pixels,
         int(settings.workers),
         settings.allow_truncated,
+        settings.store,
     )
 
 

@@ -170,10 +170,12 @@ class Training(Section):
     epochs: Positive = 30
     batch_size: Positive = 32
     lr: Annotated[float, Field(gt=0)] | Auto = "auto"
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # SGD only, Nesterov's
+    head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer's weights; None: lr
+    bias_lr: Annotated[float, Field(gt=0)] | None = None  # of biases and norms; None: lr
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of SGD, Nesterov's
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # never on biases and norms
-    schedule: Literal["constant", "step", "cosine", "onecycle", "plateau"] = "cosine"
+    schedule: Literal["constant", "step", "linear", "cosine", "onecycle", "plateau"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     step_epochs: Positive = 10  # step: the rate falls by step_factor every so many epochs
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
@@ -183,16 +185,23 @@ class Training(Section):
     accumulate: Positive = 1  # batches that make one step
     # Augmented views of each picture whose frozen features are kept; 0 computes them in each epoch.
     frozen_views: Annotated[int, Field(ge=0)] | Auto = "auto"
+    # Smaller pictures at first: from start_size (px), growing evenly to data.image_size, which is
+    # reached after full_size_from of the epochs.
+    start_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    full_size_from: Fraction = 0.7
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     device: Literal["cpu", "cuda"] | Auto = "auto"
+    threads: Positive | Auto = "auto"  # of the network on a processor
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score
     log: Literal["tensorboard"] | None = None
 
 
 class Evaluation(Section):
-    """How sure we are."""
+    """How the network is asked, and how sure we are."""
 
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None  # px; None: as in training
+    mirror: bool = False  # answers are the mean over a picture and its mirror image
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
 
@@ -223,6 +232,16 @@ class Recipe(Section):
         for key in sorted(values, key=lambda key: (key.count("."), key != PRESET_KEY)):
             set_key(tree, key, values[key])
         return validate(tree, "recipe")
+
+
+def evaluation_size(recipe: Recipe) -> int:
+    """Return the side (px) of the pictures in evaluation, of a recipe whose training size is settled."""
+    return recipe.evaluation.image_size or int(recipe.data.image_size)
+
+
+def largest_size(recipe: Recipe) -> int:
+    """Return the largest side (px) at which the network ever sees a picture."""
+    return max(int(recipe.data.image_size), evaluation_size(recipe))
 
 
 def load_recipe(name_or_file: str | Path) -> Recipe:

@@ -3,16 +3,22 @@
 import os
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.decode import PictureProblem, peek_short_side
+from resnetlab.data.form import choose_form
+from resnetlab.data.pixels import short_side_for
 from resnetlab.data.sources.reader import Reader
-from resnetlab.errors import DataError, MachineError
+from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.progress import say
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, largest_size
+
+if TYPE_CHECKING:
+    from resnetlab.models import Classifier
 
 SMALL_UP_TO_PX = 64  # such pictures get the small stem and no random crop
+MUON_RATE = 0.24  # Jordan et al. 2024
 PEEK = 200  # pictures whose size is looked at
 
 
@@ -23,15 +29,22 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
         values["data.image_size"] = suggest_image_size(peek_short_sides(catalog))
     if recipe.data.workers == "auto":
         values["data.workers"] = min(2, os.cpu_count() or 1)
-    return recipe.override(values)
+    recipe = recipe.override(values)
+    if recipe.data.store == "auto":
+        form = choose_form(catalog, short_side_for(largest_size(recipe)))
+        recipe = recipe.override({"data.store": form})
+    return recipe
 
 
-def resolve_training(recipe: Recipe, num_classes: int) -> Recipe:
-    """Return the recipe with no 'auto' left, and network and weights known to be there."""
+def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
+    """Return the recipe with no 'auto' left, and network and weights known to be there.
+
+    `count` is the number of training pictures.
+    """
     from resnetlab.models import build
+    from resnetlab.models.classifier import freeze
     from resnetlab.models.pretrained import load_weights
     from resnetlab.models.resnet import ResNet
-    from resnetlab.training.hardware import choose_device, choose_precision
 
     weights = recipe.model.weights
     if Path(weights).is_dir():
@@ -49,18 +62,69 @@ def resolve_training(recipe: Recipe, num_classes: int) -> Recipe:
                 raise
             say(f"note: training from scratch, which needs far more pictures and time. {error}")
             weights = "none"
+    freeze(classifier, recipe.model.freeze)
+    refuse_sizes(recipe, classifier.backbone.any_size)
     values = {"model.weights": weights}
     if isinstance(classifier.backbone, ResNet):
         values["model.stem"] = classifier.backbone.stem
-    recipe = recipe.override(values)
-    device = choose_device(recipe.training.device)
-    precision = choose_precision(recipe.training.precision, device)
-    return fill_in(recipe, weights != "none", device, precision)
+    recipe = fill_in(settle_machine(recipe.override(values)), weights != "none")
+    return settle_frozen_views(recipe, classifier, count)
 
 
-def fill_in(recipe: Recipe, pretrained: bool, device: str, precision: str) -> Recipe:
+def refuse_sizes(recipe: Recipe, any_size: bool) -> None:
+    """Raise RecipeError where the network would see pictures of a size that it can't take."""
+    image_size, training = int(recipe.data.image_size), recipe.training
+    for key, size in (
+        ("training.start_size", training.start_size),
+        ("evaluation.image_size", recipe.evaluation.image_size),
+    ):
+        if size not in (None, image_size) and not any_size:
+            raise RecipeError(
+                f"{key} must be data.image_size ({image_size}) or left out for {recipe.model.name}, "
+                f"whose dense layers have one size. Got {size} instead"
+            )
+    if training.start_size and training.frozen_views not in ("auto", 0):
+        raise RecipeError(
+            "training.frozen_views must be 0 with training.start_size: what is stored has one size. "
+            f"Got {training.frozen_views} instead"
+        )
+
+
+def settle_frozen_views(recipe: Recipe, classifier: "Classifier", count: int) -> Recipe:
+    """Return the recipe with the number of views, of `count` pictures, to keep behind frozen stages."""
+    from resnetlab.training.frozen import picture_bytes, suggest_views
+
+    training = recipe.training
+    if training.frozen_views != "auto":
+        return recipe
+    views = 0
+    if classifier.frozen and training.start_size is None:
+        precision: Literal["fp32", "bf16"] = "bf16" if training.precision == "bf16" else "fp32"
+        each = picture_bytes(classifier, int(recipe.data.image_size), precision)
+        views = suggest_views(training.epochs, each, count)
+    return recipe.override({"training.frozen_views": views})
+
+
+def settle_machine(recipe: Recipe) -> Recipe:
+    """Return the recipe with device, precision and threads, tried out where they are left open."""
+    from resnetlab.training.hardware import choose_device, choose_precision, choose_threads
+
+    training = recipe.training
+    device = choose_device(training.device)
+    precision = choose_precision(training.precision, device)
+    threads = choose_threads(training.threads, device, precision)
+    return recipe.override(
+        {
+            "training.device": device,
+            "training.precision": precision,
+            "training.threads": threads,
+        }
+    )
+
+
+def fill_in(recipe: Recipe, pretrained: bool) -> Recipe:
     """Settle the rest. `pretrained` says whether the network starts from published weights."""
-    values: dict[str, Any] = {"training.device": device, "training.precision": precision}
+    values: dict[str, Any] = {}
     recipe = settle_augment(recipe)
     if recipe.data.normalize == "auto":
         # Published networks expect ImageNet's; everything else may take the statistics at hand.
@@ -84,6 +148,8 @@ def suggest_rate(recipe: Recipe, pretrained: bool) -> float:
     Source: Goyal et al. 2017, 0.1 for 256 pictures with ResNet-50; a tenth to fine-tune.
     """
     training = recipe.training
+    if training.optimizer == "muon":
+        return MUON_RATE
     if training.optimizer != "sgd":
         return 1e-4 if pretrained else 1e-3
     return round((0.02 if pretrained else 0.2) * training.batch_size * training.accumulate / 256, 6)

@@ -14,7 +14,7 @@ PACKAGE = Path(resnetlab.__file__).parent
 # Each layer may import from those before it, never from its own rank or after.
 LAYERS = [
     {"errors"},
-    {"checks", "files", "progress", "recipe"},
+    {"checks", "files", "memory", "progress", "recipe"},
     {"data", "models", "evaluation", "run"},
     {"training", "report"},
     {"deploy"},

@@ -48,7 +48,7 @@ def test_an_unknown_key_inside_a_choice_of_shapes_is_named_as_the_user_wrote_it(
         ({"training": {"lr": math.nan}}, "training.lr must be a finite number. Got nan"),
         (
             {"training": {"optimizer": "sdg"}},
-            "training.optimizer must be 'sgd', 'adam' or 'adamw'. Got 'sdg'",
+            "training.optimizer must be 'sgd', 'adam', 'adamw' or 'muon'. Got 'sdg'",
         ),
         (
             {"data": {"image_size": "big"}},

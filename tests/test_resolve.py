@@ -14,10 +14,12 @@ from resnetlab.resolve import (
     fill_in,
     resolve_data,
     resolve_training,
+    settle_machine,
     suggest_image_size,
     suggest_rate,
     wants_published_weights,
 )
+from resnetlab.training import hardware
 
 
 @pytest.fixture
@@ -76,19 +78,20 @@ def test_what_the_user_has_said_stands(folder_of):
         data__workers=5,
         data__augment="none",
         data__normalize="half",
+        data__store="jpeg",
         training__lr=0.5,
     )
 
     recipe = resolve_data(said, read_folder(folder_of(width=300, height=300)))
-    recipe = fill_in(recipe, pretrained=True, device="cpu", precision="fp32")
+    recipe = fill_in(recipe, pretrained=True)
 
     assert recipe.data.workers == 5
-    assert recipe == said.override({"training.device": "cpu", "training.precision": "fp32"})
+    assert recipe == said
 
 
 @pytest.mark.parametrize(("size", "preset"), [(32, "small"), (64, "small"), (96, "photo")])
 def test_small_pictures_are_not_cropped_at_random(size, preset):
-    recipe = fill_in(settled(data__image_size=size), False, "cpu", "fp32")
+    recipe = fill_in(settled(data__image_size=size), False)
 
     assert recipe.data.augment == Augment(**AUGMENT_PRESETS[preset])
 
@@ -97,13 +100,17 @@ def test_small_pictures_are_not_cropped_at_random(size, preset):
 def test_published_weights_get_the_moments_they_were_trained_with(weights, whose):
     recipe = settled(data__image_size=96, model__weights=weights)
 
-    assert fill_in(recipe, True, "cpu", "fp32").data.normalize == whose
+    assert fill_in(recipe, True).data.normalize == whose
 
 
-def test_device_and_precision_are_written_down():
-    recipe = fill_in(settled(data__image_size=96), False, "cuda", "bf16")
+def test_device_precision_and_threads_are_written_down(monkeypatch):
+    monkeypatch.setattr(hardware, "choose_device", lambda asked: "cpu")
+    monkeypatch.setattr(hardware, "choose_precision", lambda asked, device: "bf16")
+    monkeypatch.setattr(hardware, "choose_threads", lambda asked, device, precision: 3)
 
-    assert (recipe.training.device, recipe.training.precision) == ("cuda", "bf16")
+    training = settle_machine(settled(data__image_size=96)).training
+
+    assert (training.device, training.precision, training.threads) == ("cpu", "bf16", 3)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def no_network(*arguments):
 def test_weights_that_cannot_be_had_are_done_without_where_nobody_asked(monkeypatch, capsys):
     monkeypatch.setattr(pretrained, "load_weights", no_network)
 
-    recipe = resolve_training(settled(model__name="resnet18", data__image_size=96), 3)
+    recipe = resolve_training(settled(model__name="resnet18", data__image_size=96), 3, 100)
 
     assert recipe.model.weights == "none"
     assert capsys.readouterr().err == (
@@ -172,14 +179,14 @@ def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):
     recipe = settled(model__name="resnet18", model__weights="imagenet", data__image_size=96)
 
     with pytest.raises(MachineError, match="can't be fetched"):
-        resolve_training(recipe, 3)
+        resolve_training(recipe, 3, 100)
 
 
 @pytest.mark.parametrize(("size", "stem"), [(32, "small"), (96, "imagenet")])
 def test_the_size_decides_the_stem_of_a_resnet(size, stem):
     recipe = settled(model__name="resnet18", model__weights="none", data__image_size=size)
 
-    assert resolve_training(recipe, 3).model.stem == stem
+    assert resolve_training(recipe, 3, 100).model.stem == stem
 
 
 def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):

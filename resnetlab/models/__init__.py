@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
 from resnetlab.models.cnn import CNN
+from resnetlab.models.fastcnn import FastCNN
 from resnetlab.models.mlp import MLP
 from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from resnetlab.recipe import did_you_mean
@@ -31,6 +32,7 @@ def _without_stem(network: Callable[[int], Backbone]) -> Callable[[int, str], Ba
 MODELS: dict[str, Callable[[int, str], Backbone]] = {
     "mlp": _without_stem(MLP),
     "cnn": _without_stem(CNN),
+    "fastcnn": _without_stem(FastCNN),
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
@@ -47,10 +49,12 @@ def build(
     dropout: float = 0.0,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    mirror: bool = False,
 ) -> Classifier:
     """Build a classifier of K `num_classes` for square pictures of `image_size` px, fresh weights.
 
-    `mean` and `std` are those of pixel values in 0 to 1; `dropout` sits before the head.
+    `mean` and `std` are those of pixel values in 0 to 1; `dropout` sits before the head; with
+    `mirror` it answers, in evaluation, by the mean over a picture and its mirror image.
 
     Raises:
         RecipeError: the name, size, stem, mean or deviation is wrong.
@@ -66,4 +70,4 @@ def build(
             f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
         )
     backbone = MODELS[name](image_size, stem)
-    return Classifier(backbone, num_classes, dropout, mean, std)
+    return Classifier(backbone, num_classes, dropout, mean, std, mirror)

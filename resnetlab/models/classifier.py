@@ -1,28 +1,46 @@
 """A picture classifier: normalise, backbone, head."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from resnetlab.errors import RecipeError
+from resnetlab.recipe import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """A network that turns pictures into features of a fixed width D, its `feature_dim`."""
+    """A network that turns pictures into features of a fixed width D, its `feature_dim`.
+
+    It is a chain: its children are its stages, and run in the order they were given their names.
+    """
 
     feature_dim: int
+    first_look = 0  # training pictures from which first weights follow, see `init_from`
+    any_size = True  # False where the pictures must have the size that it was built for
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Return the stages by name, in the order they run; an Identity only holds a place."""
+        return {
+            name: stage
+            for name, stage in self.named_children()
+            if not isinstance(stage, nn.Identity)
+        }
 
     def features(self, images: Tensor) -> Tensor:
         """Turn normalised float pictures (N, 3, H, W) into features (N, D)."""
-        raise NotImplementedError(f"{type(self).__name__} must define features(images)")
+        return run(self.stages().values(), images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the features: a bare backbone has no classes."""
         return self.features(images)
+
+    def init_from(self, images: Tensor) -> None:
+        """Set what follows from normalised training pictures (N, 3, H, W). Nothing unless a network differs."""
 
     def init_head(self, head: nn.Linear) -> None:
         """Set the first weights of a new head. PyTorch's own stay unless a network differs."""
@@ -31,7 +49,9 @@ class Backbone(nn.Module):
 class Classifier(nn.Module):
     """Bytes in, logits out: mean and deviation travel with the weights, so they can't be lost.
 
-    `mean` and `std` are three numbers each, for pixel values in 0 to 1.
+    `mean` and `std` are three numbers each, for pixel values in 0 to 1. The first `frozen` stages
+    of the backbone don't learn (see `freeze`); they and the rest can run one without the other.
+    `mirror` is for evaluation alone.
 
     Raises:
         RecipeError: `mean` or `std` can't be those of pixel values in 0 to 1.
@@ -48,6 +68,7 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         mean, std = [float(value) for value in mean], [float(value) for value in std]
@@ -55,6 +76,8 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         self.backbone = backbone
+        self.frozen = 0
+        self.mirror = mirror
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(backbone.feature_dim, num_classes)
         backbone.init_head(self.head)
@@ -76,13 +99,71 @@ class Classifier(nn.Module):
         return images.to(self.mean.dtype).sub_(mean).div_(std)
 
     def features(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W) into features (N, D)."""
-        return self.backbone.features(self.normalise(images))
+        """Turn uint8 pictures (N, 3, H, W) into features (N, D).
+
+        In evaluation with `mirror` they are the mean over each picture and its mirror image; so are
+        the logits then, for the head is linear.
+        """
+        features = self.backbone.features(self.normalise(images))
+        if self.mirror and not self.training:
+            features = (features + self.backbone.features(self.normalise(images.flip(3)))) / 2
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn uint8 pictures (N, 3, H, W), of any memory format, into logits (N, K)."""
         logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
+
+    def prefix(self, images: Tensor) -> Tensor:
+        """Turn uint8 pictures (N, 3, H, W) into what the frozen stages make of them, (N, ...)."""
+        return run(self._stages()[: self.frozen], self.normalise(images))
+
+    def rest(self, maps: Tensor) -> Tensor:
+        """Turn what `prefix` gives into logits (N, K); the two together are `forward`."""
+        features = run(self._stages()[self.frozen :], maps)
+        logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; frozen stages stay in evaluation.
+
+        Their batch norms use the statistics they came with and their dropout is off, so what they
+        make of a picture depends on nothing else.
+        """
+        super().train(mode)
+        for stage in self._stages()[: self.frozen]:
+            stage.eval()
+        return self
+
+    def _stages(self) -> list[nn.Module]:
+        return list(self.backbone.stages().values())
+
+
+def run(stages: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Pass a batch through stages, one after the other."""
+    for stage in stages:
+        x = stage(x)
+    return x
+
+
+def freeze(classifier: Classifier, last: str) -> None:
+    """Let a fresh classifier's stages up to `last` learn nothing; 'all': but the head, or 'none'.
+
+    Raises:
+        RecipeError: the backbone has no such stage.
+
+    """
+    stages = classifier.backbone.stages()
+    choices = ["none", *stages, "all"]
+    if last not in choices:
+        raise RecipeError(
+            f"model.freeze must be one of {', '.join(choices)}. Got {last!r} instead"
+            f"{did_you_mean(last, choices)}"
+        )
+    classifier.frozen = min(choices.index(last), len(stages))
+    for stage in list(stages.values())[: classifier.frozen]:
+        stage.requires_grad_(False)
+    classifier.train(classifier.training)
 
 
 def _check_moments(mean: list[float], std: list[float]) -> None:

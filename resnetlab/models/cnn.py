@@ -1,6 +1,6 @@
 """A small convolutional network of the kind that Keras's CIFAR-10 example made common."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from resnetlab.models.classifier import Backbone
 from resnetlab.models.mlp import init_as_keras
@@ -14,6 +14,7 @@ class CNN(Backbone):
     """
 
     feature_dim = 512
+    any_size = False
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
@@ -27,12 +28,6 @@ class CNN(Backbone):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 init_as_keras(layer)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Turn normalised float pictures (N, 3, image_size, image_size) into features (N, 512)."""
-        maps = self.block2(self.block1(images))
-        hidden: Tensor = self.dropout(self.relu(self.dense(self.flatten(maps))))
-        return hidden
 
     def init_head(self, head: nn.Linear) -> None:
         """Start the head as the rest of the network."""

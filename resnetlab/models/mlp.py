@@ -1,6 +1,6 @@
 """The smallest network: one hidden layer on the raw pixels."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from resnetlab.models.classifier import Backbone
 
@@ -9,6 +9,7 @@ class MLP(Backbone):
     """Flatten, dense 64 with ReLU: a floor that any convolutional network must beat."""
 
     feature_dim = 64
+    any_size = False
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
@@ -16,11 +17,6 @@ class MLP(Backbone):
         self.dense = nn.Linear(3 * image_size**2, self.feature_dim)
         self.relu = nn.ReLU()
         init_as_keras(self.dense)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Turn normalised float pictures (N, 3, image_size, image_size) into features (N, 64)."""
-        hidden: Tensor = self.relu(self.dense(self.flatten(images)))
-        return hidden
 
     def init_head(self, head: nn.Linear) -> None:
         """Start the head as the rest of the network."""

@@ -98,12 +98,11 @@ class ResNet(Backbone):
         self.avgpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.fc = nn.Linear(self.feature_dim, num_classes) if num_classes else nn.Identity()
 
-    def features(self, images: Tensor) -> Tensor:
-        """Turn normalised float pictures (N, 3, H, W) into features (N, D)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        pooled: Tensor = self.avgpool(x)
-        return pooled
+    def stages(self) -> dict[str, nn.Module]:
+        """Return the stages that give the features: all but `fc`."""
+        stages = super().stages()
+        stages.pop("fc", None)
+        return stages
 
     def forward(self, images: Tensor) -> Tensor:
         """Give logits (N, K), or features (N, D) where there is no `fc`."""

@@ -14,7 +14,10 @@ from resnetlab.models.classifier import Backbone, Classifier
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table; shapes are those of one picture, without the batch."""
+    """One row of the table; shapes are those of one picture, without the batch.
+
+    `learns` says whether any of its parameters does.
+    """
 
     name: str
     kind: str
@@ -22,6 +25,7 @@ class Stage:
     output_shape: tuple[int, ...]
     parameters: int
     macs: int
+    learns: bool
 
 
 def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
@@ -40,7 +44,8 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
     def record(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
             shapes = _shape(inputs[0]), _shape(output)
-            rows.append(Stage(name, _kind(module), *shapes, _parameters(module), sum(pending)))
+            costs = _parameters(module), sum(pending)
+            rows.append(Stage(name, _kind(module), *shapes, *costs, _learns(module)))
             pending.clear()
 
         return hook
@@ -56,7 +61,8 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
         output = model(picture)
     total_macs = sum(row.macs for row in rows)
     shapes = _shape(picture), _shape(output)
-    return [*rows, Stage("total", "", *shapes, _parameters(model), total_macs)]
+    costs = _parameters(model), total_macs
+    return [*rows, Stage("total", "", *shapes, *costs, _learns(model))]
 
 
 def _stages(model: Backbone | Classifier) -> Iterator[tuple[str, nn.Module]]:
@@ -78,6 +84,10 @@ def _macs(layer: nn.Module, output: Tensor) -> int:
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _shape(batch: Tensor) -> tuple[int, ...]:

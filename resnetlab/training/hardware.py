@@ -1,6 +1,5 @@
 """What the machine can do, and what a run writes down about it."""
 
-import ctypes
 import logging
 import os
 import platform
@@ -15,13 +14,19 @@ import torch
 from lightning_fabric import Fabric
 
 from resnetlab.errors import MachineError
+from resnetlab.memory import keep_freed_memory
+from resnetlab.progress import say
+from resnetlab.training.probe import fastest_precision, fastest_threads
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
+def make_fabric(device: str, precision: str, threads: int | None = None) -> Fabric:
+    """Return Lightning Fabric for one device; 'fp32' or 'bf16' (weights stay fp32).
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return Lightning Fabric for one device; 'fp32' or 'bf16' (weights stay fp32)."""
+    On a processor PyTorch computes with `threads` from then on; None leaves their number.
+    """
     keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
     logging.getLogger("lightning_fabric").setLevel(
         logging.WARNING
     )  # it announces what we asked for
@@ -47,26 +52,25 @@ def choose_device(device: str) -> Literal["cpu", "cuda"]:
 
 
 def choose_precision(precision: str, device: str) -> Literal["fp32", "bf16"]:
-    """Return bf16 where the processor multiplies it in hardware; emulated it is slower than fp32."""
+    """Return bf16 where the device gains by it; emulated it is slower than fp32."""
     if precision == "auto":
         if device == "cuda":
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-        return "bf16" if processor()["flags"] & {"amx_bf16", "avx512_bf16"} else "fp32"
+        return fastest_precision()
     return "bf16" if precision == "bf16" else "fp32"
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to keep memory for the next batch rather than give it back to the system.
-
-    Every step otherwise asks for the same pages again, and the kernel clears them each time.
-    Elsewhere than on glibc nothing is done.
-    """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    except (OSError, AttributeError):
-        pass
+def choose_threads(threads: int | str, device: str, precision: Literal["fp32", "bf16"]) -> int:
+    """Return how many threads compute; on a GPU they matter little and stay as they are."""
+    if threads != "auto":
+        return int(threads)
+    most = torch.get_num_threads()
+    if device == "cuda" or most == 1:
+        return most
+    chosen = fastest_threads(precision)
+    if chosen < most:
+        say(f"note: other programs are at work here; {chosen} of {most} threads compute faster")
+    return chosen
 
 
 def environment() -> dict[str, Any]:

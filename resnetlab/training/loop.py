@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from resnetlab.data.batches import Batch, Samples, View, batches, plan_epoch
+from resnetlab.data.batches import Batch, Samples, Source, View, batches, plan_epoch
 from resnetlab.errors import DivergedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
 from resnetlab.progress import Progress, say
-from resnetlab.recipe import Augment, Recipe
+from resnetlab.recipe import Augment, Recipe, evaluation_size
 from resnetlab.training.checkpoint import load_checkpoint, save_checkpoint
+from resnetlab.training.frozen import Precision, Rest, store_features
 from resnetlab.training.history import (
     History,
     best_epoch,
@@ -26,7 +27,8 @@ from resnetlab.training.history import (
 from resnetlab.training.losses import cross_entropy
 from resnetlab.training.optimizers import make_optimizer, set_rate
 from resnetlab.training.predict import DIVERGED, as_images, predict
-from resnetlab.training.schedules import rate_factor
+from resnetlab.training.resident import ResidentSamples, may_reside
+from resnetlab.training.schedules import rate_factor, size_of_epoch
 
 CHECK_EVERY = 10  # steps between two looks at whether the loss is finite; each look waits for a GPU
 
@@ -58,7 +60,9 @@ def fit(
     training = recipe.training
     checkpoints = folder / "checkpoints"
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    model, optimizer = fabric.setup(classifier, make_optimizer(classifier, training))
+    part, shown = what_learns(fabric.device, classifier, train, recipe)
+    asked, held_out = what_is_asked(classifier, val, recipe)
+    model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
     history: History = []
     if (checkpoints / "last.safetensors").is_file():
         history = load_checkpoint(checkpoints / "last.safetensors", classifier, optimizer)[
@@ -67,8 +71,8 @@ def fit(
     for epoch in range(len(history), training.epochs):
         if out_of_patience(history, training.monitor, training.patience):
             break
-        learned = train_epoch(fabric, model, optimizer, train, recipe, epoch, history)
-        history.append(score_epoch(classifier, val, classes, recipe, epoch, learned, history))
+        learned = train_epoch(fabric, model, optimizer, shown, recipe, epoch, history)
+        history.append(score_epoch(asked, held_out, classes, recipe, epoch, learned, history))
         say(describe_row(history[-1], training.epochs, learned))
         progress = {"history": history}
         if best_epoch(history, training.monitor) == epoch + 1:
@@ -79,11 +83,44 @@ def fit(
     return history
 
 
+def what_learns(
+    device: torch.device, classifier: Classifier, train: Samples, recipe: Recipe
+) -> tuple[Classifier | Rest, Source]:
+    """Return the part of the network that works in each step, and what it learns from.
+
+    The whole of it and the pictures; or what follows the frozen stages, and what those gave.
+    """
+    training = recipe.training
+    if views := stored_views(classifier, recipe):
+        precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
+        view, workers = training_view(recipe, 0), int(recipe.data.workers)
+        return Rest(classifier), store_features(classifier, train, view, views, precision, workers)
+    if may_reside(train, device):
+        return classifier, ResidentSamples.of(train, device)
+    return classifier, train
+
+
+def what_is_asked(
+    classifier: Classifier, val: Samples, recipe: Recipe
+) -> tuple[Classifier | Rest, Source]:
+    """Return the part of the network that is scored after each epoch, and on what; in fp32."""
+    # A picture and its mirror image pass through the frozen stages apart: that isn't stored.
+    if not stored_views(classifier, recipe) or recipe.evaluation.mirror:
+        return classifier, val
+    workers = int(recipe.data.workers)
+    return Rest(classifier), store_features(classifier, val, plain_view(recipe), 1, "fp32", workers)
+
+
+def stored_views(classifier: Classifier, recipe: Recipe) -> int:
+    """Return how many views of the pictures are kept behind frozen stages; 0 where none is."""
+    return int(recipe.training.frozen_views) if classifier.frozen else 0
+
+
 def train_epoch(
     fabric: Fabric,
     model: Any,
     optimizer: Any,
-    samples: Samples,
+    samples: Source,
     recipe: Recipe,
     epoch: int,
     history: History,
@@ -99,8 +136,8 @@ def train_epoch(
     with Progress(f"epoch {epoch + 1}/{training.epochs}", len(samples)) as progress:
         for step, group in enumerate(steps):
             time = epoch + (step + 0.5) / len(steps)
-            set_rate(optimizer, float(training.lr) * rate_factor(training, time, past))
-            torch.manual_seed(address(recipe.seed, epoch, step))  # of dropout
+            set_rate(optimizer, rate_factor(training, time, past))
+            seed_dropout(fabric.device, address(recipe.seed, epoch, step))
             pictures = sum(map(len, group))
             for batch in islice(stream, len(group)):
                 totals += learn(fabric, model, batch, training.label_smoothing, pictures)
@@ -136,8 +173,8 @@ def learn(
 
 
 def score_epoch(
-    classifier: Classifier,
-    val: Samples,
+    classifier: Classifier | Rest,
+    val: Source,
     classes: tuple[str, ...],
     recipe: Recipe,
     epoch: int,
@@ -167,12 +204,21 @@ def training_view(recipe: Recipe, epoch: int) -> View:
     """Return how pictures are shown in an epoch of training."""
     augment = recipe.data.augment
     assert isinstance(augment, Augment), "the recipe must be resolved"
-    return View(int(recipe.data.image_size), recipe.data.fit, augment, recipe.seed, epoch)
+    size = size_of_epoch(recipe.training, int(recipe.data.image_size), epoch)
+    return View(size, recipe.data.fit, augment, recipe.seed, epoch)
 
 
 def plain_view(recipe: Recipe) -> View:
     """Return how pictures are shown in evaluation."""
-    return View(int(recipe.data.image_size), recipe.data.fit)
+    return View(evaluation_size(recipe), recipe.data.fit)
+
+
+def seed_dropout(device: torch.device, seed: int) -> None:
+    """Seed one device's numbers; torch.manual_seed does all, which costs more than a small step."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def address(*numbers: int) -> int:

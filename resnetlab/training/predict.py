@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from torch import nn
 
-from resnetlab.data.batches import Samples, View, batches, plan_evaluation
+from resnetlab.data.batches import Source, View, batches, plan_evaluation
 from resnetlab.errors import DivergedError
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.models.classifier import Classifier
 from resnetlab.progress import Progress
 
 DIVERGED = (
@@ -16,8 +16,8 @@ DIVERGED = (
 
 
 def predict(
-    model: Classifier,
-    samples: Samples,
+    model: nn.Module,
+    samples: Source,
     view: View,
     classes: tuple[str, ...],
     seed: int,
@@ -44,6 +44,10 @@ def predict(
     return Predictions.make(samples.ids, samples.labels, logits, classes, seed=seed)
 
 
-def as_images(pixels: np.ndarray) -> torch.Tensor:
-    """Return uint8 pixels (B, S, S, 3) as a tensor (B, 3, S, S), channels last in memory, no copy."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+def as_images(pixels: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return pixels or maps (B, H, W, C) as a tensor (B, C, H, W), channels last in memory, no copy.
+
+    Features (B, D) stay as they are.
+    """
+    maps = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels
+    return maps.permute(0, 3, 1, 2) if maps.ndim == 4 else maps

@@ -14,7 +14,7 @@ from resnetlab.files import write_json
 from resnetlab.inspection import describe_pictures
 from resnetlab.pictures import Pictures
 from resnetlab.progress import say
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, evaluation_size
 from resnetlab.run import Run
 
 
@@ -73,7 +73,7 @@ def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:
     """Return name, size and cost of a network."""
     from resnetlab.models.stages import stage_table
 
-    image_size = int(recipe.data.image_size)
+    image_size = evaluation_size(recipe)
     parameters = list(classifier.parameters())
     return {
         "name": recipe.model.name,

@@ -10,7 +10,7 @@ import numpy as np
 
 from resnetlab import evidence
 from resnetlab.checks import require_space, require_writable
-from resnetlab.data.batches import samples_of
+from resnetlab.data.batches import Samples, View, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.export import export_split
 from resnetlab.data.moments import moments
@@ -48,7 +48,7 @@ def train(
     catalog, store = divide(pictures.catalog, pictures.recipe), pictures.store
     if export_split_to is not None:
         export_split(catalog, export_split_to)
-    recipe = resolve_training(pictures.recipe, len(catalog.classes))
+    recipe = resolve_training(pictures.recipe, len(catalog.classes), len(catalog.part("train")))
     require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
     run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
     with run.held():
@@ -83,7 +83,8 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     from resnetlab.training.loop import fit
 
     classifier = make_classifier(recipe, catalog, store)
-    fabric = make_fabric(str(recipe.training.device), str(recipe.training.precision))
+    training = recipe.training
+    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     run.add_metrics(model=describe_model(classifier, recipe))
     parts = {part: samples_of(catalog, store, part) for part in ("train", "val")}
     started = time.monotonic()
@@ -123,18 +124,38 @@ def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
     import torch
 
     from resnetlab.models import build
+    from resnetlab.models.classifier import freeze
     from resnetlab.models.pretrained import load_weights
+    from resnetlab.training.loop import plain_view
 
     torch.manual_seed(recipe.seed)
     mean, std = normalisation(recipe, catalog, store)
     model = recipe.model
-    image_size = int(recipe.data.image_size)
     classifier = build(
-        model.name, len(catalog.classes), image_size, model.stem, model.dropout, mean, std
+        model.name,
+        len(catalog.classes),
+        int(recipe.data.image_size),
+        model.stem,
+        model.dropout,
+        mean,
+        std,
+        recipe.evaluation.mirror,
     )
     if model.weights != "none":
         load_weights(classifier, model.weights, model.name)
+    elif classifier.backbone.first_look:
+        look(classifier, samples_of(catalog, store, "train"), plain_view(recipe))
+    freeze(classifier, model.freeze)
     return classifier
+
+
+def look(classifier: Any, samples: Samples, view: View) -> None:
+    """Show a network the training pictures that decide its first weights."""
+    from resnetlab.training.predict import as_images
+
+    count = min(len(samples), classifier.backbone.first_look)
+    images = as_images(samples.batch(np.arange(count), view).images)
+    classifier.backbone.init_from(classifier.normalise(images))
 
 
 def normalisation(

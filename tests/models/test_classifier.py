@@ -6,6 +6,7 @@ from torch import nn
 
 from resnetlab.errors import RecipeError
 from resnetlab.models import MODELS, Backbone, Classifier, build
+from resnetlab.models.classifier import freeze
 
 # These differ from resnet18 and resnet50 in depth alone: only their shapes are checked.
 DEEP = ("resnet34", "resnet101", "resnet152")
@@ -49,7 +50,7 @@ def test_features_of_the_classifier_are_those_of_the_backbone_on_normalised_pict
     )
 
 
-def test_the_gradient_reaches_every_parameter(classifier):
+def test_the_gradient_reaches_every_parameter_that_learns(classifier):
     with torch.no_grad():
         for module in classifier.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -60,7 +61,7 @@ def test_the_gradient_reaches_every_parameter(classifier):
     unreached = [
         name
         for name, parameter in classifier.named_parameters()
-        if parameter.grad is None or not parameter.grad.any()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any())
     ]
     assert unreached == []
 
@@ -146,7 +147,7 @@ def test_a_misspelt_network_gets_the_nearest_name_and_the_list():
     with pytest.raises(RecipeError) as caught:
         build("ResNet5O", 10, 32)
     assert str(caught.value) == (
-        "model.name must be one of mlp, cnn, resnet18, resnet34, resnet50, resnet101, resnet152. "
+        "model.name must be one of mlp, cnn, fastcnn, resnet18, resnet34, resnet50, resnet101, resnet152. "
         "Got 'ResNet5O' instead, did you mean 'resnet50'?"
     )
 
@@ -183,6 +184,104 @@ def test_a_deviation_that_would_divide_by_zero_or_is_in_bytes_is_refused(std):
         build("mlp", 10, 32, std=std)
 
 
-def test_a_backbone_without_features_says_what_to_define():
-    with pytest.raises(NotImplementedError, match=r"^Backbone must define features\(images\)$"):
-        Backbone()(torch.zeros(1))
+class Chain(Backbone):
+    """Stages of which each leaves its mark, and a place that is left empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Flatten()
+        self.nothing = nn.Identity()
+        self.last = nn.Softmax(dim=1)
+
+
+def test_a_backbone_runs_its_stages_in_the_order_they_were_named():
+    images = torch.randn(2, 3, 4, 4)
+
+    assert list(Chain().stages()) == ["first", "last"]
+    assert torch.equal(Chain().features(images), images.flatten(1).softmax(dim=1))
+    assert torch.equal(Chain()(images), Chain().features(images))
+
+
+# Freezing
+
+
+def frozen(name: str, last: str) -> Classifier:
+    torch.manual_seed(0)
+    classifier = build(name, num_classes=5, image_size=16, dropout=0.5)
+    freeze(classifier, last)
+    return classifier
+
+
+def learning(classifier: Classifier) -> set[str]:
+    """Return the first names of all parameters that learn: those of stages, and 'head'."""
+    names = [name for name, each in classifier.named_parameters() if each.requires_grad]
+    return {name.removeprefix("backbone.").split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_the_frozen_part_and_the_rest_are_together_the_network(name):
+    for last in ("none", *build(name, 5, 16).backbone.stages(), "all"):
+        classifier = frozen(name, last).eval()
+
+        logits = classifier.rest(classifier.prefix(pictures()))
+
+        assert torch.equal(logits, classifier(pictures())), last
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("none", {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"}),
+        ("conv1", {"bn1", "layer1", "layer2", "layer3", "layer4", "head"}),
+        ("layer3", {"layer4", "head"}),
+        ("all", {"head"}),
+    ],
+)
+def test_a_stage_is_frozen_with_all_before_it(last, expected):
+    assert learning(frozen("resnet18", last)) == expected
+
+
+def test_whatever_is_frozen_the_head_learns():
+    assert {frozenset(learning(frozen(name, "all"))) for name in RUNNABLE} == {frozenset(["head"])}
+
+
+def test_frozen_stages_stay_in_evaluation_and_change_no_bit():
+    classifier = frozen("resnet18", "layer3")
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+
+    classifier.eval()
+    classifier.train()
+    classifier(pictures()).square().sum().backward()
+
+    after = classifier.state_dict()
+    changed = {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"layer4"}, "the running statistics of the norms that learn"
+    assert not classifier.backbone.layer3.training
+    assert not classifier.backbone.layer3[0].bn1.training
+    assert classifier.backbone.layer4.training
+    assert classifier.training
+
+
+def test_evaluation_reaches_every_stage():
+    assert not any(module.training for module in frozen("resnet18", "layer3").eval().modules())
+
+
+def test_dropout_in_a_frozen_stage_is_off_and_before_the_head_it_stays():
+    classifier = frozen("cnn", "all").train()
+
+    assert torch.equal(classifier.prefix(pictures()), classifier.prefix(pictures()))
+    maps = classifier.prefix(pictures())
+    assert not torch.equal(classifier.rest(maps), classifier.rest(maps))
+
+
+def test_no_gradient_is_computed_for_the_frozen_part():
+    assert not frozen("cnn", "block1").train().prefix(pictures()).requires_grad
+
+
+def test_a_misspelt_stage_gets_the_nearest_name_and_the_list():
+    with pytest.raises(RecipeError) as caught:
+        frozen("resnet18", "layr3")
+    assert str(caught.value) == (
+        "model.freeze must be one of none, conv1, bn1, relu, layer1, layer2, layer3, layer4, "
+        "avgpool, all. Got 'layr3' instead, did you mean 'layer3'?"
+    )

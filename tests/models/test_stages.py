@@ -4,6 +4,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnetlab.models import Backbone, build
+from resnetlab.models.classifier import freeze
 from resnetlab.models.resnet import resnet50
 from resnetlab.models.stages import Stage, stage_table
 
@@ -98,11 +99,21 @@ def test_rows_come_in_the_order_of_execution_and_only_for_what_ran():
     rows = stage_table(Detour(), 8)
 
     assert rows == [
-        Stage("first", "conv 3x1", (3, 8, 8), (6, 6, 8), 54, 6 * 6 * 8 * 3 * 3),
-        Stage("last", "conv 1x1", (6, 6, 8), (8, 6, 8), 32, 8 * 6 * 8 * 3),
+        Stage("first", "conv 3x1", (3, 8, 8), (6, 6, 8), 54, 6 * 6 * 8 * 3 * 3, True),
+        Stage("last", "conv 1x1", (6, 6, 8), (8, 6, 8), 32, 8 * 6 * 8 * 3, True),
         # all parameters, those of the layer that never ran too
-        Stage("total", "", (3, 8, 8), (8,), 54 + 32 + 12, 2592 + 1152),
+        Stage("total", "", (3, 8, 8), (8,), 54 + 32 + 12, 2592 + 1152, True),
     ]
+
+
+def test_the_table_says_which_stages_learn():
+    classifier = on_meta("resnet18", 10, 32)
+    freeze(classifier, "layer3")
+
+    rows = stage_table(classifier, 32)
+
+    assert [row.name for row in rows if row.learns] == ["layer4", "head", "total"]
+    assert rows[-1].parameters == sum(row.parameters for row in rows[:-1])
 
 
 def test_the_model_is_left_as_it_was():

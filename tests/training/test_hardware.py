@@ -6,30 +6,40 @@ import sys
 import pytest
 import torch
 
+from resnetlab import memory
 from resnetlab.errors import MachineError
 from resnetlab.training import hardware
 from resnetlab.training.hardware import (
     choose_device,
     choose_precision,
+    choose_threads,
     environment,
     make_fabric,
     processor,
 )
 
 
-@pytest.mark.parametrize(
-    ("flags", "precision"),
-    [
-        ({"amx_bf16", "avx2"}, "bf16"),
-        ({"avx512_bf16"}, "bf16"),
-        ({"avx2", "avx512f", "amx_int8"}, "fp32"),
-        (set(), "fp32"),
-    ],
-)
-def test_bf16_is_chosen_where_the_processor_multiplies_it(monkeypatch, flags, precision):
-    monkeypatch.setattr(hardware, "processor", lambda: {"name": "", "flags": flags})
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_processor_is_tried(monkeypatch, precision):
+    monkeypatch.setattr(hardware, "fastest_precision", lambda: precision)
 
     assert choose_precision("auto", "cpu") == precision
+
+
+def test_the_number_of_threads_is_tried_and_told_where_it_is_not_all(monkeypatch, capsys):
+    monkeypatch.setattr(hardware.torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(hardware, "fastest_threads", lambda precision: 2)
+
+    assert choose_threads("auto", "cpu", "fp32") == 2
+    assert "2 of 4 threads compute faster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "device", "threads"), [(3, "cpu", 3), ("auto", "cuda", 4)])
+def test_nothing_is_tried_where_there_is_nothing_to_choose(monkeypatch, asked, device, threads):
+    monkeypatch.setattr(hardware.torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(hardware, "fastest_threads", lambda precision: pytest.fail("tried"))
+
+    assert choose_threads(asked, device, "bf16") == threads
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
@@ -44,9 +54,8 @@ def test_bf16_is_chosen_where_the_gpu_has_it_not_where_it_is_emulated(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("flags", [set(), {"amx_bf16"}])
-def test_a_precision_that_was_asked_for_is_taken(monkeypatch, precision, flags):
-    monkeypatch.setattr(hardware, "processor", lambda: {"name": "", "flags": flags})
+def test_a_precision_that_was_asked_for_is_taken(monkeypatch, precision):
+    monkeypatch.setattr(hardware, "fastest_precision", lambda: pytest.fail("tried"))
 
     assert choose_precision(precision, "cpu") == precision
 
@@ -120,6 +129,6 @@ def test_a_machine_without_glibc_is_no_obstacle(monkeypatch):
     def refuse(name: str):
         raise OSError(f"{name}: not found")
 
-    monkeypatch.setattr(hardware.ctypes, "CDLL", refuse)
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
 
-    hardware.keep_freed_memory()
+    memory.keep_freed_memory()

@@ -371,17 +371,17 @@ def test_the_address_of_randomness_differs_for_every_step():
 
 
 def test_each_step_takes_the_rate_of_its_middle(train, make_recipe, monkeypatch):
-    rates = []
-    monkeypatch.setattr(loop, "set_rate", lambda _, rate: rates.append(rate))
+    factors = []
+    monkeypatch.setattr(loop, "set_rate", lambda _, factor: factors.append(factor))
 
     train(
         make_recipe(
-            training__schedule="constant", training__warmup_epochs=1, training__lr=0.6,
+            training__schedule="constant", training__warmup_epochs=1,
             training__batch_size=8, training__epochs=2,
         )
     )  # fmt: skip
 
-    assert rates == pytest.approx([0.1, 0.3, 0.5, 0.6, 0.6, 0.6])
+    assert factors == pytest.approx([1 / 6, 3 / 6, 5 / 6, 1, 1, 1])
 
 
 def test_every_epoch_shows_its_own_variations(make_recipe):
@@ -389,6 +389,16 @@ def test_every_epoch_shows_its_own_variations(make_recipe):
 
     assert loop.training_view(recipe, 3) == View(16, "stretch", recipe.data.augment, 5, 3)
     assert loop.plain_view(recipe) == View(16, "stretch", augment=None)
+
+
+def test_pictures_may_be_small_at_first_and_larger_in_evaluation(make_recipe):
+    recipe = make_recipe(
+        data__image_size=32, training__epochs=4, training__start_size=16,
+        training__full_size_from=0.5, evaluation__image_size=40,
+    )  # fmt: skip
+
+    assert [loop.training_view(recipe, epoch).image_size for epoch in range(4)] == [16, 24, 32, 32]
+    assert loop.plain_view(recipe).image_size == 40
 
 
 def test_a_network_that_comes_in_evaluation_mode_learns_in_training_mode(

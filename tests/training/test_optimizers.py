@@ -6,9 +6,15 @@ from torch import nn
 
 from resnetlab.models import build
 from resnetlab.recipe import Training
+from resnetlab.training.muon import Muon
 from resnetlab.training.optimizers import make_optimizer, set_rate
 
-KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+KINDS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "muon": Muon,
+}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,32 @@ def test_sgd_steps_as_the_formula_says():
 def test_a_rate_is_set_for_all_parameters(network):
     optimizer = optimizer_of(network)
 
-    set_rate(optimizer, 0.025)
+    set_rate(optimizer, 0.25)
 
-    assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.025]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.025] * 3
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_head_and_the_biases_may_have_rates_of_their_own(network, name):
+    optimizer = optimizer_of(network, optimizer=name, head_lr=0.3, bias_lr=0.7)
+
+    set_rate(optimizer, 0.5)
+
+    rates = {rate: set() for rate in (0.05, 0.15, 0.35)}
+    for group in optimizer.param_groups:
+        rates[group["lr"]] |= names(network, group["params"])
+    assert rates[0.15] == {"head.weight"}
+    assert rates[0.35] == {name for name, each in network.named_parameters() if each.ndim == 1}
+
+
+def test_muon_turns_the_filters_and_not_the_head(network):
+    groups = optimizer_of(network, optimizer="muon").param_groups
+
+    turned = names(
+        network, [each for group in groups if group["filters"] for each in group["params"]]
+    )
+
+    assert "head.weight" not in turned
+    assert turned == {
+        f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)
+    }

@@ -15,9 +15,10 @@ from resnetlab.training.schedules import (
     count_plateaus,
     one_cycle,
     rate_factor,
+    size_of_epoch,
 )
 
-SCHEDULES = ["constant", "step", "cosine", "onecycle", "plateau"]
+SCHEDULES = ["constant", "step", "linear", "cosine", "onecycle", "plateau"]
 
 
 def factor(time: float, scores=(), **values) -> float:
@@ -36,7 +37,7 @@ def torch_rates(make_scheduler, steps: int) -> list[float]:
     return rates
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "plateau"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "linear", "cosine", "plateau"])
 def test_the_warm_up_is_a_straight_line_from_zero(schedule):
     line = [
         factor(time, schedule=schedule, epochs=10, warmup_epochs=2) for time in (0, 0.5, 1, 1.5, 2)
@@ -197,3 +198,27 @@ def test_every_step_of_a_run_moves(schedule):
     """At the middle of a step, which is what the loop asks for, no rate is zero."""
     for step in range(40):
         assert factor((step + 0.5) / 10, schedule=schedule, epochs=4, warmup_epochs=1) > 0
+
+
+def test_the_linear_schedule_falls_on_a_straight_line_to_zero():
+    line = [
+        factor(time, schedule="linear", epochs=10, warmup_epochs=2) for time in (2, 4, 6, 8, 10)
+    ]
+
+    assert line == [1, 0.75, 0.5, 0.25, 0]
+
+
+@pytest.mark.parametrize(
+    ("image_size", "values", "sizes"),
+    [
+        (224, {}, [224] * 6),
+        (224, {"start_size": 128, "full_size_from": 0.5}, [128, 160, 192, 224, 224, 224]),
+        (224, {"start_size": 128, "full_size_from": 0.0}, [224] * 6),
+        (224, {"start_size": 256}, [224] * 6),
+        (32, {"start_size": 24, "full_size_from": 0.67}, [24, 24, 28, 28, 32, 32]),
+    ],
+)
+def test_pictures_grow_evenly_and_are_at_full_size_in_time(image_size, values, sizes):
+    training = Training(epochs=6, **values)
+
+    assert [size_of_epoch(training, image_size, epoch) for epoch in range(6)] == sizes
