@@ -124,6 +124,12 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.dropout(features))
         return logits
 
+    def frozen_names(self) -> set[str]:
+        """Return the names, in the state dict, of what the frozen stages hold."""
+        stages = list(self.backbone.stages())[: self.frozen]
+        prefixes = tuple(f"backbone.{name}." for name in stages)
+        return {name for name in self.state_dict() if prefixes and name.startswith(prefixes)}
+
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; frozen stages stay in evaluation.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resnetlab.errors import CheckpointError
 from resnetlab.files import whole
+from resnetlab.models.classifier import Classifier
 
 MODEL, OPTIMIZER = "model.", "optimizer."
 FACTS = "resnetlab"  # the file's metadata: progress and checksum
@@ -22,9 +23,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint whole: a crash leaves the old one or the new one.
 
-    `progress` is plain data that JSON can hold.
+    Frozen stages are left out: they are what they were. `progress` is plain data that JSON can hold.
     """
-    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    tensors = {MODEL + name: tensor for name, tensor in learned_state(model).items()}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
@@ -50,13 +51,26 @@ def load_checkpoint(
         for name, tensor in tensors.items()
         if name.startswith(MODEL)
     }
-    complaint = misfit(weights, model.state_dict())
+    complaint = misfit(weights, learned_state(model))
     if complaint:
         raise CheckpointError(f"{path}: does not fit this network ({complaint})")
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, strict=False)  # all that is asked for is there
     if optimizer is not None:
         optimizer.load_state_dict(optimizer_state(tensors, optimizer))
     return progress
+
+
+def learned_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict without what frozen stages hold."""
+    frozen = model.frozen_names() if isinstance(model, Classifier) else set()
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def frozen_digest(model: Classifier) -> str:
+    """Return a digest of the frozen stages' weights, nothing where there are none."""
+    frozen = model.frozen_names()
+    state = model.state_dict()
+    return digest_of({name: state[name] for name in frozen}, "") if frozen else ""
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,12 +10,12 @@ import torch
 from lightning_fabric import Fabric
 
 from resnetlab.data.batches import Batch, Samples, Source, View, batches, plan_epoch
-from resnetlab.errors import DivergedError
+from resnetlab.errors import CheckpointError, DivergedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
 from resnetlab.progress import Progress, say
 from resnetlab.recipe import Augment, Recipe, evaluation_size
-from resnetlab.training.checkpoint import load_checkpoint, save_checkpoint
+from resnetlab.training.checkpoint import frozen_digest, load_checkpoint, save_checkpoint
 from resnetlab.training.frozen import Precision, Rest, store_features
 from resnetlab.training.history import (
     History,
@@ -64,22 +64,27 @@ def fit(
     asked, held_out = what_is_asked(classifier, val, recipe)
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
     history: History = []
-    if (checkpoints / "last.safetensors").is_file():
-        history = load_checkpoint(checkpoints / "last.safetensors", classifier, optimizer)[
-            "history"
-        ]
+    frozen, last = frozen_digest(classifier), checkpoints / "last.safetensors"
+    if last.is_file():
+        saved = load_checkpoint(last, classifier, optimizer)
+        history = saved["history"]
+        if saved["frozen"] != frozen:
+            raise CheckpointError(
+                f"{last}: its frozen stages had other weights than model.weights={recipe.model.weights} "
+                "has now; bring those back"
+            )
     for epoch in range(len(history), training.epochs):
         if out_of_patience(history, training.monitor, training.patience):
             break
         learned = train_epoch(fabric, model, optimizer, shown, recipe, epoch, history)
         history.append(score_epoch(asked, held_out, classes, recipe, epoch, learned, history))
         say(describe_row(history[-1], training.epochs, learned))
-        progress = {"history": history}
+        progress = {"history": history, "frozen": frozen}
         if best_epoch(history, training.monitor) == epoch + 1:
             save_checkpoint(checkpoints / "best.safetensors", classifier, optimizer, progress)
         write_history(folder, history, training.log)
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
-        save_checkpoint(checkpoints / "last.safetensors", classifier, optimizer, progress)
+        save_checkpoint(last, classifier, optimizer, progress)
     return history
 
 

@@ -285,3 +285,21 @@ def test_a_misspelt_stage_gets_the_nearest_name_and_the_list():
         "model.freeze must be one of none, conv1, bn1, relu, layer1, layer2, layer3, layer4, "
         "avgpool, all. Got 'layr3' instead, did you mean 'layer3'?"
     )
+
+
+def test_a_picture_and_its_mirror_image_get_one_answer_in_evaluation_alone():
+    torch.manual_seed(0)
+    classifier = build("cnn", num_classes=3, image_size=16, mirror=True).eval()
+    images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    one, other = (
+        classifier.head(classifier.backbone.features(classifier.normalise(each)))
+        for each in (images, images.flip(3))
+    )
+
+    torch.testing.assert_close(classifier(images), (one + other) / 2)
+    torch.testing.assert_close(classifier(images), classifier(images.flip(3)))
+    classifier.backbone.eval()
+    classifier.training = True
+    torch.testing.assert_close(
+        classifier.features(images), classifier.backbone.features(classifier.normalise(images))
+    )

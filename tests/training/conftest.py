@@ -12,6 +12,7 @@ from resnetlab.data.batches import Samples
 from resnetlab.data.pixels import PixelStore
 from resnetlab.data.record import RECORD, fill_from_pixels
 from resnetlab.models import Classifier, build
+from resnetlab.models.classifier import freeze
 from resnetlab.recipe import Recipe
 from resnetlab.training.hardware import make_fabric
 from resnetlab.training.history import History
@@ -31,6 +32,7 @@ SETTINGS = {
     "training.lr": 0.003,
     "training.precision": "fp32",
     "training.device": "cpu",
+    "training.frozen_views": 0,
 }
 
 
@@ -83,7 +85,10 @@ def make_classifier() -> Callable[[Recipe], Classifier]:
         torch.manual_seed(recipe.seed)
         model = recipe.model
         size = int(recipe.data.image_size)
-        return build(model.name, len(CLASSES), size, model.stem, model.dropout)
+        mirror = recipe.evaluation.mirror
+        classifier = build(model.name, len(CLASSES), size, model.stem, model.dropout, mirror=mirror)
+        freeze(classifier, model.freeze)
+        return classifier
 
     return make
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resnetlab.data.batches import View
-from resnetlab.errors import DivergedError
+from resnetlab.errors import CheckpointError, DivergedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.files import read_csv
 from resnetlab.training import loop
@@ -412,3 +412,76 @@ def test_a_network_that_comes_in_evaluation_mode_learns_in_training_mode(
     loop.train_epoch(fabric, model.eval(), optimizer, make_samples(6), recipe, 0, [])
 
     assert all(module.training for module in classifier.modules())
+
+
+FROZEN = {
+    **RESTLESS,
+    "model__name": "resnet18",
+    "model__freeze": "layer3",
+    "training__epochs": 2,
+    "training__frozen_views": 2,
+}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNETLAB_CACHE", str(tmp_path / "cache"))
+
+
+def test_training_behind_stored_maps_is_training_on_pictures(train, make_recipe, tmp_path, cache):
+    _, stored = train(make_recipe(**FROZEN), tmp_path / "stored")
+    _, shown = train(make_recipe(**FROZEN | {"training__frozen_views": 0}), tmp_path / "shown")
+
+    for one, other in zip(stored, shown, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_a_run_with_frozen_stages_goes_on_from_what_learns_alone(
+    train, make_recipe, tmp_path, cache
+):
+    recipe = make_recipe(**FROZEN)
+    uncut, history = train(recipe, tmp_path / "uncut")
+    saved = checkpoint_bits(tmp_path / "uncut", "last")
+    cut = tmp_path / "cut"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_epoch", after(1, loop.train_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, cut)
+
+    resumed, again = train(recipe, cut)
+
+    assert not any(name.startswith("model.backbone.layer3") for name in saved)
+    assert any(name.startswith("model.backbone.layer4") for name in saved)
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+
+
+def after(count: int, work):
+    """Let work be done `count` times, then interrupt."""
+    calls = itertools.count()
+
+    def interrupted(*arguments):
+        if next(calls) == count:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    return interrupted
+
+
+def test_other_weights_in_the_frozen_stages_are_refused(train, make_recipe, tmp_path, cache):
+    train(make_recipe(**FROZEN), tmp_path)
+
+    with pytest.raises(CheckpointError, match="frozen stages had other weights"):
+        train(make_recipe(**FROZEN, seed=1), tmp_path)
+
+
+def test_pictures_and_their_mirror_images_are_asked_on_pictures(
+    train, make_recipe, make_samples, tmp_path, cache
+):
+    recipe = make_recipe(**FROZEN, evaluation__mirror=True)
+    classifier, history = train(recipe, tmp_path)
+
+    scores = quick_scores(
+        predict(classifier, make_samples(9, seed=1), loop.plain_view(recipe), CLASSES, 0, 0)
+    )
+    assert history[-1]["val_loss"] == pytest.approx(scores["loss"], rel=1e-6)
