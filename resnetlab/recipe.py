@@ -170,8 +170,8 @@ class Training(Section):
     epochs: Positive = 30
     batch_size: Positive = 32
     lr: Annotated[float, Field(gt=0)] | Auto = "auto"
-    head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer's weights; None: lr
-    bias_lr: Annotated[float, Field(gt=0)] | None = None  # of biases and norms; None: lr
+    head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer; None: lr
+    bias_lr: Annotated[float, Field(gt=0)] | None = None  # of all other biases and norms; None: lr
     optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of SGD, Nesterov's
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # never on biases and norms

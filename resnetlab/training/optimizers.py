@@ -22,15 +22,26 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
     head = getattr(model, "head", None)
     last = set(head.parameters()) if isinstance(head, nn.Module) else set()
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    inner = [p for p in learning if p.ndim > 1 and p not in last]
+    inner, outer = ([p for p in learning if (p in last) == is_last] for is_last in (False, True))
+    decay = training.weight_decay
     groups = [
-        {"params": inner, "lr": lr, "weight_decay": training.weight_decay, "filters": True},
-        {"params": [p for p in learning if p.ndim > 1 and p in last], "lr": head_lr,
-         "weight_decay": training.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "lr": bias_lr, "weight_decay": 0.0},
-    ]  # fmt: skip
+        {"params": matrices(inner), "lr": lr, "weight_decay": decay, "filters": True},
+        {"params": vectors(inner), "lr": bias_lr, "weight_decay": 0.0},
+        {"params": matrices(outer), "lr": head_lr, "weight_decay": decay},
+        {"params": vectors(outer), "lr": head_lr, "weight_decay": 0.0},
+    ]
     groups = [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
     return by_name(training.optimizer, groups, lr, training.momentum)
+
+
+def matrices(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the weights of layers, which have more than one dimension."""
+    return [parameter for parameter in parameters if parameter.ndim > 1]
+
+
+def vectors(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Return biases, and scales and offsets of norms."""
+    return [parameter for parameter in parameters if parameter.ndim <= 1]
 
 
 def by_name(

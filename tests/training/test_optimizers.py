@@ -111,7 +111,7 @@ def test_a_rate_is_set_for_all_parameters(network):
 
     set_rate(optimizer, 0.25)
 
-    assert [group["lr"] for group in optimizer.param_groups] == [0.025] * 3
+    assert [group["lr"] for group in optimizer.param_groups] == [0.025] * 4
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -120,11 +120,13 @@ def test_the_head_and_the_biases_may_have_rates_of_their_own(network, name):
 
     set_rate(optimizer, 0.5)
 
-    rates = {rate: set() for rate in (0.05, 0.15, 0.35)}
+    rates: dict[float, set[str]] = {rate: set() for rate in (0.05, 0.15, 0.35)}
     for group in optimizer.param_groups:
         rates[group["lr"]] |= names(network, group["params"])
-    assert rates[0.15] == {"head.weight"}
-    assert rates[0.35] == {name for name, each in network.named_parameters() if each.ndim == 1}
+    head = {"head.weight", "head.bias"}
+    assert rates[0.15] == head
+    vectors = {name for name, each in network.named_parameters() if each.ndim == 1}
+    assert rates[0.35] == vectors - head
 
 
 def test_muon_turns_the_filters_and_not_the_head(network):
