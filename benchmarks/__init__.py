@@ -1,0 +1,1 @@
+"""resnetlab and its peers on the same pictures, in turn, in one run: `python -m benchmarks`."""
