@@ -67,8 +67,8 @@ def make_bundle(settings: Settings, folder: Path) -> None:
     from resnetlab.data.batches import samples_of
     from resnetlab.deploy.bundle import facts_for, save_bundle
     from resnetlab.models import build
-    from resnetlab.training.loop import plain_view
     from resnetlab.training.predict import as_images
+    from resnetlab.training.shown import plain_view
 
     recipe = recipe_for(settings)
     catalog, store = stored(settings, some(settings))

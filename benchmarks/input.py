@@ -82,8 +82,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         from resnetlab.data.batches import batches, plan_epoch
-        from resnetlab.training.loop import training_view
         from resnetlab.training.predict import as_images
+        from resnetlab.training.shown import training_view
 
         self.epoch += 1
         plan = plan_epoch(len(self.samples), BATCH, 0, self.epoch)

@@ -67,7 +67,7 @@ def training_memory(count: int, settings: Settings) -> Metrics:
     from resnetlab.data.batches import batches, plan_evaluation, samples_of
     from resnetlab.resolve import resolve_training
     from resnetlab.run import create_run
-    from resnetlab.training.loop import training_view
+    from resnetlab.training.shown import training_view
     from resnetlab.workflows.training import finish_training
 
     catalog, store = repeated(settings, count)

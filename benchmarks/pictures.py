@@ -40,16 +40,16 @@ def copy_pictures(source: Path, count: int, folder: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def large_photographs(settings: Settings) -> Path:
-    """Return a folder of 12-megapixel JPEG: the photographs, enlarged."""
-    sources = spread(files_in(photographs(settings)), LARGE_COUNT)
-
-    def spread(files: list[Path], count: int) -> list[Path]:
+def spread(files: list[Path], count: int) -> list[Path]:
     """Return so many files, from all over the list."""
     return files[:: max(1, len(files) // count)][:count]
 
 
-def enlarge_all(folder: Path) -> None:
+def large_photographs(settings: Settings) -> Path:
+    """Return a folder of 12-megapixel JPEG: the photographs, enlarged."""
+    sources = spread(files_in(photographs(settings)), LARGE_COUNT)
+
+    def enlarge_all(folder: Path) -> None:
         with ProcessPoolExecutor(2) as pool:
             list(pool.map(partial(enlarge, folder), sources))
 

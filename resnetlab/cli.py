@@ -4,11 +4,13 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from resnetlab import pause
 from resnetlab.errors import RecipeError, ResnetlabError
 from resnetlab.recipe import Recipe, load_recipe, parse_assignments, recipe_folder, recipe_names
 from resnetlab.terminal import (
@@ -151,10 +153,15 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run, by its own recipe.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="End by itself after this time, saved: 55m, 2h, 1h30m.")
+    ] = None,
+    stop_at: Annotated[str | None, typer.Option(help="The same by the clock: 14:30.")] = None,
 ) -> None:
     """Train a classifier and report on it."""
     from resnetlab import workflows
 
+    keep_time(budget, stop_at)
     flags = {
         "data.pictures": pictures,
         "model.name": model,
@@ -301,6 +308,24 @@ def recipes(
     print((recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8"), end="")
 
 
+def keep_time(budget: str | None, stop_at: str | None) -> None:
+    """Have the work end in time, where that is asked for."""
+    try:
+        if budget is not None:
+            pause.end_after(pause.seconds_of(budget))
+    except ValueError as error:
+        raise RecipeError(
+            f"--budget takes a time such as 55m, 2h or 1h30m. Got '{budget}'"
+        ) from error
+    try:
+        if stop_at is not None:
+            pause.end_after(pause.seconds_until(stop_at, datetime.now()))
+    except ValueError as error:
+        raise RecipeError(
+            f"--stop-at takes a time of the day such as 14:30. Got '{stop_at}'"
+        ) from error
+
+
 def read_recipe(
     name: str | None, assignments: Sequence[str] | None, flags: dict[str, Any] | None = None
 ) -> Recipe:
@@ -311,15 +336,16 @@ def read_recipe(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code of DESIGN: 0, 2 to 6, or 130 when interrupted."""
+    """Run a command line; return the exit code of DESIGN: 0, 2 to 6, 130 interrupted, 143 terminated."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments  # anywhere on the line
     try:
-        code = app(
-            [word for word in arguments if word != "--debug"],
-            standalone_mode=False,
-            prog_name="resnetlab",
-        )
+        with pause.polite():
+            code = app(
+                [word for word in arguments if word != "--debug"],
+                standalone_mode=False,
+                prog_name="resnetlab",
+            )
         return code if isinstance(code, int) else 0
     except ResnetlabError as error:
         return fail(str(error), error.exit_code, debug)

@@ -37,6 +37,20 @@ class DivergedError(ResnetlabError):
     exit_code = 6
 
 
+class StoppedError(ResnetlabError):
+    """The work was asked to end, by a signal or a deadline, and ended where nothing is lost."""
+
+    def __init__(self, why: str, exit_code: int, going_on: str = "") -> None:
+        super().__init__(
+            f"{why}; what was finished is kept{going_on and f', go on with: {going_on}'}"
+        )
+        self.why, self.exit_code = why, exit_code
+
+    def go_on_with(self, command: str) -> "StoppedError":
+        """Return the same with the command that goes on."""
+        return StoppedError(self.why, self.exit_code, command)
+
+
 def one_line(error: BaseException) -> str:
     """Return the first line of what a library says, or the kind of its error where it says nothing."""
     return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -10,26 +11,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from resnetlab.errors import MachineError
+
+DISK_TROUBLES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success it becomes `path`, whole and on disk.
 
-    A reader sees the old file or the new one, never a part, also after a power cut.
+    A reader sees the old file or the new one, never a part, also after a power cut. Raises
+    MachineError where the disk is full or can't be written; then the old file stands.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         sync(temporary)
         temporary.chmod(0o644)  # mkstemp gives 0600; a result is there to be read by others
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.errno in DISK_TROUBLES:
+            raise MachineError(
+                f"{path}: can't be written ({error.strerror}); what was there stands. Make room, "
+                "then go on"
+            ) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from resnetlab import pause
+
 PLAIN_LINE_SECONDS = 20.0
 
 
@@ -20,14 +22,22 @@ class Progress:
     """Counts pictures (or other things) done, with rate and time left.
 
     On a terminal a line is drawn over and over; elsewhere a line appears every 20 seconds, so that
-    short work leaves none.
+    short work leaves none. Where it counts, long work can be ended.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "pictures", done: int = 0) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str = "pictures",
+        done: int = 0,
+        stoppable: bool = True,
+    ) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done = self.done_before = done
         self.started = self.shown = time.monotonic()
         self.live = sys.stderr.isatty()
+        self.stoppable = stoppable
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +52,12 @@ class Progress:
             self._write("\r\033[K")
 
     def advance(self, count: int) -> None:
-        """Count `count` more as done, and show it where it is time to."""
+        """Count `count` more as done, and show it where it is time to.
+
+        Raises StoppedError where an end is asked for, unless someone else looks after that.
+        """
+        if self.stoppable:
+            pause.obey()
         self.done += count
         now = time.monotonic()
         if now - self.shown >= (0.1 if self.live else PLAIN_LINE_SECONDS):

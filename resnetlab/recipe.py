@@ -192,6 +192,7 @@ class Training(Section):
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     device: Literal["cpu", "cuda"] | Auto = "auto"
     threads: Positive | Auto = "auto"  # of the network on a processor
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score
     log: Literal["tensorboard"] | None = None

@@ -14,6 +14,7 @@ PACKAGE = Path(resnetlab.__file__).parent
 # Each layer may import from those before it, never from its own rank or after.
 LAYERS = [
     {"errors"},
+    {"pause"},
     {"checks", "files", "memory", "progress", "recipe"},
     {"data", "models", "evaluation", "run"},
     {"training", "report"},
@@ -27,7 +28,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # `report` stands beside training, but knows evaluation alone.
-ONLY = {"report": {"errors", "files", "progress", "recipe", "evaluation"}}
+ONLY = {"report": {"errors", "files", "pause", "progress", "recipe", "evaluation"}}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

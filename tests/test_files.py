@@ -1,6 +1,7 @@
 """A file is whole or not there, whatever happens while it is written."""
 
 import csv
+import errno
 import json
 import os
 import stat
@@ -8,6 +9,7 @@ import stat
 import pytest
 
 from resnetlab import files
+from resnetlab.errors import MachineError
 from resnetlab.files import read_csv, read_json, whole, write_csv, write_json, write_text
 
 
@@ -115,3 +117,19 @@ def test_every_cell_of_a_csv_is_read_back(tmp_path):
     with (tmp_path / "table.csv").open(newline="") as file:
         header, row, reverse = csv.reader(file)
     assert header == row == reverse[::-1] == cells
+
+
+@pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_told_and_the_old_file_stands(tmp_path, monkeypatch, trouble):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def refuse(_: int) -> None:
+        raise OSError(trouble, os.strerror(trouble))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(MachineError, match=r"what was there stands\. Make room"):
+        write_text(path, "new")
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from resnetlab.errors import CheckpointError
+from resnetlab.errors import CheckpointError, MachineError, one_line
 from resnetlab.files import whole
 from resnetlab.models.classifier import Classifier
 
@@ -35,7 +35,11 @@ def save_checkpoint(
     # One entry: safetensors writes several in no fixed order, and equal runs should be equal files.
     facts = json.dumps({"progress": text, "sha256": digest_of(tensors, text)})
     with whole(path) as temporary:
-        save_file(tensors, temporary, metadata={FACTS: facts})
+        try:
+            save_file(tensors, temporary, metadata={FACTS: facts})
+        except SafetensorError as error:  # what it says of a full disk
+            raise MachineError(f"{path}: can't be written ({one_line(error)})") from error
+        read_checkpoint(temporary)  # before it takes the place of one that is known to be good
 
 
 def load_checkpoint(

@@ -1,6 +1,7 @@
 """The training loop. Reads downwards: for each epoch train, predict, score, record, save, stop."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from resnetlab.data.batches import Batch, Samples, Source, View, batches, plan_epoch
-from resnetlab.errors import CheckpointError, DivergedError
+from resnetlab.data.batches import Batch, Samples, Source, batches, plan_epoch
+from resnetlab.errors import DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
 from resnetlab.progress import Progress, say
-from resnetlab.recipe import Augment, Recipe, evaluation_size
-from resnetlab.training.checkpoint import frozen_digest, load_checkpoint, save_checkpoint
-from resnetlab.training.frozen import Precision, Rest, store_features
+from resnetlab.recipe import Recipe
+from resnetlab.training.frozen import Rest
 from resnetlab.training.history import (
     History,
     best_epoch,
@@ -24,11 +24,12 @@ from resnetlab.training.history import (
     scores,
     write_history,
 )
+from resnetlab.training.keeper import START, Keeper, Place
 from resnetlab.training.losses import cross_entropy
 from resnetlab.training.optimizers import make_optimizer, set_rate
 from resnetlab.training.predict import DIVERGED, as_images, predict
-from resnetlab.training.resident import ResidentSamples, may_reside
-from resnetlab.training.schedules import rate_factor, size_of_epoch
+from resnetlab.training.schedules import rate_factor
+from resnetlab.training.shown import plain_view, training_view, what_is_asked, what_learns
 
 CHECK_EVERY = 10  # steps between two looks at whether the loss is finite; each look waits for a GPU
 
@@ -40,6 +41,7 @@ class Learned:
     loss: float
     accuracy: float
     rate: float
+    place: Place  # at its end
 
 
 def fit(
@@ -53,72 +55,38 @@ def fit(
 ) -> History:
     """Train to the end of the recipe, or until patience runs out; return the history.
 
-    Writes history.csv, checkpoints/last and checkpoints/best into `folder` after each epoch, and
-    goes on from `last` where it is there. The recipe must be resolved: no 'auto' in it. Without
-    validation samples the last epoch counts as the best. Raises DivergedError.
+    Writes history.csv, checkpoints/last and checkpoints/best into `folder` after each epoch, `last`
+    also in between, and goes on from it where it is there. The recipe must be resolved: no 'auto'
+    in it. Without validation samples the last epoch counts as the best. Raises DivergedError, and
+    StoppedError, once saved, where an end is asked for.
     """
     training = recipe.training
-    checkpoints = folder / "checkpoints"
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
     part, shown = what_learns(fabric.device, classifier, train, recipe)
     asked, held_out = what_is_asked(classifier, val, recipe)
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
-    history: History = []
-    frozen, last = frozen_digest(classifier), checkpoints / "last.safetensors"
-    if last.is_file():
-        saved = load_checkpoint(last, classifier, optimizer)
-        history = saved["history"]
-        if saved["frozen"] != frozen:
-            raise CheckpointError(
-                f"{last}: its frozen stages had other weights than model.weights={recipe.model.weights} "
-                "has now; bring those back"
-            )
+    keeper = Keeper(folder / "checkpoints", classifier, optimizer, training.checkpoint_minutes)
+    place, history = keeper.resume(recipe.model.weights), keeper.history
     for epoch in range(len(history), training.epochs):
         if out_of_patience(history, training.monitor, training.patience):
             break
-        learned = train_epoch(fabric, model, optimizer, shown, recipe, epoch, history)
-        history.append(score_epoch(asked, held_out, classes, recipe, epoch, learned, history))
-        say(describe_row(history[-1], training.epochs, learned))
-        progress = {"history": history, "frozen": frozen}
+        learned = train_epoch(
+            fabric, model, optimizer, shown, recipe, epoch, history, place, keeper.after_step
+        )
+        try:
+            row = score_epoch(asked, held_out, classes, recipe, epoch, learned, history)
+        except StoppedError:
+            keeper.save(learned.place)
+            raise
+        history.append(row)
+        say(describe_row(row, training.epochs, learned))
         if best_epoch(history, training.monitor) == epoch + 1:
-            save_checkpoint(checkpoints / "best.safetensors", classifier, optimizer, progress)
+            keeper.save(START, "best")
         write_history(folder, history, training.log)
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
-        save_checkpoint(last, classifier, optimizer, progress)
+        keeper.save(START)
+        place = START
     return history
-
-
-def what_learns(
-    device: torch.device, classifier: Classifier, train: Samples, recipe: Recipe
-) -> tuple[Classifier | Rest, Source]:
-    """Return the part of the network that works in each step, and what it learns from.
-
-    The whole of it and the pictures; or what follows the frozen stages, and what those gave.
-    """
-    training = recipe.training
-    if views := stored_views(classifier, recipe):
-        precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
-        view, workers = training_view(recipe, 0), int(recipe.data.workers)
-        return Rest(classifier), store_features(classifier, train, view, views, precision, workers)
-    if may_reside(train, device):
-        return classifier, ResidentSamples.of(train, device)
-    return classifier, train
-
-
-def what_is_asked(
-    classifier: Classifier, val: Samples, recipe: Recipe
-) -> tuple[Classifier | Rest, Source]:
-    """Return the part of the network that is scored after each epoch, and on what; in fp32."""
-    # A picture and its mirror image pass through the frozen stages apart: that isn't stored.
-    if not stored_views(classifier, recipe) or recipe.evaluation.mirror:
-        return classifier, val
-    workers = int(recipe.data.workers)
-    return Rest(classifier), store_features(classifier, val, plain_view(recipe), 1, "fp32", workers)
-
-
-def stored_views(classifier: Classifier, recipe: Recipe) -> int:
-    """Return how many views of the pictures are kept behind frozen stages; 0 where none is."""
-    return int(recipe.training.frozen_views) if classifier.frozen else 0
 
 
 def train_epoch(
@@ -129,17 +97,25 @@ def train_epoch(
     recipe: Recipe,
     epoch: int,
     history: History,
+    place: Place = START,
+    after_step: Callable[[int, torch.Tensor], None] = lambda step, sums: None,
 ) -> Learned:
-    """Show every training picture once; `epoch` counts from 0."""
+    """Show every training picture once, from a place on; `epoch` counts from 0.
+
+    `after_step` is told how many steps of the epoch are done, and the sums of loss and hits (2,).
+    """
     training = recipe.training
     plan = plan_epoch(len(samples), training.batch_size, recipe.seed, epoch)
     steps = [plan[i : i + training.accumulate] for i in range(0, len(plan), training.accumulate)]
-    stream = batches(samples, plan, training_view(recipe, epoch), int(recipe.data.workers))
+    begun = place.step * training.accumulate
+    stream = batches(samples, plan[begun:], training_view(recipe, epoch), int(recipe.data.workers))
     past = scores(history, training.monitor)
-    totals = torch.zeros(2, device=fabric.device)  # loss and hits
+    totals = torch.tensor(place.sums, device=fabric.device)  # loss and hits
+    shown = sum(map(len, plan[:begun]))
+    title = f"epoch {epoch + 1}/{training.epochs}"
     model.train()
-    with Progress(f"epoch {epoch + 1}/{training.epochs}", len(samples)) as progress:
-        for step, group in enumerate(steps):
+    with Progress(title, len(samples), done=shown, stoppable=False) as progress:
+        for step, group in enumerate(steps[place.step :], place.step):
             time = epoch + (step + 0.5) / len(steps)
             set_rate(optimizer, rate_factor(training, time, past))
             seed_dropout(fabric.device, address(recipe.seed, epoch, step))
@@ -155,10 +131,12 @@ def train_epoch(
             optimizer.zero_grad()
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:
                 refuse_divergence(totals, epoch, step)
+            after_step(step + 1, totals)
         # What the last step did to the weights, no loss of this epoch shows.
         refuse_divergence(torch.nn.utils.get_total_norm(model.parameters()), epoch, len(steps) - 1)
         loss, accuracy = (totals / len(samples)).tolist()
-        return Learned(loss, accuracy, progress.rate)
+        loss_sum, hits = totals.tolist()
+        return Learned(loss, accuracy, progress.rate, Place(len(steps), (loss_sum, hits)))
 
 
 def learn(
@@ -203,19 +181,6 @@ def score_epoch(
     workers = int(recipe.data.workers)
     measured = quick_scores(predict(classifier, val, view, classes, recipe.seed, workers))
     return row | {f"val_{name}": measured[name] for name in names}
-
-
-def training_view(recipe: Recipe, epoch: int) -> View:
-    """Return how pictures are shown in an epoch of training."""
-    augment = recipe.data.augment
-    assert isinstance(augment, Augment), "the recipe must be resolved"
-    size = size_of_epoch(recipe.training, int(recipe.data.image_size), epoch)
-    return View(size, recipe.data.fit, augment, recipe.seed, epoch)
-
-
-def plain_view(recipe: Recipe) -> View:
-    """Return how pictures are shown in evaluation."""
-    return View(evaluation_size(recipe), recipe.data.fit)
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:

@@ -40,8 +40,8 @@ def measure(
     part: Literal["val", "test"],
 ) -> dict[str, Any]:
     """Predict a part, and write predictions, metrics and pictures into the run."""
-    from resnetlab.training.loop import plain_view
     from resnetlab.training.predict import predict as predict_samples
+    from resnetlab.training.shown import plain_view
 
     samples = samples_of(catalog, store, part)
     workers = int(recipe.data.workers)

@@ -1,7 +1,8 @@
 """Training, from the data to the finished run."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.export import export_split
 from resnetlab.data.moments import moments
 from resnetlab.data.pixels import PixelStore
+from resnetlab.errors import StoppedError
 from resnetlab.pictures import divide, read_data, reopen_data
 from resnetlab.progress import duration, say
 from resnetlab.recipe import Recipe
@@ -53,10 +55,19 @@ def train(
     run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
     with run.held():
         begin_run(run, replace(pictures, catalog=catalog), "train")
-        evidence.draw_data(run, catalog, store, recipe)
         run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
-        finish_training(run, catalog, store, recipe)
+        with resumable(run):
+            finish_training(run, catalog, store, recipe)
     return run
+
+
+@contextmanager
+def resumable(run: Run) -> Iterator[None]:
+    """Where the work is asked to end, say which command goes on."""
+    try:
+        yield
+    except StoppedError as stop:
+        raise stop.go_on_with(f"resnetlab train --resume {run.folder}") from stop
 
 
 def resume(folder: Path) -> Run:
@@ -70,7 +81,8 @@ def resume(folder: Path) -> Run:
             say(f"{run.folder} is finished")
             return run
         catalog, store = reopen_data(run)
-        finish_training(run, catalog, store, run.recipe)
+        with resumable(run):
+            finish_training(run, catalog, store, run.recipe)
     return run
 
 
@@ -93,6 +105,7 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     )
     seconds = time.monotonic() - started
     say(f"trained {len(history)} epochs in {duration(seconds)}")
+    evidence.draw_data(run, catalog, store, recipe)
     load_checkpoint(run.checkpoint("best"), classifier)
     monitor = recipe.training.monitor
     best = best_epoch(history, monitor)
@@ -126,7 +139,7 @@ def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
     from resnetlab.models import build
     from resnetlab.models.classifier import freeze
     from resnetlab.models.pretrained import load_weights
-    from resnetlab.training.loop import plain_view
+    from resnetlab.training.shown import plain_view
 
     torch.manual_seed(recipe.seed)
     mean, std = normalisation(recipe, catalog, store)
@@ -169,11 +182,11 @@ def normalisation(
 
 
 def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
-    """Return what the best checkpoint, the last one and the next take at most."""
+    """Return what the best checkpoint, the last two and the next take at most."""
     from resnetlab.models import build
 
     network = build(
         recipe.model.name, len(catalog.classes), int(recipe.data.image_size), recipe.model.stem
     )
     weights = sum(4 * parameter.numel() for parameter in network.parameters())
-    return 3 * 3 * weights  # weights and up to two moments for each
+    return 4 * 3 * weights  # weights and up to two moments for each

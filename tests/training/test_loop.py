@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from resnetlab.data.batches import View
-from resnetlab.errors import CheckpointError, DivergedError
+from resnetlab.errors import CheckpointError, DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.files import read_csv
-from resnetlab.training import loop
+from resnetlab.training import keeper, loop
 from resnetlab.training.checkpoint import read_checkpoint
 from resnetlab.training.hardware import make_fabric
 from resnetlab.training.optimizers import make_optimizer
@@ -103,8 +103,8 @@ def cut_after(monkeypatch, write: int) -> None:
 
         return call
 
-    for name in ("save_checkpoint", "write_history"):
-        monkeypatch.setattr(loop, name, ending(getattr(loop, name)))
+    for module, name in ((keeper, "save_checkpoint"), (loop, "write_history")):
+        monkeypatch.setattr(module, name, ending(getattr(module, name)))
 
 
 @pytest.mark.parametrize("write", range(1, 9))
@@ -485,3 +485,130 @@ def test_pictures_and_their_mirror_images_are_asked_on_pictures(
         predict(classifier, make_samples(9, seed=1), loop.plain_view(recipe), CLASSES, 0, 0)
     )
     assert history[-1]["val_loss"] == pytest.approx(scores["loss"], rel=1e-6)
+
+
+STEPS = 3 * 3  # epochs of three batches
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Ask for an end after so many steps; nothing for all of them."""
+
+    def arrange(steps: int | None) -> None:
+        asked = itertools.count(1)
+        monkeypatch.setattr(keeper.pause, "wanted", lambda ahead: next(asked) == steps)
+
+        def obey(ahead: float | None = None) -> None:
+            if ahead is not None:  # the training asks, not whoever else counts
+                raise StoppedError("terminated", 143)
+
+        monkeypatch.setattr(keeper.pause, "obey", obey)
+
+    return arrange
+
+
+@pytest.mark.parametrize("network", ["cnn", "resnet18"])
+def test_cut_after_any_step_it_goes_on_to_the_same_bits(
+    train, make_recipe, tmp_path, stop_after, network
+):
+    recipe = make_recipe(
+        **RESTLESS, model__name=network, training__accumulate=2, training__batch_size=4
+    )
+    uncut, history = train(recipe, tmp_path / "uncut")
+
+    for step in range(1, STEPS + 1):
+        stop_after(step)
+        with pytest.raises(StoppedError):
+            train(recipe, tmp_path / str(step))
+        stop_after(None)
+        resumed, again = train(recipe, tmp_path / str(step))
+
+        assert again == history
+        assert bits(resumed) == bits(uncut)
+        assert checkpoint_bits(tmp_path / str(step), "best") == checkpoint_bits(
+            tmp_path / "uncut", "best"
+        )
+
+
+def test_cut_after_every_single_step_it_still_gets_there(train, make_recipe, tmp_path, stop_after):
+    recipe = make_recipe(**RESTLESS)
+    uncut, history = train(recipe, tmp_path / "uncut")
+
+    for _ in range(STEPS):
+        stop_after(1)
+        with pytest.raises(StoppedError):
+            train(recipe, tmp_path / "cut")
+    stop_after(None)
+    resumed, again = train(recipe, tmp_path / "cut")
+
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+
+
+def test_an_end_in_the_middle_of_validation_loses_no_step(
+    train, make_recipe, tmp_path, monkeypatch
+):
+    recipe = make_recipe(**RESTLESS)
+    uncut, history = train(recipe, tmp_path / "uncut")
+    shown = []
+    learn = loop.learn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "predict", stopped)
+        with pytest.raises(StoppedError):
+            train(recipe, tmp_path / "cut")
+    monkeypatch.setattr(loop, "learn", lambda *rest: shown.append(rest) or learn(*rest))
+
+    resumed, again = train(recipe, tmp_path / "cut")
+
+    assert len(shown) == STEPS - 3  # the first epoch was saved before it was scored
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+
+
+def stopped(*_):
+    raise StoppedError("terminated", 143)
+
+
+def test_a_checkpoint_is_written_every_few_minutes(train, make_recipe, tmp_path, monkeypatch):
+    saved = []
+    save = keeper.save_checkpoint
+    monkeypatch.setattr(
+        keeper, "save_checkpoint", lambda *rest: saved.append(rest[-1]["step"]) or save(*rest)
+    )
+
+    train(make_recipe(training__checkpoint_minutes=1e-9, training__epochs=1), tmp_path)
+
+    assert saved == [1, 2, 3, 0, 0]  # each step, then best and last at the end of the epoch
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty", "gone"])
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken(
+    train, make_recipe, tmp_path, stop_after, capsys, damage
+):
+    recipe = make_recipe(**RESTLESS)
+    uncut, history = train(recipe, tmp_path / "uncut")
+    stop_after(5)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "cut")
+    stop_after(None)
+    last = tmp_path / "cut" / "checkpoints" / "last.safetensors"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 16
+    last.write_bytes({"bit": content, "cut": content[:-900], "empty": b"", "gone": b""}[damage])
+    if damage == "gone":
+        last.unlink()
+
+    resumed, again = train(recipe, tmp_path / "cut")
+
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+    assert ("the one before is taken" in capsys.readouterr().err) == (damage != "gone")
+
+
+def test_where_no_checkpoint_is_sound_that_is_told(train, make_recipe, tmp_path):
+    train(make_recipe(training__epochs=2), tmp_path)
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:500])
+
+    with pytest.raises(CheckpointError, match="can't be read"):
+        train(make_recipe(training__epochs=3), tmp_path)

@@ -1,0 +1,107 @@
+"""When a training is saved, and where it goes on."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnetlab import pause
+from resnetlab.errors import CheckpointError
+from resnetlab.models.classifier import Classifier
+from resnetlab.progress import say
+from resnetlab.training.checkpoint import frozen_digest, load_checkpoint, save_checkpoint
+from resnetlab.training.history import History
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in an epoch: the steps done, and the sums of loss and hits over their pictures."""
+
+    step: int = 0
+    sums: tuple[float, float] = (0.0, 0.0)
+
+
+START = Place()
+
+
+@dataclass
+class Keeper:
+    """Saves a training in its folder: after each epoch, every few minutes, and when it is to end."""
+
+    checkpoints: Path
+    classifier: Classifier
+    optimizer: torch.optim.Optimizer
+    minutes: float
+    history: History = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.last = self.checkpoints / "last.safetensors"
+        self.before = self.checkpoints / "before.safetensors"
+        self.frozen = frozen_digest(self.classifier)
+        self.saved_at = self.stepped_at = time.monotonic()
+        self.saving_s = 1.0
+
+    def resume(self, weights: str) -> Place:
+        """Load the last checkpoint where there is one; return the place in the epoch to go on from.
+
+        Raises CheckpointError where the frozen stages, which came from `weights`, are others now.
+        """
+        there = [path for path in (self.last, self.before) if path.is_file()]
+        if not there:
+            return START
+        saved = self.load_first(there)
+        if saved["frozen"] != self.frozen:
+            raise CheckpointError(
+                f"{self.last}: its frozen stages had other weights than model.weights={weights} "
+                "has now; bring those back"
+            )
+        self.history += saved["history"]
+        loss, hits = saved["sums"]
+        return Place(saved["step"], (loss, hits))
+
+    def load_first(self, paths: Sequence[Path]) -> dict[str, Any]:
+        """Load the first checkpoint that is sound; return its progress. Raises CheckpointError."""
+        try:
+            return load_checkpoint(paths[0], self.classifier, self.optimizer)
+        except CheckpointError as error:
+            if len(paths) == 1:
+                raise
+            say(f"note: {error}; the one before is taken")
+            return self.load_first(paths[1:])
+
+    def after_step(self, step: int, sums: torch.Tensor) -> None:
+        """Save where it is time to. Raises StoppedError, once saved, where an end is asked for.
+
+        `step` steps of the epoch are done, `sums` (2,) are of loss and hits.
+        """
+        now = time.monotonic()
+        ahead_s = 2 * (now - self.stepped_at) + 2 * self.saving_s  # another step must fit in
+        self.stepped_at = now
+        stop = pause.wanted(ahead_s)
+        if stop or now - self.saved_at > 60 * self.minutes:
+            weights = torch.nn.utils.get_total_norm(self.classifier.parameters())
+            if torch.isfinite(sums).all() and weights.isfinite():  # else the loop will say so
+                self.save(Place(step, tuple(sums.tolist())))
+        if stop:
+            pause.obey(ahead_s)
+
+    def save(self, place: Place, name: str = "last") -> None:
+        """Write a checkpoint of where it stands."""
+        started = time.monotonic()
+        progress = {
+            "history": self.history,
+            "step": place.step,
+            "sums": list(place.sums),
+            "frozen": self.frozen,
+        }
+        path = self.checkpoints / f"{name}.safetensors"
+        if path == self.last and path.is_file():
+            path.replace(
+                self.before
+            )  # good until the next one is, and should that be damaged later
+        save_checkpoint(path, self.classifier, self.optimizer, progress)
+        self.saved_at = time.monotonic()
+        self.saving_s = self.saved_at - started
