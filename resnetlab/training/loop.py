@@ -86,6 +86,7 @@ def fit(
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
         keeper.save(START)
         place = START
+    keeper.before.unlink(missing_ok=True)  # nothing goes on from here
     return history
 
 

@@ -507,16 +507,16 @@ def stop_after(monkeypatch):
     return arrange
 
 
-@pytest.mark.parametrize("network", ["cnn", "resnet18"])
+@pytest.mark.parametrize(("network", "steps"), [("cnn", range(1, STEPS + 1)), ("resnet18", (2, 6))])
 def test_cut_after_any_step_it_goes_on_to_the_same_bits(
-    train, make_recipe, tmp_path, stop_after, network
+    train, make_recipe, tmp_path, stop_after, network, steps
 ):
     recipe = make_recipe(
         **RESTLESS, model__name=network, training__accumulate=2, training__batch_size=4
     )
     uncut, history = train(recipe, tmp_path / "uncut")
 
-    for step in range(1, STEPS + 1):
+    for step in steps:
         stop_after(step)
         with pytest.raises(StoppedError):
             train(recipe, tmp_path / str(step))
