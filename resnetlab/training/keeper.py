@@ -99,9 +99,7 @@ class Keeper:
         }
         path = self.checkpoints / f"{name}.safetensors"
         if path == self.last and path.is_file():
-            path.replace(
-                self.before
-            )  # good until the next one is, and should that be damaged later
+            path.replace(self.before)  # it counts until the next one is there
         save_checkpoint(path, self.classifier, self.optimizer, progress)
         self.saved_at = time.monotonic()
         self.saving_s = self.saved_at - started
