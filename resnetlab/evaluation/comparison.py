@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtri
-from scipy.stats import binomtest
 
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.intervals import Interval, wilson
@@ -87,6 +85,8 @@ def mcnemar(only_a_right: int, only_b_right: int) -> float:
 
     Source: McNemar 1947, Psychometrika 12, 153-157, with the binomial in place of chi-squared.
     """
+    from scipy.stats import binomtest  # a second to load, which other verbs need not wait for
+
     disagreements = only_a_right + only_b_right
     return float(binomtest(only_a_right, disagreements).pvalue) if disagreements else 1.0
 
@@ -162,6 +162,8 @@ def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
 
     The test's variance takes the likeliest share q of `minus` pictures given d.
     """
+    from scipy.optimize import brentq
+
     observed = (plus - minus) / n
     if observed == -1:
         return -1.0

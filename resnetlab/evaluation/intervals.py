@@ -12,8 +12,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 
 class Interval(TypedDict):
@@ -58,7 +57,8 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
     """Give the mean of `values` (N,) with Student's interval; a single value has no width."""
     value, low, high = float(values.mean()), 0.0, 0.0
     if len(values) > 1:
-        half = float(stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        half = float(error * stdtrit(len(values) - 1, (1 + confidence) / 2))
         low, high = -half, half
     return Interval(value=value, low=value + low, high=value + high)
 

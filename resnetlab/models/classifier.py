@@ -94,10 +94,12 @@ class Classifier(nn.Module):
                 "Classifier takes pictures as torch.uint8, values 0 to 255. "
                 f"Got {images.dtype} instead: leave scaling and normalisation to it."
             )
-        # One pass after the conversion: half the time of subtracting and then dividing.
-        scale, shift = 1 / (255 * self.std), -self.mean / self.std
-        floats = images.to(self.mean.dtype)
-        return torch.addcmul(shift.view(3, 1, 1), floats, scale.view(3, 1, 1))
+        # One pass along whole rows of pixels: along three channels it takes three times as long.
+        width = images.shape[3]
+        scale, shift = (1 / (255 * self.std)).repeat(width), (-self.mean / self.std).repeat(width)
+        rows = images.permute(0, 2, 3, 1).flatten(2).to(self.mean.dtype)
+        floats = torch.addcmul(shift, rows, scale)
+        return floats.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
         """Turn uint8 pictures (N, 3, H, W) into features (N, D).

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.optimize import isotonic_regression
 
 from resnetlab import files
 
@@ -119,6 +118,8 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
 
     The order stays. They lie within `low` and `high` as far as there is room.
     """
+    from scipy.optimize import isotonic_regression
+
     wanted = np.asarray(positions, dtype=float)
     order = np.argsort(wanted, kind="stable")
     steps = np.arange(len(wanted)) * gap
