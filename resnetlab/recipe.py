@@ -181,7 +181,9 @@ class Training(Section):
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
     plateau_epochs: Positive = 3  # plateau: epochs without a better score before the rate falls
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha: 0.2 lays pictures lightly over each other
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the averaged weights, 0.999
     accumulate: Positive = 1  # batches that make one step
     # Augmented views of each picture whose frozen features are kept; 0 computes them in each epoch.
     frozen_views: Annotated[int, Field(ge=0)] | Auto = "auto"
@@ -195,6 +197,8 @@ class Training(Section):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score
+    # A loss that is not finite ends the run, or sends it back to its last checkpoint at half the rate.
+    on_divergence: Literal["stop", "restart"] = "stop"
     log: Literal["tensorboard"] | None = None
 
 
@@ -264,10 +268,40 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: can't be read ({error})") from error
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+        tree = read_yaml(text)
+    except ValueError as error:
+        raise RecipeError(f"{path}: not valid YAML ({error})") from error
     return validate({} if tree is None else tree, str(path))  # None: nothing but comments
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML of plain values, in which no key stands twice and nothing is repeated by reference."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Read one value. A few references can stand for more than a machine can hold."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="references (*) are not allowed", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Read one mapping. PyYAML itself would take the last value of a key that stands twice."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"key '{key.value}' stands twice, keep one of them"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML of plain values. Raises ValueError that says in one line what is wrong."""
+    try:
+        return yaml.load(text, PlainLoader)
+    except Exception as error:  # PyYAML lets out what a value's tag or its depth leads to
+        why = " ".join(str(error).split()).replace('"<unicode string>", ', "")
+        raise ValueError(f"{why:.{LETTERS}}") from error
 
 
 def validate(tree: Any, origin: str) -> Recipe:
@@ -300,9 +334,10 @@ def describe_fault(fault: Mapping[str, Any]) -> str:
     for theirs, ours in WORDING.items():
         message = re.sub(theirs, ours, message)
     full_stop = "" if message.endswith("?") else "."
-    return f"{key} {message}{full_stop} Got {fault['input']!r}".lstrip()
+    return f"{key} {message}{full_stop} Got {fault['input']!r:.{LETTERS}}".lstrip()
 
 
+LETTERS = 200  # of what was found, in a message
 # What pydantic says, and what a reader who knows YAML but not Python can do with.
 WORDING = {
     "^(Input|Tuple) should": "must",
@@ -315,8 +350,12 @@ WORDING = {
 
 
 def no_such_key(key: str) -> str:
-    """Return the sentence about a key that no recipe has."""
-    return f"'{key}' is no key of a recipe{did_you_mean(key, RECIPE_KEYS)}"
+    """Return the sentence about a key that no recipe has, however little of it was given."""
+    names = {name: name for name in RECIPE_KEYS} | OTHER_NAMES
+    words = {name.rpartition(".")[2]: meant for name, meant in reversed(names.items())}
+    close = difflib.get_close_matches(key, names, n=1) or difflib.get_close_matches(key, words, n=1)
+    hint = f", did you mean '{(words | names)[close[0]]}'?" if close else ""
+    return f"'{key}' is no key of a recipe{hint}"
 
 
 def did_you_mean(word: Any, options: Any) -> str:
@@ -337,14 +376,14 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             raise RecipeError(f"--set takes KEY=VALUE. Got '{assignment}'")
         try:
             values[key.strip()] = parse_value(text)
-        except yaml.YAMLError as error:
+        except ValueError as error:
             raise RecipeError(f"--set {key}: '{text}' is not valid YAML") from error
     return values
 
 
 def parse_value(text: str) -> Any:
     """Read one YAML value, with '1e-3' as a number."""
-    value = yaml.safe_load(text)
+    value = read_yaml(text)
     if isinstance(value, str):
         try:
             return float(value)
@@ -390,4 +429,5 @@ def _keys(section: type[Section], prefix: str = "") -> list[str]:
 
 PRESET_KEY = "data.augment.preset"
 RECIPE_KEYS = [*_keys(Recipe), PRESET_KEY]
+OTHER_NAMES = {"training.learning_rate": "training.lr"}  # what people look for
 RECIPE_WORDS = {word for key in RECIPE_KEYS for word in key.split(".")}

@@ -95,10 +95,15 @@ def settle_frozen_views(recipe: Recipe, classifier: "Classifier", count: int) ->
     from resnetlab.training.frozen import picture_bytes, suggest_views
 
     training = recipe.training
+    if training.mixup and training.frozen_views not in ("auto", 0):
+        raise RecipeError(
+            "training.frozen_views must be 0 with training.mixup: what is stored are maps of single "
+            f"pictures. Got {training.frozen_views} instead"
+        )
     if training.frozen_views != "auto":
         return recipe
     views = 0
-    if classifier.frozen and training.start_size is None:
+    if classifier.frozen and training.start_size is None and not training.mixup:
         precision: Literal["fp32", "bf16"] = "bf16" if training.precision == "bf16" else "fp32"
         each = picture_bytes(classifier, int(recipe.data.image_size), precision)
         views = suggest_views(training.epochs, each, count)

@@ -13,13 +13,18 @@ from torch import Tensor, nn
 from resnetlab.errors import CheckpointError, MachineError, one_line
 from resnetlab.files import whole
 from resnetlab.models.classifier import Classifier
+from resnetlab.training.average import Average
 
-MODEL, OPTIMIZER = "model.", "optimizer."
+MODEL, OPTIMIZER, AVERAGE = "model.", "optimizer.", "average."
 FACTS = "resnetlab"  # the file's metadata: progress and checksum
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    progress: dict[str, Any],
 ) -> None:
     """Write a checkpoint whole: a crash leaves the old one or the new one.
 
@@ -30,6 +35,8 @@ def save_checkpoint(
         for name, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"{OPTIMIZER}{index}.{name}"] = value
+    if average is not None:
+        tensors |= {AVERAGE + name: tensor for name, tensor in average.state.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(progress, allow_nan=False)
     # One entry: safetensors writes several in no fixed order, and equal runs should be equal files.
@@ -43,25 +50,38 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: Average | None = None,
 ) -> dict[str, Any]:
-    """Load a checkpoint into the model (and the optimiser, where given); return its progress.
+    """Load a checkpoint into the model (optimiser, average, where given); return its progress.
 
     Raises CheckpointError where the file is damaged or of another network; then nothing is loaded.
     """
     tensors, progress = read_checkpoint(path)
-    weights = {
-        name.removeprefix(MODEL): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(MODEL)
-    }
+    weights, averaged = (part_of(tensors, prefix) for prefix in (MODEL, AVERAGE))
     complaint = misfit(weights, learned_state(model))
     if complaint:
         raise CheckpointError(f"{path}: does not fit this network ({complaint})")
+    if average is not None and not average.state.keys() <= averaged.keys():
+        raise CheckpointError(f"{path}: holds no averaged weights, which training.ema asks for")
     model.load_state_dict(weights, strict=False)  # all that is asked for is there
     if optimizer is not None:
         optimizer.load_state_dict(optimizer_state(tensors, optimizer))
+    if average is not None:
+        for name, tensor in average.state.items():
+            tensor.copy_(averaged[name])
     return progress
+
+
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def learned_state(model: nn.Module) -> dict[str, Tensor]:
@@ -81,11 +101,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return all tensors and the progress. Raises CheckpointError where a bit is wrong."""
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+            facts = dict(json.loads((file.metadata() or {}).get(FACTS, "{}")))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: can't be read ({error})") from error
-    text = facts.get("progress", "")
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: can't be read ({one_line(error)})") from error
+    text = str(facts.get("progress", ""))
     if facts.get("sha256") != digest_of(tensors, text):
         raise CheckpointError(f"{path}: is damaged (its checksum differs)")
     return tensors, json.loads(text)

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from resnetlab import pause
-from resnetlab.errors import CheckpointError
+from resnetlab.errors import CheckpointError, DivergedError
 from resnetlab.models.classifier import Classifier
 from resnetlab.progress import say
+from resnetlab.recipe import Training
 from resnetlab.training.checkpoint import frozen_digest, load_checkpoint, save_checkpoint
 from resnetlab.training.history import History
+from resnetlab.training.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Place:
 
 
 START = Place()
+MOST_RESTARTS = 3  # after divergence
 
 
 @dataclass
@@ -33,8 +36,7 @@ class Keeper:
 
     checkpoints: Path
     classifier: Classifier
-    optimizer: torch.optim.Optimizer
-    minutes: float
+    learner: Learner
     history: History = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,19 +60,37 @@ class Keeper:
                 f"{self.last}: its frozen stages had other weights than model.weights={weights} "
                 "has now; bring those back"
             )
-        self.history += saved["history"]
+        self.history[:] = saved["history"]
+        self.learner.pieces, self.learner.restarts = saved["pieces"], saved["restarts"]
         loss, hits = saved["sums"]
         return Place(saved["step"], (loss, hits))
 
     def load_first(self, paths: Sequence[Path]) -> dict[str, Any]:
         """Load the first checkpoint that is sound; return its progress. Raises CheckpointError."""
         try:
-            return load_checkpoint(paths[0], self.classifier, self.optimizer)
+            learner = self.learner
+            return load_checkpoint(paths[0], self.classifier, learner.optimizer, learner.average)
         except CheckpointError as error:
             if len(paths) == 1:
                 raise
             say(f"note: {error}; the one before is taken")
             return self.load_first(paths[1:])
+
+    def restart(self, error: DivergedError, weights: str) -> Place:
+        """Go back to the last checkpoint, at half the rate; return the place to go on from.
+
+        Raises the error, with what to do about it, where the recipe says so or that didn't help.
+        """
+        training, restarts = self.learner.training, self.learner.restarts
+        if training.on_divergence == "stop" or restarts == MOST_RESTARTS:
+            raise DivergedError(f"{error}; {advice(training, self.learner.damping)}") from error
+        place = self.resume(weights)
+        self.learner.restarts = restarts + 1
+        say(
+            f"note: {error}; back to the last checkpoint, in epoch {len(self.history) + 1}, at half "
+            f"the rate (restart {restarts + 1} of at most {MOST_RESTARTS})"
+        )
+        return place
 
     def after_step(self, step: int, sums: torch.Tensor) -> None:
         """Save where it is time to. Raises StoppedError, once saved, where an end is asked for.
@@ -81,7 +101,7 @@ class Keeper:
         ahead_s = 2 * (now - self.stepped_at) + 2 * self.saving_s  # another step must fit in
         self.stepped_at = now
         stop = pause.wanted(ahead_s)
-        if stop or now - self.saved_at > 60 * self.minutes:
+        if stop or now - self.saved_at > 60 * self.learner.training.checkpoint_minutes:
             weights = torch.nn.utils.get_total_norm(self.classifier.parameters())
             if torch.isfinite(sums).all() and weights.isfinite():  # else the loop will say so
                 self.save(Place(step, tuple(sums.tolist())))
@@ -96,10 +116,23 @@ class Keeper:
             "step": place.step,
             "sums": list(place.sums),
             "frozen": self.frozen,
+            "pieces": self.learner.pieces,
+            "restarts": self.learner.restarts,
         }
         path = self.checkpoints / f"{name}.safetensors"
         if path == self.last and path.is_file():
             path.replace(self.before)  # it counts until the next one is there
-        save_checkpoint(path, self.classifier, self.optimizer, progress)
+        average = None if name == "best" else self.learner.average  # best holds nothing but it
+        save_checkpoint(path, self.classifier, self.learner.optimizer, average, progress)
         self.saved_at = time.monotonic()
         self.saving_s = self.saved_at - started
+
+
+def advice(training: Training, damping: float) -> str:
+    """Return what to do about a training that diverged, at a rate of which `damping` was left."""
+    ways = [f"lower training.lr ({float(training.lr) * damping / 10:.2g} is a good next try)"]
+    if training.clip_norm is None:
+        ways.append("set training.clip_norm=1")
+    if training.precision == "bf16":
+        ways.append("set training.precision=fp32")
+    return ", or ".join(ways)

@@ -1,16 +1,16 @@
 """The training loop. Reads downwards: for each epoch train, predict, score, record, save, stop."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from resnetlab.data.batches import Batch, Samples, Source, batches, plan_epoch
+from resnetlab.data.batches import Samples, Source, batches, plan_epoch
 from resnetlab.errors import DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
@@ -25,9 +25,9 @@ from resnetlab.training.history import (
     write_history,
 )
 from resnetlab.training.keeper import START, Keeper, Place
-from resnetlab.training.losses import cross_entropy
-from resnetlab.training.optimizers import make_optimizer, set_rate
-from resnetlab.training.predict import DIVERGED, as_images, predict
+from resnetlab.training.learner import Learner, address, make_learner
+from resnetlab.training.predict import as_images, predict
+from resnetlab.training.room import pieces_for
 from resnetlab.training.schedules import rate_factor
 from resnetlab.training.shown import plain_view, training_view, what_is_asked, what_learns
 
@@ -40,6 +40,7 @@ class Learned:
 
     loss: float
     accuracy: float
+    lr: float  # at its middle
     rate: float
     place: Place  # at its end
 
@@ -64,24 +65,32 @@ def fit(
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
     part, shown = what_learns(fabric.device, classifier, train, recipe)
     asked, held_out = what_is_asked(classifier, val, recipe)
-    model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
-    keeper = Keeper(folder / "checkpoints", classifier, optimizer, training.checkpoint_minutes)
+    learner = make_learner(fabric, classifier, part, training)
+    keeper = Keeper(folder / "checkpoints", classifier, learner)
     place, history = keeper.resume(recipe.model.weights), keeper.history
-    for epoch in range(len(history), training.epochs):
+    if not keeper.last.is_file():
+        learner.pieces = pieces_that_fit(learner, shown, recipe)
+        if training.on_divergence == "restart":
+            keeper.save(START)  # to come back to
+    while len(history) < training.epochs:
         if out_of_patience(history, training.monitor, training.patience):
             break
-        learned = train_epoch(
-            fabric, model, optimizer, shown, recipe, epoch, history, place, keeper.after_step
-        )
         try:
-            row = score_epoch(asked, held_out, classes, recipe, epoch, learned, history)
-        except StoppedError:
-            keeper.save(learned.place)
-            raise
+            learned = train_epoch(learner, shown, recipe, history, place, keeper.after_step)
+            try:
+                with learner.averaged():
+                    row = score_epoch(asked, held_out, classes, recipe, learned, history)
+            except StoppedError:
+                keeper.save(learned.place)
+                raise
+        except DivergedError as error:
+            place = keeper.restart(error, recipe.model.weights)
+            continue
         history.append(row)
         say(describe_row(row, training.epochs, learned))
-        if best_epoch(history, training.monitor) == epoch + 1:
-            keeper.save(START, "best")
+        if best_epoch(history, training.monitor) == len(history):
+            with learner.averaged():
+                keeper.save(START, "best")
         write_history(folder, history, training.log)
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
         keeper.save(START)
@@ -90,70 +99,66 @@ def fit(
     return history
 
 
+def pieces_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
+    """Return in how many pieces a batch must be shown so that memory holds it; say so where in several."""
+    batch_size = min(recipe.training.batch_size, len(samples))
+    view = training_view(recipe, recipe.training.epochs - 1)  # the last epoch has the largest
+    few = samples.batch(np.arange(min(2, len(samples))), view)
+    images = learner.fabric.to_device(as_images(few.images))
+    pieces = pieces_for(learner.model, images, batch_size)
+    if pieces > 1:
+        say(
+            f"note: memory does not hold {batch_size} pictures at once; each batch is shown in "
+            f"{pieces} pieces, a step is still over all of it"
+        )
+    return pieces
+
+
 def train_epoch(
-    fabric: Fabric,
-    model: Any,
-    optimizer: Any,
+    learner: Learner,
     samples: Source,
     recipe: Recipe,
-    epoch: int,
     history: History,
     place: Place = START,
     after_step: Callable[[int, torch.Tensor], None] = lambda step, sums: None,
 ) -> Learned:
-    """Show every training picture once, from a place on; `epoch` counts from 0.
+    """Show every training picture once, from a place on, in the epoch that follows the history.
 
     `after_step` is told how many steps of the epoch are done, and the sums of loss and hits (2,).
     """
-    training = recipe.training
+    training, epoch = recipe.training, len(history)
     plan = plan_epoch(len(samples), training.batch_size, recipe.seed, epoch)
     steps = [plan[i : i + training.accumulate] for i in range(0, len(plan), training.accumulate)]
     begun = place.step * training.accumulate
     stream = batches(samples, plan[begun:], training_view(recipe, epoch), int(recipe.data.workers))
     past = scores(history, training.monitor)
-    totals = torch.tensor(place.sums, device=fabric.device)  # loss and hits
+    totals = torch.tensor(place.sums, device=learner.fabric.device)  # loss and hits
     shown = sum(map(len, plan[:begun]))
     title = f"epoch {epoch + 1}/{training.epochs}"
-    model.train()
+    learner.model.train()
     with Progress(title, len(samples), done=shown, stoppable=False) as progress:
         for step, group in enumerate(steps[place.step :], place.step):
-            time = epoch + (step + 0.5) / len(steps)
-            set_rate(optimizer, rate_factor(training, time, past))
-            seed_dropout(fabric.device, address(recipe.seed, epoch, step))
-            pictures = sum(map(len, group))
-            for batch in islice(stream, len(group)):
-                totals += learn(fabric, model, batch, training.label_smoothing, pictures)
-                progress.advance(len(batch.rows))
-            if training.clip_norm is not None:
-                fabric.clip_gradients(
-                    model, optimizer, max_norm=training.clip_norm, error_if_nonfinite=False
-                )
-            optimizer.step()
-            optimizer.zero_grad()
+            factor = rate_factor(training, epoch + (step + 0.5) / len(steps), past)
+            seed = address(recipe.seed, epoch, step)
+            totals += learner.step(
+                list(islice(stream, len(group))), factor, seed, epoch * len(steps) + step
+            )
+            progress.advance(sum(map(len, group)))
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:
                 refuse_divergence(totals, epoch, step)
             after_step(step + 1, totals)
         # What the last step did to the weights, no loss of this epoch shows.
-        refuse_divergence(torch.nn.utils.get_total_norm(model.parameters()), epoch, len(steps) - 1)
-        loss, accuracy = (totals / len(samples)).tolist()
-        loss_sum, hits = totals.tolist()
-        return Learned(loss, accuracy, progress.rate, Place(len(steps), (loss_sum, hits)))
-
-
-def learn(
-    fabric: Fabric, model: Any, batch: Batch, label_smoothing: float, pictures: int
-) -> torch.Tensor:
-    """Add a batch's gradients, as its share of a step over `pictures`; return summed loss and hits.
-
-    The loss returned is without smoothing, so that it compares with validation's.
-    """
-    images = fabric.to_device(as_images(batch.images))
-    labels = fabric.to_device(torch.from_numpy(batch.labels))
-    logits = model(images)
-    fabric.backward(cross_entropy(logits, labels, label_smoothing).sum() / pictures)
-    with torch.no_grad():
-        plain = cross_entropy(logits, labels, 0.0).sum()
-        return torch.stack([plain, (logits.argmax(dim=1) == labels).sum().to(plain.dtype)])
+        weights = torch.nn.utils.get_total_norm(learner.model.parameters())
+        refuse_divergence(weights, epoch, len(steps) - 1)
+        middle = rate_factor(training, epoch + 0.5, past) * learner.damping
+        loss, hits = totals.tolist()
+        return Learned(
+            loss=loss / len(samples),
+            accuracy=hits / len(samples),
+            lr=float(training.lr) * middle,
+            rate=progress.rate,
+            place=Place(len(steps), (loss, hits)),
+        )
 
 
 def score_epoch(
@@ -161,17 +166,14 @@ def score_epoch(
     val: Source,
     classes: tuple[str, ...],
     recipe: Recipe,
-    epoch: int,
     learned: Learned,
     history: History,
 ) -> dict[str, Any]:
     """Predict the validation part and return the epoch's row of the history."""
-    training = recipe.training
-    past = scores(history, training.monitor)
     row = {
-        "epoch": epoch + 1,
+        "epoch": len(history) + 1,
         "fold": -1,
-        "lr": float(training.lr) * rate_factor(training, epoch + 0.5, past),
+        "lr": learned.lr,
         "train_loss": learned.loss,
         "train_accuracy": learned.accuracy,
     }
@@ -184,24 +186,12 @@ def score_epoch(
     return row | {f"val_{name}": measured[name] for name in names}
 
 
-def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed one device's numbers; torch.manual_seed does all, which costs more than a small step."""
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
-
-
-def address(*numbers: int) -> int:
-    """Return a 63-bit seed that belongs to these numbers and to no others."""
-    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def refuse_divergence(sums: torch.Tensor, epoch: int, step: int) -> None:
     """Raise DivergedError where a sum is no finite number: then a part of it is none either."""
     if not torch.isfinite(sums).all():
-        raise DivergedError(f"epoch {epoch + 1}, step {step + 1}: {DIVERGED}")
+        raise DivergedError(
+            f"epoch {epoch + 1}, step {step + 1}: the loss is no longer a finite number"
+        )
 
 
 def describe_row(row: dict[str, Any], epochs: int, learned: Learned) -> str:

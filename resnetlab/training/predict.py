@@ -9,10 +9,7 @@ from resnetlab.errors import DivergedError
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.progress import Progress
 
-DIVERGED = (
-    "the loss is no longer a finite number: lower training.lr (a tenth is a good next try), "
-    "or set training.clip_norm=1 or training.precision=fp32"
-)
+NOT_FINITE = "the network's answers are no finite numbers"
 
 
 def predict(
@@ -40,7 +37,7 @@ def predict(
     model.train(was_training)
     logits = torch.cat(parts).numpy()
     if not np.isfinite(logits).all():
-        raise DivergedError(DIVERGED)
+        raise DivergedError(NOT_FINITE)
     return Predictions.make(samples.ids, samples.labels, logits, classes, seed=seed)
 
 

@@ -49,7 +49,7 @@ def checkpoint(tmp_path) -> Path:
     network = small_network()
     optimizer = KINDS["adamw"](network)
     step(network, optimizer, seed=1)
-    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, PROGRESS)
+    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, None, PROGRESS)
     return tmp_path / "last.safetensors"
 
 
@@ -59,7 +59,7 @@ def test_network_optimiser_and_progress_come_back_to_the_bit(tmp_path, kind):
     optimizer = KINDS[kind](network)
     for seed in range(3):
         step(network, optimizer, seed)
-    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, PROGRESS)
+    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, None, PROGRESS)
 
     other = small_network()
     other_optimizer = KINDS[kind](other)
@@ -75,7 +75,7 @@ def test_what_came_back_goes_on_as_if_nothing_had_been(tmp_path, kind):
     network = small_network()
     optimizer = KINDS[kind](network)
     step(network, optimizer, seed=1)
-    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, PROGRESS)
+    save_checkpoint(tmp_path / "last.safetensors", network, optimizer, None, PROGRESS)
     other = small_network()
     other_optimizer = KINDS[kind](other)
     load_checkpoint(tmp_path / "last.safetensors", other, other_optimizer)
@@ -98,7 +98,7 @@ def test_progress_that_is_no_json_is_refused_and_the_old_checkpoint_stands(check
     before = checkpoint.read_bytes()
 
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_checkpoint(checkpoint, network, KINDS["sgd"](network), {"loss": float("nan")})
+        save_checkpoint(checkpoint, network, KINDS["sgd"](network), None, {"loss": float("nan")})
 
     assert checkpoint.read_bytes() == before
 
@@ -192,7 +192,7 @@ def test_the_checkpoint_of_another_network_is_refused_before_anything_is_loaded(
 ):
     other = small_network()
     change(other)
-    save_checkpoint(tmp_path / "last.safetensors", other, KINDS["adamw"](other), PROGRESS)
+    save_checkpoint(tmp_path / "last.safetensors", other, KINDS["adamw"](other), None, PROGRESS)
 
     complaint = refuses(tmp_path / "last.safetensors")
 
@@ -211,6 +211,6 @@ def test_saving_the_same_state_twice_gives_the_same_file(tmp_path):
     model = small_network()
     optimizer = KINDS["adamw"](model)
     for name in ("first", "second"):
-        save_checkpoint(tmp_path / name, model, optimizer, PROGRESS)
+        save_checkpoint(tmp_path / name, model, optimizer, None, PROGRESS)
 
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()

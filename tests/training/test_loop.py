@@ -11,17 +11,19 @@ from resnetlab.data.batches import View
 from resnetlab.errors import CheckpointError, DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.files import read_csv
-from resnetlab.training import keeper, loop
+from resnetlab.training import keeper, learner, loop
 from resnetlab.training.checkpoint import read_checkpoint
 from resnetlab.training.hardware import make_fabric
-from resnetlab.training.optimizers import make_optimizer
-from resnetlab.training.predict import DIVERGED, predict
+from resnetlab.training.learner import Learner, make_learner
+from resnetlab.training.predict import predict
 
 CLASSES = ("high", "middle", "low")
 # What could make two runs differ: variation, dropout, a moving rate, moments of the optimiser.
 RESTLESS = {
     "model__dropout": 0.3,
     "data__augment": "photo",
+    "training__mixup": 0.4,
+    "training__ema": 0.9,
     "training__schedule": "cosine",
     "training__label_smoothing": 0.1,
 }
@@ -51,10 +53,11 @@ def test_one_small_batch_is_learned_by_heart(make_recipe, make_samples, make_cla
     few = make_samples(6)
     fabric = make_fabric("cpu", "fp32")
     classifier = make_classifier(recipe).to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(classifier, make_optimizer(classifier, recipe.training))
+    pupil = make_learner(fabric, classifier, classifier, recipe.training)
 
     for epoch in range(20):
-        loop.train_epoch(fabric, model, optimizer, few, recipe, epoch, [])
+        past = [{"epoch": number + 1, "val_loss": None} for number in range(epoch)]
+        loop.train_epoch(pupil, few, recipe, past)
 
     scores = quick_scores(predict(classifier, few, loop.plain_view(recipe), CLASSES, 0, 0))
     assert scores["accuracy"] == 1.0
@@ -201,7 +204,69 @@ def test_a_rate_a_thousand_times_too_high_stops_within_a_few_steps(
         train(recipe, val=make_samples(val_count))
 
     assert caught.value.exit_code == 6
-    assert re.fullmatch(r"epoch 1, step (1|11): " + re.escape(DIVERGED), str(caught.value))
+    assert re.fullmatch(
+        r"epoch 1, step (1|11): the loss is no longer a finite number; "
+        r"lower training\.lr \(3 is a good next try\), or set training\.clip_norm=1",
+        str(caught.value),
+    )
+
+
+def test_after_divergence_it_can_start_again_at_half_the_rate(
+    train, make_recipe, tmp_path, capsys, monkeypatch
+):
+    diverging(monkeypatch, above=0.003)
+    recipe = make_recipe(training__on_divergence="restart", training__lr=0.01, training__epochs=3)
+
+    network, history = train(recipe, tmp_path / "wild")
+
+    said = capsys.readouterr().err
+    assert "half the rate (restart 2 of at most 3)" in said
+    assert "restart 3" not in said
+    assert max(row["lr"] for row in history) <= 0.01 / 4
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+def test_the_third_restart_is_the_last(train, make_recipe, capsys, monkeypatch):
+    diverging(monkeypatch, above=0.0)
+    recipe = make_recipe(training__on_divergence="restart", training__lr=0.008)
+
+    with pytest.raises(DivergedError, match=r"lower training\.lr \(0\.0001 is a good next try\)"):
+        train(recipe)
+
+    assert capsys.readouterr().err.count("at half the rate") == 3
+
+
+def test_a_run_that_started_again_and_is_cut_comes_to_the_same_bits(
+    train, make_recipe, tmp_path, monkeypatch, stop_after
+):
+    diverging(monkeypatch, above=0.003)
+    recipe = make_recipe(training__on_divergence="restart", training__lr=0.01, **RESTLESS)
+    uncut, history = train(recipe, tmp_path / "uncut")
+    stop_after(5)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "cut")
+    stop_after(None)
+
+    resumed, again = train(recipe, tmp_path / "cut")
+
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+
+
+def diverging(monkeypatch, above: float) -> None:
+    """Let every step at a higher rate end in weights and losses that are no numbers."""
+    step = Learner.step
+
+    def wild(pupil, *rest):
+        sums = step(pupil, *rest)
+        if pupil.optimizer.param_groups[0]["lr"] > above:
+            with torch.no_grad():
+                next(pupil.model.parameters()).fill_(float("nan"))
+            return sums * float("nan")
+        return sums
+
+    monkeypatch.setattr(Learner, "step", wild)
 
 
 def test_clipping_does_not_hide_divergence(train, make_recipe):
@@ -372,7 +437,7 @@ def test_the_address_of_randomness_differs_for_every_step():
 
 def test_each_step_takes_the_rate_of_its_middle(train, make_recipe, monkeypatch):
     factors = []
-    monkeypatch.setattr(loop, "set_rate", lambda _, factor: factors.append(factor))
+    monkeypatch.setattr(learner, "set_rate", lambda _, factor: factors.append(factor))
 
     train(
         make_recipe(
@@ -407,9 +472,10 @@ def test_a_network_that_comes_in_evaluation_mode_learns_in_training_mode(
     recipe = make_recipe()
     classifier = make_classifier(recipe)
     fabric = make_fabric("cpu", "fp32")
-    model, optimizer = fabric.setup(classifier, make_optimizer(classifier, recipe.training))
+    pupil = make_learner(fabric, classifier, classifier, recipe.training)
+    pupil.model.eval()
 
-    loop.train_epoch(fabric, model.eval(), optimizer, make_samples(6), recipe, 0, [])
+    loop.train_epoch(pupil, make_samples(6), recipe, [])
 
     assert all(module.training for module in classifier.modules())
 
@@ -420,6 +486,7 @@ FROZEN = {
     "model__freeze": "layer3",
     "training__epochs": 2,
     "training__frozen_views": 2,
+    "training__mixup": 0,  # what is stored are maps of single pictures
 }
 
 
@@ -478,7 +545,7 @@ def test_other_weights_in_the_frozen_stages_are_refused(train, make_recipe, tmp_
 def test_pictures_and_their_mirror_images_are_asked_on_pictures(
     train, make_recipe, make_samples, tmp_path, cache
 ):
-    recipe = make_recipe(**FROZEN, evaluation__mirror=True)
+    recipe = make_recipe(**FROZEN | {"training__ema": None}, evaluation__mirror=True)
     classifier, history = train(recipe, tmp_path)
 
     scores = quick_scores(
@@ -545,18 +612,68 @@ def test_cut_after_every_single_step_it_still_gets_there(train, make_recipe, tmp
     assert bits(resumed) == bits(uncut)
 
 
+@pytest.mark.parametrize(
+    "state", ["optimizer", "average", "step", "sums", "history", "weights", "nothing"]
+)
+def test_without_any_one_of_its_states_a_checkpoint_does_not_lead_to_the_same_bits(
+    train, make_recipe, tmp_path, monkeypatch, stop_after, state
+):
+    """Dropout, mixup, augmentation and schedule have addresses instead of states: no file holds them."""
+    recipe = make_recipe(**RESTLESS, training__monitor="loss")
+    train(recipe, tmp_path / "uncut")
+    stop_after(5)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "cut")
+    stop_after(None)
+    leave_out(monkeypatch, state)
+
+    train(recipe, tmp_path / "cut")
+
+    same = (
+        all(
+            checkpoint_bits(tmp_path / "cut", name) == checkpoint_bits(tmp_path / "uncut", name)
+            for name in ("last", "best")
+        )
+        and (tmp_path / "cut/history.csv").read_text()
+        == (tmp_path / "uncut/history.csv").read_text()
+    )
+    assert same == (state == "nothing")
+
+
+def leave_out(monkeypatch, state: str) -> None:
+    """Let a training go on from a checkpoint without one of the things that it holds."""
+    load = keeper.load_checkpoint
+
+    def without(path, model, optimizer, average):
+        if state == "weights":
+            network = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            progress = load(path, model, optimizer, average)
+            model.load_state_dict(network)
+            return progress
+        progress = load(
+            path,
+            model,
+            None if state == "optimizer" else optimizer,
+            None if state == "average" else average,
+        )
+        return progress | {"step": {"step": 0}, "sums": {"sums": [0.0, 0.0]},
+                           "history": {"history": []}}.get(state, {})  # fmt: skip
+
+    monkeypatch.setattr(keeper, "load_checkpoint", without)
+
+
 def test_an_end_in_the_middle_of_validation_loses_no_step(
     train, make_recipe, tmp_path, monkeypatch
 ):
     recipe = make_recipe(**RESTLESS)
     uncut, history = train(recipe, tmp_path / "uncut")
     shown = []
-    learn = loop.learn
+    learn = Learner.step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "predict", stopped)
         with pytest.raises(StoppedError):
             train(recipe, tmp_path / "cut")
-    monkeypatch.setattr(loop, "learn", lambda *rest: shown.append(rest) or learn(*rest))
+    monkeypatch.setattr(Learner, "step", lambda *rest: shown.append(rest) or learn(*rest))
 
     resumed, again = train(recipe, tmp_path / "cut")
 

@@ -6,7 +6,7 @@ import torch
 
 from resnetlab.data.batches import View
 from resnetlab.errors import DivergedError
-from resnetlab.training.predict import DIVERGED, as_images, predict
+from resnetlab.training.predict import NOT_FINITE, as_images, predict
 
 CLASSES = ("high", "middle", "low")
 VIEW = View(image_size=16, fit="crop")
@@ -79,7 +79,7 @@ def test_answers_that_are_not_finite_are_divergence(classifier, make_samples):
     with pytest.raises(DivergedError) as caught:
         predict(classifier, make_samples(3), VIEW, CLASSES, 0, workers=0)
 
-    assert str(caught.value) == DIVERGED
+    assert str(caught.value) == NOT_FINITE
 
 
 def test_pixels_become_images_without_a_copy():
