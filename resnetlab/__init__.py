@@ -15,6 +15,7 @@ __all__ = [
     "load_recipe",
     "make",
     "predict",
+    "reproduce",
     "resume",
     "train",
 ]

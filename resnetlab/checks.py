@@ -2,20 +2,42 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from resnetlab.errors import MachineError
 
+ELSEWHERE = "choose another with --out"
 
-def require_writable(folder: Path) -> None:
+
+def require_writable(folder: Path, way_out: str = ELSEWHERE) -> None:
     """Raise MachineError where a folder can't be written or made. Nothing is made yet."""
     place = nearest(folder)
     if not place.is_dir():
         raise MachineError(f"{folder}: can't be written ({place} is no folder)")
     if not os.access(place, os.W_OK | os.X_OK):
+        raise MachineError(f"{folder}: can't be written (no right to {place}); {way_out}")
+
+
+def require_empty(folder: Path) -> None:
+    """Raise MachineError where a folder for copies can't be written, or holds something already."""
+    require_writable(folder, "choose another folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise MachineError(f"{folder}: is not empty; choose a new folder for the copies")
+
+
+def require_outside(folder: Path, data: Path) -> None:
+    """Raise MachineError where a folder to be written lies inside the user's data."""
+    if folder.resolve().is_relative_to(data.resolve()):
         raise MachineError(
-            f"{folder}: can't be written (no right to {place}); choose another with --out"
+            f"{folder}: lies inside the data, which stays as it is; choose another folder"
         )
+
+
+def require_package(package: str, what: str, extra: str) -> None:
+    """Raise MachineError where a package that `what` needs is not installed; `extra` brings it."""
+    if find_spec(package) is None:
+        raise MachineError(f"{what} needs the package {package}: pip install 'resnetlab[{extra}]'")
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:

@@ -4,20 +4,48 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from resnetlab import pause
+from resnetlab.arguments import (
+    AnywayOption,
+    AugmentOption,
+    BatchSizeOption,
+    BudgetOption,
+    DataArgument,
+    DeviceOption,
+    EpochsOption,
+    FreezeOption,
+    ImageSizeOption,
+    LogOption,
+    ModelOption,
+    OptimizerOption,
+    OutOption,
+    PicturesOption,
+    RateOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    StopAtOption,
+    WeightsOption,
+    keep_time,
+    read_recipe,
+)
 from resnetlab.errors import RecipeError, ResnetlabError
-from resnetlab.recipe import Recipe, load_recipe, parse_assignments, recipe_folder, recipe_names
+from resnetlab.files import DISK_TROUBLES
+from resnetlab.progress import say
+from resnetlab.recipe import load_recipe, recipe_folder, recipe_names
 from resnetlab.terminal import (
     console,
     print_comparison,
     print_findings,
     print_paths,
+    print_run,
     print_scores,
     print_stages,
 )
@@ -30,22 +58,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="Class folders, an archive of them, a label table, arrays, shards, or a name such as "
-        "kaggle:cifar-10, hf:NAME, torchvision:NAME."
-    ),
-]
-PicturesOption = Annotated[
-    str | None, typer.Option("--pictures", help="Folder or archive of a label table's pictures.")
-]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE, any key of the recipe; repeatable.")
-]
 
 
 @app.callback()
@@ -99,9 +111,7 @@ def augment(
     copies: Annotated[int, typer.Option(min=1, help="Variations of each picture.")] = 1,
     recipe: RecipeOption = None,
     set_: SetOption = None,
-    preset: Annotated[
-        str | None, typer.Option("--augment", help="none, shift, small, photo, s0, s2, s3.")
-    ] = None,
+    preset: AugmentOption = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures, px.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the variations.")] = None,
 ) -> None:
@@ -121,31 +131,20 @@ def train(
     pictures: PicturesOption = None,
     recipe: RecipeOption = None,
     set_: SetOption = None,
-    model: Annotated[
-        str | None, typer.Option(help="mlp, cnn, fastcnn, resnet18, 34, 50, 101, 152.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="auto, none, imagenet, or a file.")] = None,
-    freeze: Annotated[
-        str | None,
-        typer.Option(help="Last stage that doesn't learn, such as layer3; all: but the head."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times every picture is shown.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam, adamw, muon.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the network's input, px.")] = None,
-    split: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="Fractions: train, validation, test.")
-    ] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="none, shift, small, photo, s0, s2, s3.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Decides split, order, variation, first weights.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
-    log: Annotated[str | None, typer.Option(help="tensorboard: write its events too.")] = None,
-    out: Annotated[Path, typer.Option(help="Where runs go.")] = Path("runs"),
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    freeze: FreezeOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    lr: RateOption = None,
+    optimizer: OptimizerOption = None,
+    image_size: ImageSizeOption = None,
+    split: SplitOption = None,
+    augment: AugmentOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    log: LogOption = None,
+    out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     export_split: Annotated[
         Path | None, typer.Option(help="Also copy the parts into this folder.")
@@ -153,10 +152,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run, by its own recipe.")
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="End by itself after this time, saved: 55m, 2h, 1h30m.")
-    ] = None,
-    stop_at: Annotated[str | None, typer.Option(help="The same by the clock: 14:30.")] = None,
+    anyway: AnywayOption = False,
+    budget: BudgetOption = None,
+    stop_at: StopAtOption = None,
 ) -> None:
     """Train a classifier and report on it."""
     from resnetlab import workflows
@@ -181,17 +179,39 @@ def train(
     if resume is not None:
         if data is not None or recipe or set_ or any(value is not None for value in flags.values()):
             raise RecipeError("--resume goes on by the run's own recipe and data; give it alone")
-        run = workflows.resume(resume)
+        go_on(resume, anyway)
+    elif anyway:
+        raise RecipeError("--anyway goes with --resume RUN")
     elif data is None:
         raise RecipeError("train needs DATA, a folder of class folders, or --resume RUN")
     else:
-        run = workflows.train(data, read_recipe(recipe, set_, flags), out, name, export_split)
-    facts = run.metrics
-    if "val" in facts:
-        print_scores(facts["val"], "validation")
-    print_paths(run.folder)
-    if sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
-        console.print(f"test    not opened yet: resnetlab evaluate {run.folder}")
+        print_run(workflows.train(data, read_recipe(recipe, set_, flags), out, name, export_split))
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="A run, or a folder of 'resnetlab augment'.")],
+    anyway: AnywayOption = False,
+    budget: BudgetOption = None,
+    stop_at: StopAtOption = None,
+) -> None:
+    """Go on with whatever was cut off in a folder, by its own settings, to the same result."""
+    keep_time(budget, stop_at)
+    go_on(folder, anyway)
+
+
+@app.command()
+def reproduce(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: OutOption = Path("runs"),
+    budget: BudgetOption = None,
+    stop_at: StopAtOption = None,
+) -> None:
+    """Train a run again, by its recipe on its pictures; say whether the same comes out."""
+    from resnetlab import workflows
+
+    keep_time(budget, stop_at)
+    print_run(workflows.reproduce(run, out))
 
 
 @app.command()
@@ -305,34 +325,23 @@ def recipes(
             console.print(f"{each:<16}{first.removeprefix('# ')}", markup=False)
         return
     load_recipe(name)  # says so where there is none
-    print((recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+    text = (recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    console.print(text, end="", markup=False)
 
 
-def keep_time(budget: str | None, stop_at: str | None) -> None:
-    """Have the work end in time, where that is asked for."""
-    try:
-        if budget is not None:
-            pause.end_after(pause.seconds_of(budget))
-    except ValueError as error:
-        raise RecipeError(
-            f"--budget takes a time such as 55m, 2h or 1h30m. Got '{budget}'"
-        ) from error
-    try:
-        if stop_at is not None:
-            pause.end_after(pause.seconds_until(stop_at, datetime.now()))
-    except ValueError as error:
-        raise RecipeError(
-            f"--stop-at takes a time of the day such as 14:30. Got '{stop_at}'"
-        ) from error
+def go_on(folder: Path, anyway: bool) -> None:
+    """Go on with what was cut off in a folder, and show what came of it."""
+    from resnetlab import workflows
+    from resnetlab.workflows.unfinished import read_unfinished
 
-
-def read_recipe(
-    name: str | None, assignments: Sequence[str] | None, flags: dict[str, Any] | None = None
-) -> Recipe:
-    """Return the recipe a user means: a file's or the default, then --set, then flags."""
-    recipe = load_recipe(name) if name else Recipe()
-    given = {key: value for key, value in (flags or {}).items() if value is not None}
-    return recipe.override(parse_assignments(assignments or []) | given)
+    work = read_unfinished(folder)
+    run = workflows.resume(folder, anyway)
+    if work is None:
+        return  # it was finished already, and that was said
+    if run is None:
+        console.print(f"pictures with their table: {folder}", markup=False)
+    else:
+        print_run(run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -340,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments  # anywhere on the line
     try:
-        with pause.polite():
+        with pause.polite(shlex.join(["resnetlab", *arguments])):
             code = app(
                 [word for word in arguments if word != "--debug"],
                 standalone_mode=False,
@@ -351,23 +360,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted; what was finished is kept", 130, False)
+    except OSError as error:
+        if error.errno not in DISK_TROUBLES:
+            return fail(fault(error), 1, debug)
+        place = error.filename or "output"
+        return fail(
+            f"{place}: can't be written ({error.strerror}); make room, then go on", 5, debug
+        )
     except Exception as error:
         # Typer's own complaints about arguments know how to show themselves.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
-            error.show()
+            with suppress(OSError):  # nobody takes it
+                error.show()
             return int(error.exit_code)
-        return fail(
-            f"{type(error).__name__}: {error}. This is a fault in resnetlab; run again with --debug and tell us",
-            1,
-            debug,
-        )
+        return fail(fault(error), 1, debug)
+
+
+def fault(error: Exception) -> str:
+    """Return what is said of an error that nobody expected."""
+    return (
+        f"{type(error).__name__}: {error}. This is a fault in resnetlab; run again with --debug and "
+        "tell us"
+    )
 
 
 def fail(message: str, code: int, debug: bool) -> int:
     """Print one line about an error, and the traceback where asked for; return the exit code."""
     if debug:
-        traceback.print_exc()
-    print(f"resnetlab: {message}", file=sys.stderr)
+        say(traceback.format_exc())
+    say(f"resnetlab: {message}")
     return code
 
 

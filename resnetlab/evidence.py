@@ -168,6 +168,10 @@ def card(run: Run, recipe: Recipe) -> str:
     facts = run.metrics
     data, model = facts["dataset"], facts["model"]
     classes = ", ".join(data["classes"])
+    went_on = [entry["changes"] for entry in run.environment.get("went_on_anyway", [])]
+    changed = "".join(
+        f"\nIt went on although this had changed: {'; '.join(each)}.\n" for each in went_on
+    )
     return f"""# {data["name"]}: {model["name"]}
 
 Names the class of a picture: {classes}.
@@ -175,6 +179,6 @@ Names the class of a picture: {classes}.
 Trained on {sum(data["counts"]["train"])} pictures by resnetlab, seed {recipe.seed}; pictures reach it at
 {model["image_size"]} × {model["image_size"]} px. How good it is, and how sure that is, stands in the
 report of the run it came from. It knows these classes only and will name one of them for any picture.
-
+{changed}
     resnetlab predict . pictures/
 """

@@ -3,17 +3,24 @@
 import csv
 import errno
 import fcntl
+import io
 import json
 import os
+import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from resnetlab.errors import MachineError
+from resnetlab import pause
+from resnetlab.errors import CheckpointError, MachineError, one_line
 
 DISK_TROUBLES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # said by some network file systems
+TEMPORARY = ".tmp"  # ends the name of a file that is not whole yet
+POLL_S = 0.1  # between two looks at whether a lock is free
 
 
 @contextmanager
@@ -28,7 +35,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent
+            prefix=f".{path.name[:80]}.", suffix=TEMPORARY, dir=path.parent
         )
         os.close(handle)
         temporary = Path(name)
@@ -69,9 +76,20 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, kind: type = object) -> Any:
+    """Read a JSON file that holds a value of this kind. Raises CheckpointError where it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, one_line(error)) from error
+    if not isinstance(value, kind):
+        raise damaged(path, f"holds no {kind.__name__}, but {type(value).__name__}")
+    return value
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """Return the error about a file that was written whole and is so no more."""
+    return CheckpointError(f"{path}: is damaged ({why}); bring back a copy of it")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -98,9 +116,20 @@ class LineFeeds:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a table as one mapping a row; every value is text, an empty one ''."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Read a table as one mapping a row; every value is text, an empty one ''.
+
+    Raises CheckpointError where it is not as `write_csv` left it: whole lines, all as long as the first.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its end is missing")
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("its lines differ in length")
+        return [dict(zip(header, row, strict=True)) for row in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(path, one_line(error)) from error
 
 
 def cache_folder() -> Path:
@@ -112,8 +141,48 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; the system releases it when the process ends, however it ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def exclusive(path: Path, tell: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Hold a lock file; the system releases it when the process ends, however it ends.
+
+    Where another process holds it, `tell` is told which one, once, and it is waited for. Raises
+    StoppedError where an end is asked for meanwhile.
+    """
+    with path.open("a+b", buffering=0) as file:
+        if not take(file, tell):
+            tell(f"waiting for {holder(file)}, which is making {path.stem} in {path.parent}")
+            while not take(file, tell):
+                pause.obey()
+                time.sleep(POLL_S)
         yield
+
+
+def take(file: io.FileIO, tell: Callable[[str], None]) -> bool:
+    """Take a lock file, open for reading and appending, and write into it who holds it.
+
+    Returns whether it could be had. Where the file system has no locks, `tell` is told.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        tell(
+            f"note: {Path(os.fsdecode(file.name)).parent}: no lock is to be had there "
+            f"({error.strerror}); see to it that one process at a time works in it"
+        )
+        return True
+    try:
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}".encode())
+    except OSError:
+        pass  # a full disk: the lock holds without it
+    return True
+
+
+def holder(file: io.FileIO) -> str:
+    """Return who holds a lock file, as far as it is written there."""
+    file.seek(0)
+    process, _, host = file.read().decode(errors="replace").partition(" ")
+    return f"another process ({process} on {host})" if host else "another process"

@@ -15,18 +15,22 @@ REASONS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 1
 
 # Signals concern a process, so what they ask for is kept once for all of it.
 _signal: signal.Signals | None = None
+_repeat = ""  # the command that goes on, where the work knows none that is better
 _deadline = float("inf")  # by time.monotonic, which no change of the clock moves
 
 
 @contextmanager
-def polite() -> Iterator[None]:
+def polite(repeat: str = "") -> Iterator[None]:
     """Let SIGINT and SIGTERM ask for an end instead of making one; a second SIGINT ends at once.
 
-    Only the main thread can arrange that; in another nothing changes.
+    `repeat` is the command at work, which goes on where nothing better is known. Only the main
+    thread can arrange signals; in another nothing changes.
     """
+    global _repeat
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _repeat = repeat
     before = {each: signal.signal(each, _note) for each in REASONS}
     try:
         yield
@@ -51,8 +55,8 @@ def end_after(seconds: float) -> None:
 
 def forget() -> None:
     """Take back whatever was asked for."""
-    global _signal, _deadline
-    _signal, _deadline = None, float("inf")
+    global _signal, _deadline, _repeat
+    _signal, _deadline, _repeat = None, float("inf"), ""
 
 
 def wanted(ahead_s: float = 0.0) -> bool:
@@ -63,9 +67,9 @@ def wanted(ahead_s: float = 0.0) -> bool:
 def obey(ahead_s: float = 0.0) -> None:
     """Raise StoppedError where an end is asked for."""
     if _signal is not None:
-        raise StoppedError(*REASONS[_signal])
+        raise StoppedError(*REASONS[_signal], _repeat)
     if wanted(ahead_s):
-        raise StoppedError("the time is up", 0)
+        raise StoppedError("the time is up", 0, _repeat)
 
 
 def seconds_of(span: str) -> float:

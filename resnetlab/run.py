@@ -1,6 +1,5 @@
 """A run: one folder that holds one result, and all that is needed to repeat or resume it."""
 
-import fcntl
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnetlab.errors import DataError, MachineError
-from resnetlab.files import read_json, write_json, write_text
+from resnetlab.errors import CheckpointError, DataError, MachineError
+from resnetlab.files import (
+    TEMPORARY,
+    damaged,
+    holder,
+    read_json,
+    take,
+    write_json,
+    write_text,
+)
+from resnetlab.progress import say
 from resnetlab.recipe import Recipe, load_recipe
 
 
@@ -35,6 +43,10 @@ class Run:
     def bundle(self) -> Path:
         return self.folder / "bundle"
 
+    @property
+    def reproduction_file(self) -> Path:
+        return self.folder / "reproduction.json"
+
     def checkpoint(self, name: str) -> Path:
         """Return the file of the 'last' or 'best' checkpoint."""
         return self.folder / "checkpoints" / f"{name}.safetensors"
@@ -45,8 +57,13 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """Read the resolved recipe."""
-        return load_recipe(self.folder / "recipe.yaml")
+        """Read the resolved recipe. Raises RecipeError, and CheckpointError where parts are missing."""
+        path = self.folder / "recipe.yaml"
+        recipe = load_recipe(path)
+        lost = [name for name in Recipe.model_fields if name not in recipe.model_fields_set]
+        if lost:  # an empty file would be a valid recipe
+            raise damaged(path, f"has no {lost[0]}")
+        return recipe
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the resolved recipe."""
@@ -54,19 +71,34 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Read what was measured so far; nothing where nothing was."""
+        """Read what was measured so far; nothing where nothing was. Raises CheckpointError."""
         path = self.folder / "metrics.json"
-        return read_json(path) if path.is_file() else {}
+        return read_json(path, dict) if path.is_file() else {}
 
     def add_metrics(self, **sections: Any) -> None:
         """Add sections to metrics.json, or replace them."""
         write_json(self.folder / "metrics.json", self.metrics | sections)
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """Read what the result may depend on besides recipe and data. Raises CheckpointError."""
+        facts: dict[str, Any] = read_json(self.folder / "environment.json", dict)
+        return facts
+
+    def add_to_environment(self, **facts: Any) -> None:
+        """Add facts to environment.json, or replace them."""
+        write_json(self.folder / "environment.json", self.environment | facts)
+
+    @property
     def ledger(self) -> list[dict[str, Any]]:
-        """Read how often and when the test part was opened."""
+        """Read how often and when the test part was opened. Raises CheckpointError."""
         path = self.folder / "test_ledger.json"
-        return read_json(path) if path.is_file() else []
+        if not path.is_file() and self.predictions("test").is_file():
+            raise CheckpointError(f"{path}: is gone, but the test part was opened; bring it back")
+        entries: list[dict[str, Any]] = read_json(path, list) if path.is_file() else []
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise damaged(path, "holds what is no entry")
+        return entries
 
     def add_to_ledger(self, entry: dict[str, Any]) -> None:
         """Add one line to the ledger of the test part."""
@@ -76,19 +108,18 @@ class Run:
     def held(self) -> Iterator[None]:
         """Keep every other process out of the folder; the system lets go when this one ends.
 
-        Raises MachineError where another process is at work in it, or it can't be written.
+        What a killed process left half written is removed. Raises MachineError where another is at
+        work in the folder, or it can't be written.
         """
         try:
-            file = (self.folder / ".lock").open("a")
+            file = (self.folder / ".lock").open("a+b", buffering=0)
         except OSError as error:
             raise MachineError(f"{self.folder}: can't be written ({error.strerror})") from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise MachineError(
-                    f"{self.folder}: another process is at work on this run"
-                ) from error
+            if not take(file, say):
+                raise MachineError(f"{self.folder}: {holder(file)} is at work on this run")
+            for leftover in self.folder.rglob(f".*{TEMPORARY}"):
+                leftover.unlink(missing_ok=True)
             yield
 
 

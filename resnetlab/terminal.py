@@ -2,13 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+from resnetlab.errors import MachineError
+from resnetlab.files import read_json
+
+if TYPE_CHECKING:
+    from resnetlab.run import Run
+
+
+class Results(Console):
+    """Standard output. Where its reader has gone the work goes on, as nobody wants to know."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does. Raises MachineError where the output can't be written."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            raise MachineError(f"standard output: can't be written ({error.strerror})") from error
+
+    def on_broken_pipe(self) -> None:
+        """Go on; rich would end the program."""
+
+
+console = Results(highlight=False, soft_wrap=True)
 
 
 def print_findings(findings: dict[str, Any]) -> None:
@@ -155,3 +176,26 @@ def print_stages(rows: Sequence[Any]) -> None:
         shapes = ("×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape))
         table.add_row(row.name, row.kind, *shapes, f"{row.parameters:,}", f"{row.macs:,}")
     console.print(table)
+
+
+def print_run(run: "Run") -> None:
+    """Print what a run has measured, where it lies, and whether its test part is still closed."""
+    facts = run.metrics
+    names = {"val": "validation", "test": "test" if "training" in facts else "all pictures"}
+    for part, name in names.items():
+        if part in facts:
+            print_scores(facts[part], name)
+    if run.reproduction_file.is_file():
+        print_reproduction(run)
+    print_paths(run.folder)
+    if sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
+        console.print(f"test    not opened yet: resnetlab evaluate {run.folder}", markup=False)
+
+
+def print_reproduction(run: "Run") -> None:
+    """Print how a run compares with the one that it repeats, and what may explain a difference."""
+    facts = read_json(run.reproduction_file, dict)
+    console.print(facts["summary"], markup=False)
+    if not facts["same"]:
+        for cause in facts["causes"] or ["nothing else differs that is known to matter"]:
+            console.print(f"- {cause}", markup=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resnetlab import pause
 from resnetlab.cli import main
 
 QUICK = ["--set", "training.epochs=2", "--set", "data.image_size=16", "--set", "data.augment=shift"]
@@ -197,10 +198,13 @@ def test_training_goes_on_from_another_runs_network(
     assert second == pytest.approx(first, rel=5e-3)  # untrained: 1.386
 
 
-def test_resuming_a_finished_run_changes_nothing(runs: list[Path], capsys) -> None:
+@pytest.mark.parametrize("command", [["resume"], ["train", "--resume"]])
+def test_resuming_a_finished_run_changes_nothing(
+    runs: list[Path], command: list[str], capsys
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs[0].rglob("*") if path.name != ".lock"}
-    assert main(["train", "--resume", str(runs[0])]) == 0
-    assert "is finished" in capsys.readouterr().err
+    assert main([*command, str(runs[0])]) == 0
+    assert capsys.readouterr() == ("", f"{runs[0]} is finished\n")
     assert before == {
         path: path.stat().st_mtime_ns for path in runs[0].rglob("*") if path.name != ".lock"
     }
@@ -291,6 +295,10 @@ def test_recipes_prints_a_recipe_that_can_be_used(
         (["train", "x", "--recipe", "s1-mpl"], 2, "did you mean 's1-mlp'?"),
         (["train", "--resume", "x", "--epochs", "3"], 2, "give it alone"),
         (["train", "--resume", "no-run"], 3, "no-run: no run here"),
+        (["train", "x", "--anyway"], 2, "--anyway goes with --resume RUN"),
+        (["resume", "no-run"], 3, "no-run: no run here"),
+        (["resume"], 2, "Missing argument 'folder'"),
+        (["reproduce", "no-run"], 3, "no-run: no run here"),
         (["evaluate", "no-run"], 3, "no-run: no run here"),
         (["evaluate", "no-run", "--split", "train"], 2, "--split must be 'test' or 'val'"),
         (["predict", "no-run", "x.png"], 3, "x.png: no such file or folder"),
@@ -306,6 +314,13 @@ def test_a_mistake_gets_one_clear_line_and_its_exit_code(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_what_has_no_folder_to_go_on_with_is_told_to_repeat(digit_folder: Path, capsys) -> None:
+    """As long as nothing is written, the command itself goes on: what it has read is kept."""
+    pause.end_after(0)  # `inspect` has no flag for it
+    assert main(["inspect", str(digit_folder)]) == 0
+    assert capsys.readouterr().err.endswith(f"go on with: resnetlab inspect {digit_folder}\n")
 
 
 def test_debug_shows_the_traceback(capsys) -> None:

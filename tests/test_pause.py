@@ -34,6 +34,17 @@ def test_a_signal_asks_and_the_work_ends_where_it_obeys(number, why, code):
     assert not pause.wanted()
 
 
+def test_the_command_at_work_goes_on_where_nothing_better_is_known():
+    with pause.polite("resnetlab inspect photos"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StoppedError, match=r"go on with: resnetlab inspect photos$"):
+            pause.obey()
+
+    pause.end_after(0)
+    with pytest.raises(StoppedError, match=r"the time is up; what was finished is kept$"):
+        pause.obey()
+
+
 def test_a_second_interrupt_ends_at_once():
     with pause.polite(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
@@ -81,10 +92,10 @@ def test_whoever_counts_can_be_ended_unless_another_looks_after_that():
 
 
 def test_the_command_that_goes_on_is_told():
-    stop = StoppedError("interrupted", 130).go_on_with("resnetlab train --resume runs/x")
+    stop = StoppedError("interrupted", 130).go_on_with("resnetlab resume runs/x")
 
     assert str(stop) == (
-        "interrupted; what was finished is kept, go on with: resnetlab train --resume runs/x"
+        "interrupted; what was finished is kept, go on with: resnetlab resume runs/x"
     )
     assert stop.exit_code == 130
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from resnetlab.checks import require_empty, require_outside
 from resnetlab.data.catalog import PARTS, Catalog
 from resnetlab.data.sources.listing import is_picture
 from resnetlab.data.sources.reader import Reader
@@ -13,15 +14,10 @@ def export_split(catalog: Catalog, out: Path) -> None:
 
     Raises MachineError where the folder is not empty or can't be written.
     """
-    if out.resolve().is_relative_to(catalog.root.resolve()):
-        raise MachineError(
-            f"{out}: lies inside the data, which stays as it is; choose another folder"
-        )
+    require_outside(out, catalog.root)
+    require_empty(out)
     read = Reader(catalog.root)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise MachineError(f"{out}: is not empty; choose a new folder for the copies")
         for part in PARTS:
             for row in catalog.part(part):
                 folder = out / part / catalog.classes[catalog.labels[row]]

@@ -10,13 +10,20 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
+from resnetlab import pause
 from resnetlab.data.batches import Samples, View
 from resnetlab.errors import MachineError
 from resnetlab.files import read_json, whole, write_csv, write_json
 from resnetlab.progress import Progress
 
 SETTINGS_FILE = "augment.json"  # how the copies were made: others aren't mixed with them
+SOURCES_FILE = "augment.catalog"  # the pictures they were made of
 TABLE_FILE = "labels.csv"
+UNSETTLED = {
+    SETTINGS_FILE,
+    "unfinished.json",
+    ".lock",
+}  # a folder with nothing else may be begun anew
 
 
 def write_copies(
@@ -31,9 +38,8 @@ def write_copies(
 
     Copy number n is the variation of epoch n - 1. The names tell the source, a table beside them
     label and group, so that a picture and its copies never part in a split. What is there already
-    is not written again. Raises MachineError where `out` holds something else or can't be written.
+    is not written again. The folder was made by `begin`. Raises MachineError where it can't be written.
     """
-    begin(out, view, copies)
     names = source_names(samples.ids)
     views = {"": replace(view, augment=None)}
     views |= {f".copy{number}": replace(view, epoch=number - 1) for number in range(1, copies + 1)}
@@ -45,6 +51,7 @@ def write_copies(
 
     def write(row: int) -> None:
         for mark, shown in views.items():
+            pause.obey()  # many copies of one picture take long
             write_picture(samples, row, shown, out / f"{names[row]}{mark}.png")
 
     try:
@@ -63,14 +70,17 @@ def write_copies(
 
 
 def begin(out: Path, view: View, copies: int) -> None:
-    """Make the folder, or check that what is in it was begun with the same settings."""
+    """Make the folder, or check that what is in it was begun with the same settings.
+
+    Raises MachineError where it holds something else or can't be written.
+    """
     settings = json.loads(json.dumps({"copies": copies} | describe(view)))
     file = out / SETTINGS_FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
         if file.is_file() and read_json(file) == settings:
             return
-        if any(out.iterdir()):
+        if {path.name for path in out.iterdir()} - UNSETTLED:
             raise MachineError(
                 f"{out}: holds other things, or copies made with other settings; choose a new folder"
             )

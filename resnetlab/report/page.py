@@ -60,6 +60,7 @@ ENVIRONMENT = {
     "memory_gb": "Memory, GB",
     "threads": "Threads",
     "gpu": "GPU",
+    "gpu_driver": "GPU driver",
     "started": "Started",
 }
 
@@ -95,7 +96,7 @@ def write_run_report(folder: Path) -> Path:
         openings=words.openings(ledger),
         environment=_read(folder / "environment.json", {}),
         recipe=recipe_text,
-        rerun=f"resnetlab train DATA --recipe {words.run_path(folder, 'recipe.yaml')}",
+        rerun=f"resnetlab reproduce {words.run_path(folder)}",
         figures={file.stem: file for file in sorted(folder.glob("figures/*.png"))},
     )
     return path

@@ -5,8 +5,10 @@ and `--help` answer at once.
 """
 
 from resnetlab.workflows.data import augment, inspect, make
+from resnetlab.workflows.reproducing import reproduce
 from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
-from resnetlab.workflows.training import resume, train
+from resnetlab.workflows.resuming import resume
+from resnetlab.workflows.training import train
 
 __all__ = [
     "augment",
@@ -16,6 +18,7 @@ __all__ = [
     "inspect",
     "make",
     "predict",
+    "reproduce",
     "resume",
     "train",
 ]

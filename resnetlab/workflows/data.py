@@ -3,18 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-from resnetlab.checks import require_writable
+from resnetlab.checks import require_outside, require_writable
 from resnetlab.data.batches import View, samples_of
-from resnetlab.data.offline import write_copies
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.offline import SOURCES_FILE, begin, write_copies
 from resnetlab.data.sources.folder import SPLIT_NAMES
 from resnetlab.data.sources.made import write_digit_sum
 from resnetlab.data.sources.table import write_label_table
-from resnetlab.errors import DataError, MachineError, RecipeError
+from resnetlab.errors import DataError, RecipeError
 from resnetlab.inspection import describe_pictures, plan_parts, write_inspection
-from resnetlab.pictures import read_data
+from resnetlab.pictures import (
+    describe_lost,
+    list_data,
+    lost_rows,
+    name_of,
+    read_data,
+    read_listed,
+)
 from resnetlab.progress import say
-from resnetlab.recipe import Augment, Recipe, did_you_mean
+from resnetlab.recipe import Augment, Recipe, did_you_mean, validate
 from resnetlab.resolve import settle_augment
+from resnetlab.run import Run
+from resnetlab.workflows.unfinished import FILE, lasting, unfinished
 
 MADE_SETS = {"digit-sum": write_digit_sum}
 
@@ -53,25 +63,51 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
     """Write the training pictures and `copies` variations of each as files; return how many files.
 
     Where DATA is divided into parts, the training part alone. A call that was cut off goes on.
-    Raises DataError for a test or validation folder, MachineError where `out` can't be used.
+    Raises DataError for a test or validation folder, or where pictures have changed since `out` was
+    begun, MachineError where `out` can't be used.
     """
     name = data.resolve().name.lower()
     if SPLIT_NAMES.get(name, "train") != "train":
         raise DataError(
             f"{data}: is a {SPLIT_NAMES[name]} part by its name; what a model is measured on must stay as it is"
         )
-    if out.resolve().is_relative_to(data.resolve()):
-        raise MachineError(
-            f"{out}: lies inside the data, which stays as it is; choose another folder"
-        )
-    require_writable(out)
-    pictures = read_data(data, recipe or Recipe())
-    recipe = settle_augment(pictures.recipe)
-    part = "train" if (pictures.catalog.split != "").any() else "all"
-    if part == "train":
-        say("note: only the training part is augmented; what a model is measured on stays as it is")
-    samples = samples_of(pictures.catalog, pictures.store, part)
+    require_outside(out, data)
+    require_writable(out, "choose another folder")
+    catalog, recipe = list_data(data, recipe or Recipe())
+    recipe = settle_augment(recipe)
     assert isinstance(recipe.data.augment, Augment), "it was settled"
     view = View(int(recipe.data.image_size), recipe.data.fit, recipe.data.augment, recipe.seed)
-    classes, workers = pictures.catalog.classes, int(recipe.data.workers)
-    return write_copies(samples, classes, view, copies, out, workers)
+    begin(out, view, copies)
+    arguments = {
+        "data": lasting(data),
+        "copies": copies,
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    with Run(out).held(), unfinished(out, "augment", **arguments):
+        pictures = read_listed(name_of(data), catalog, recipe)
+        keep_sources(out / SOURCES_FILE, pictures.catalog)
+        part = "train" if (pictures.catalog.split != "").any() else "all"
+        if part == "train":
+            say("note: only the training part is augmented; what is measured on stays as it is")
+        samples = samples_of(pictures.catalog, pictures.store, part)
+        classes, workers = pictures.catalog.classes, int(recipe.data.workers)
+        return write_copies(samples, classes, view, copies, out, workers)
+
+
+def go_on_augmenting(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+    """Write the copies that are missing; of pictures that have changed, none are ever mixed in."""
+    recipe = validate(arguments["recipe"], str(folder / FILE))
+    augment(Path(arguments["data"]), folder, arguments["copies"], recipe)
+
+
+def keep_sources(file: Path, catalog: Catalog) -> None:
+    """Keep which pictures copies are made of. Raises DataError where earlier ones were of others."""
+    if file.is_file():
+        before = Catalog.load(file)
+        changes = describe_lost(before, lost_rows(before, catalog))
+        if changes:
+            raise DataError(
+                f"{catalog.root}: not the pictures with which {file.parent} was begun: "
+                f"{'; '.join(changes)}; bring them back, or choose a new folder for the copies"
+            )
+    catalog.save(file)

@@ -14,36 +14,58 @@ from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.pictures import read_data, reopen_data
+from resnetlab.inspection import describe_pictures
+from resnetlab.pictures import list_data, name_of, read_listed
 from resnetlab.progress import say
 from resnetlab.resolve import bundle_of
 from resnetlab.run import Run, create_run, open_run
-from resnetlab.workflows.steps import begin_run, describe_model, measure
+from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
+from resnetlab.workflows.unfinished import (
+    discarded_without_recipe,
+    lasting,
+    require_trained,
+    unfinished,
+)
 
 
 def evaluate(folder: Path, part: Literal["val", "test"] = "test") -> dict[str, Any]:
     """Score a finished run on its validation or test part and renew its report; return the scores.
 
     Opening the test part leaves a line in the run's ledger. Raises DataError where the part is
-    empty or the pictures have changed since the training.
+    empty, the run isn't finished, or the pictures have changed since the training.
     """
-    from resnetlab.deploy.bundle import load_bundle
+    run = open_run(folder)
+    require_trained(run)
+    if not len(Catalog.load(run.catalog_file).part(part)):
+        raise DataError(
+            f"{run.folder}: has no {part} part (its split is {list(run.recipe.data.split)})"
+        )
+    with run.held():
+        return score_part(run, part, len(run.ledger))
 
+
+def go_on_evaluating(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+    """Score a part again after the scoring was cut off; the ledger counts that as one look."""
     run = open_run(folder)
     with run.held():
+        score_part(run, arguments["part"], arguments["opened"], anyway)
+
+
+def score_part(
+    run: Run, part: Literal["val", "test"], opened: int, anyway: bool = False
+) -> dict[str, Any]:
+    """Score a part of a run that is held; `opened` is how often its test part was opened before."""
+    from resnetlab.deploy.bundle import load_bundle
+
+    with unfinished(run.folder, "evaluate", part=part, opened=opened):
         classifier, _ = load_bundle(run.bundle)
-        catalog, store = reopen_data(run)
-        recipe = run.recipe
-        if not len(catalog.part(part)):
-            raise DataError(
-                f"{run.folder}: has no {part} part (its split is {list(recipe.data.split)})"
-            )
-        if part == "test" and run.ledger:
-            times = "once" if len(run.ledger) == 1 else f"{len(run.ledger)} times"
+        catalog, store = return_to(run, anyway)
+        if part == "test" and opened:
+            times = "once" if opened == 1 else f"{opened} times"
             say(
                 f"note: this test part was opened {times} before; each look makes it less of a test"
             )
-        scores = measure(run, catalog, store, recipe, classifier, part)
+        scores = measure(run, catalog, store, run.recipe, classifier, part, opened)
         evidence.write_report(run)
     return scores
 
@@ -54,32 +76,51 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     Every sound picture counts, whatever part of DATA it lies in. Raises DataError where DATA has
     a class that the bundle doesn't know.
     """
-    from resnetlab.deploy.bundle import load_bundle, recipe_of
+    from resnetlab.deploy.bundle import FACTS, read_facts
 
     require_writable(out)
-    classifier, facts = load_bundle(bundle_of(bundle))
-    pictures = read_data(data, recipe_of(facts), as_one=True)
-    catalog, store, recipe = pictures.catalog, pictures.store, pictures.recipe
-    unknown = sorted(set(catalog.classes) - set(facts.classes))
-    if unknown:
-        raise DataError(
-            f"{data}: {bundle} doesn't know class '{unknown[0]}'; it knows {', '.join(facts.classes)}"
-        )
-    labels = np.array([facts.classes.index(name) for name in catalog.classes])[catalog.labels]
-    catalog = catalog.with_columns(
-        classes=facts.classes,
-        labels=labels,
-        split=objects(["test"] * len(catalog)),
-        notes=catalog.notes + overlap_notes(bundle, catalog),
-    )
-    run = create_run(out, f"{pictures.name}-{facts.network}-evaluation")
-    with run.held():
-        begin_run(run, replace(pictures, catalog=catalog), "test")
-        run.write_recipe(recipe)
-        run.add_metrics(model=describe_model(classifier, recipe))
-        measure(run, catalog, store, recipe, classifier, "test")
-        evidence.write_report(run)
+    facts, _ = read_facts(bundle_of(bundle) / FACTS)
+    run = create_run(out, f"{name_of(data)}-{facts.network}-evaluation")
+    say(f"run {run.folder}")
+    with run.held(), discarded_without_recipe(run):
+        score_bundle(run, bundle, data)
     return run
+
+
+def go_on_scoring(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+    """Score a bundle on labelled pictures from the beginning, into the run that was cut off."""
+    run = Run(folder)
+    with run.held():
+        score_bundle(run, Path(arguments["bundle"]), Path(arguments["data"]))
+
+
+def score_bundle(run: Run, bundle: Path, data: Path) -> None:
+    """Score a bundle on labelled pictures, into a run that is held."""
+    from resnetlab.deploy.bundle import load_bundle, recipe_of
+
+    arguments = {"bundle": lasting(bundle), "data": lasting(data)}
+    with unfinished(run.folder, "evaluate_bundle", **arguments):
+        classifier, facts = load_bundle(bundle_of(bundle))
+        catalog, recipe = list_data(data, recipe_of(facts), as_one=True)
+        unknown = sorted(set(catalog.classes) - set(facts.classes))
+        if unknown:
+            raise DataError(
+                f"{data}: {bundle} doesn't know class '{unknown[0]}'; it knows {', '.join(facts.classes)}"
+            )
+        pictures = read_listed(name_of(data), catalog, recipe, as_one=True)
+        catalog = pictures.catalog
+        labels = np.array([facts.classes.index(name) for name in catalog.classes])[catalog.labels]
+        catalog = catalog.with_columns(
+            classes=facts.classes,
+            labels=labels,
+            split=objects(["test"] * len(catalog)),
+            notes=catalog.notes + overlap_notes(bundle, catalog),
+        )
+        dataset = describe_pictures(replace(pictures, catalog=catalog), "test")
+        begin_run(run, catalog, dataset, recipe)
+        run.add_metrics(model=describe_model(classifier, recipe))
+        measure(run, catalog, pictures.store, recipe, classifier, "test")
+        evidence.write_report(run)
 
 
 def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:

@@ -4,31 +4,78 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from resnetlab import evidence
+from resnetlab import evidence, pause
+from resnetlab.changes import differences
 from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import PARTS, Catalog
 from resnetlab.data.pixels import PixelStore
+from resnetlab.errors import RecipeError
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.files import write_json
-from resnetlab.inspection import describe_pictures
-from resnetlab.pictures import Pictures
+from resnetlab.pictures import reopen_data
 from resnetlab.progress import say
-from resnetlab.recipe import Recipe, evaluation_size
+from resnetlab.recipe import Recipe, evaluation_size, validate
 from resnetlab.run import Run
+from resnetlab.workflows.unfinished import resume_command
 
 
-def begin_run(run: Run, pictures: Pictures, part: str) -> None:
-    """Write what is known before the work: catalog, environment, data set, statistics of a part."""
+def begin_run(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recipe) -> None:
+    """Write what is known before the work: catalog, environment, data set, and last the recipe.
+
+    With the recipe the folder is a run: from here on its pictures and settings are settled.
+    """
     from resnetlab.training.hardware import environment
 
-    say(f"run {run.folder}")
-    catalog = pictures.catalog
     counts = {part: len(catalog.part(part)) for part in PARTS}
     say("parts " + ", ".join(f"{part} {count:,}" for part, count in counts.items() if count))
     catalog.save(run.catalog_file)
-    write_json(run.folder / "environment.json", environment() | {"started": now()})
-    run.add_metrics(dataset=describe_pictures(pictures, part))
+    facts = environment() | {"seed": recipe.seed, "started": now()}
+    digest = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+    facts["recipe"] = {"sha256": digest, "values": recipe.model_dump(mode="json")}
+    write_json(run.folder / "environment.json", facts)
+    run.add_metrics(dataset=dataset)
+    run.write_recipe(recipe)
+
+
+def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:
+    """Return the catalog and the pixels of a run that was cut off, if all is as it was.
+
+    Raises RecipeError where its recipe was changed by hand, DataError where its pictures were. With
+    `anyway` the run goes on where that makes sense, and records what has changed.
+    """
+    changes = changes_of_recipe(run)
+    if changes and not anyway:
+        raise RecipeError(
+            f"{run.folder / 'recipe.yaml'}: was changed since the run began: {'; '.join(changes)}; "
+            "put it back, or go on by it all the same: "
+            f"{resume_command(run.folder)} --anyway"
+        )
+    catalog, store, lost = reopen_data(run, anyway)
+    if changes or lost:
+        record_going_on(run, [*changes, *(f"pictures: {each}" for each in lost)])
+    return catalog, store
+
+
+def changes_of_recipe(run: Run) -> list[str]:
+    """Return what differs between a run's recipe and the one with which it began or last went on."""
+    known = run.environment.get("recipe")
+    if known is None or known["sha256"] == recipe_digest(run):
+        return []
+    return differences(validate(known["values"], str(run.folder / "environment.json")), run.recipe)
+
+
+def record_going_on(run: Run, changes: list[str]) -> None:
+    """Write into environment and report of a run that it went on although this had changed."""
+    say(f"note: going on although this has changed: {'; '.join(changes)}")
+    entry = {"time": now(), "changes": changes}
+    recipe = {"sha256": recipe_digest(run), "values": run.recipe.model_dump(mode="json")}
+    run.add_to_environment(
+        recipe=recipe, went_on_anyway=[*run.environment.get("went_on_anyway", []), entry]
+    )
+    dataset = run.metrics["dataset"]
+    note = f"this run went on although something had changed: {'; '.join(changes)}"
+    run.add_metrics(dataset=dataset | {"notes": [*dataset["notes"], note]})
 
 
 def measure(
@@ -38,8 +85,13 @@ def measure(
     recipe: Recipe,
     classifier: Any,
     part: Literal["val", "test"],
+    opened: int = 0,
 ) -> dict[str, Any]:
-    """Predict a part, and write predictions, metrics and pictures into the run."""
+    """Predict a part, and write predictions, metrics and pictures into the run.
+
+    `opened` is how often the test part was opened before; a look that was cut off after the ledger
+    had its line gets no second one.
+    """
     from resnetlab.training.predict import predict as predict_samples
     from resnetlab.training.shown import plain_view
 
@@ -48,25 +100,31 @@ def measure(
     predictions = predict_samples(
         classifier, samples, plain_view(recipe), catalog.classes, recipe.seed, workers
     )
-    if part == "test":
+    if part == "test" and len(run.ledger) == opened:
         run.add_to_ledger(ledger_entry(run, predictions))
     predictions.save(run.predictions(part))
+    pause.obey()
     scores = score(predictions, recipe.evaluation.confidence, recipe.evaluation.resamples)
     run.add_metrics(**{part: scores})
+    pause.obey()
     evidence.draw_results(run, part, predictions, scores, samples, recipe)
     return scores
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
     """Return the line that tells when, by which recipe and with which answers a test part was opened."""
-    recipe_bytes = (run.folder / "recipe.yaml").read_bytes()
     right = predictions.predicted == predictions.labels
     return {
         "opened": now(),
-        "recipe_sha256": hashlib.sha256(recipe_bytes).hexdigest(),
+        "recipe_sha256": recipe_digest(run),
         "predictions_sha256": hashlib.sha256(predictions.logits.tobytes()).hexdigest(),
         "accuracy": float(right.mean()),
     }
+
+
+def recipe_digest(run: Run) -> str:
+    """Return the SHA-256 of a run's recipe.yaml."""
+    return hashlib.sha256((run.folder / "recipe.yaml").read_bytes()).hexdigest()
 
 
 def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:

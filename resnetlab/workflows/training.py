@@ -1,8 +1,7 @@
 """Training, from the data to the finished run."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,26 @@ from typing import Any
 import numpy as np
 
 from resnetlab import evidence
-from resnetlab.checks import require_space, require_writable
+from resnetlab.checks import (
+    require_empty,
+    require_outside,
+    require_package,
+    require_space,
+    require_writable,
+)
 from resnetlab.data.batches import Samples, View, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.export import export_split
 from resnetlab.data.moments import moments
 from resnetlab.data.pixels import PixelStore
-from resnetlab.errors import StoppedError
-from resnetlab.pictures import divide, read_data, reopen_data
+from resnetlab.inspection import describe_pictures
+from resnetlab.pictures import Pictures, divide, list_data, name_of, read_listed
 from resnetlab.progress import duration, say
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, validate
 from resnetlab.resolve import resolve_training
-from resnetlab.run import Run, create_run, open_run
-from resnetlab.workflows.steps import begin_run, describe_model, measure
+from resnetlab.run import Run, create_run
+from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
+from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 
 # Mean and deviation of each channel, for pixel values in 0 to 1.
 FIXED_MOMENTS = {
@@ -43,47 +49,85 @@ def train(
 
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
-    for folder in (out, export_split_to):
-        if folder is not None:
-            require_writable(folder)
-    pictures = read_data(data, recipe or Recipe())
-    catalog, store = divide(pictures.catalog, pictures.recipe), pictures.store
+    recipe = recipe or Recipe()
+    require_writable(out)
+    if export_split_to is not None:
+        require_empty(export_split_to)
+        require_outside(export_split_to, data)
+    require_packages(recipe)
+    catalog, recipe = list_data(data, recipe)
+    # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
+    most = int(np.isin(catalog.split, ["", "train"]).sum())
+    recipe = resolve_training(recipe, len(catalog.classes), most)
+    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
+    run = create_run(out, name or f"{name_of(data)}-{recipe.model.name}")
+    say(f"run {run.folder}")
+    arguments = {
+        "data": lasting(data),
+        "recipe": recipe.model_dump(mode="json"),
+        "export_split_to": export_split_to and lasting(export_split_to),
+    }
+    with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
+        pictures = read_listed(name_of(data), catalog, recipe)
+        catalog = settle_parts(run, pictures, export_split_to)
+        finish_training(run, catalog, pictures.store, recipe)
+    return run
+
+
+def settle_parts(run: Run, pictures: Pictures, export_split_to: Path | None) -> Catalog:
+    """Divide the pictures, write down all that was settled before the training; return the catalog."""
+    catalog = divide(pictures.catalog, pictures.recipe)
     if export_split_to is not None:
         export_split(catalog, export_split_to)
-    recipe = resolve_training(pictures.recipe, len(catalog.classes), len(catalog.part("train")))
-    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
-    run = create_run(out, name or f"{pictures.name}-{recipe.model.name}")
-    with run.held():
-        begin_run(run, replace(pictures, catalog=catalog), "train")
-        run.write_recipe(recipe)  # last of the preparations: from here on the run can be resumed
-        with resumable(run):
-            finish_training(run, catalog, store, recipe)
-    return run
+    dataset = describe_pictures(replace(pictures, catalog=catalog), "train")
+    begin_run(run, catalog, dataset, pictures.recipe)
+    return catalog
 
 
-@contextmanager
-def resumable(run: Run) -> Iterator[None]:
-    """Where the work is asked to end, say which command goes on."""
-    try:
-        yield
-    except StoppedError as stop:
-        raise stop.go_on_with(f"resnetlab train --resume {run.folder}") from stop
+def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+    """Go on with a training; one that was cut before its pictures were read begins with that."""
+    run = Run(folder)
+    with run.held(), unfinished(folder, "train", **arguments):
+        if (folder / "recipe.yaml").is_file():
+            train_on(run, anyway)
+            return
+        recipe = validate(arguments["recipe"], str(folder / FILE))
+        require_packages(recipe)
+        data, export_split_to = Path(arguments["data"]), arguments["export_split_to"]
+        pictures = read_listed(name_of(data), *list_data(data, recipe))
+        catalog = settle_parts(run, pictures, export_split_to and Path(export_split_to))
+        finish_training(run, catalog, pictures.store, recipe)
 
 
-def resume(folder: Path) -> Run:
-    """Go on with a training that was cut off; a finished one is left as it is.
+def train_on(run: Run, anyway: bool) -> None:
+    """Train to the end from the last checkpoint, where recipe and pictures are what they were.
 
-    Raises DataError where the pictures have changed since.
+    With `anyway`, training pictures that have changed or gone are left out from here on.
     """
-    run = open_run(folder)
-    with run.held():
-        if (run.folder / "report.html").is_file():
-            say(f"{run.folder} is finished")
-            return run
-        catalog, store = reopen_data(run)
-        with resumable(run):
-            finish_training(run, catalog, store, run.recipe)
-    return run
+    require_packages(run.recipe)
+    catalog, store = return_to(run, anyway)
+    if len(catalog.part("train")) < sum(run.metrics["dataset"]["counts"]["train"]):
+        leave_out(run, catalog)
+    finish_training(run, catalog, store, run.recipe)
+
+
+def leave_out(run: Run, catalog: Catalog) -> None:
+    """Write down a catalog in which more pictures are quarantined than when the run began."""
+    catalog.save(run.catalog_file)
+    dataset = run.metrics["dataset"]
+    dataset["used"] = len(catalog.part("all"))
+    dataset["counts"] = {part: catalog.counts(part).tolist() for part in dataset["counts"]}
+    dataset["problems"] = [
+        {"id": catalog.ids[row], "problem": catalog.problem[row]}
+        for row in np.flatnonzero(~catalog.sound)
+    ]
+    run.add_metrics(dataset=dataset)
+
+
+def require_packages(recipe: Recipe) -> None:
+    """Raise MachineError where a package that the recipe asks for is not installed."""
+    if recipe.training.log == "tensorboard":
+        require_package("tensorboard", "training.log=tensorboard", "tensorboard")
 
 
 def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:

@@ -1,0 +1,102 @@
+"""The words of a command line: options that several verbs share, and what they mean."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resnetlab import pause
+from resnetlab.errors import RecipeError
+from resnetlab.recipe import Recipe, load_recipe, parse_assignments
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Class folders, an archive of them, a label table, arrays, shards, or a name such as "
+        "kaggle:cifar-10, hf:NAME, torchvision:NAME."
+    ),
+]
+PicturesOption = Annotated[
+    str | None, typer.Option("--pictures", help="Folder or archive of a label table's pictures.")
+]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, any key of the recipe; repeatable.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="mlp, cnn, fastcnn, resnet18, 34, 50, 101, 152.")
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="auto, none, imagenet, or a file.")
+]
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--freeze", help="Last stage that doesn't learn, such as layer3; all: but the head."
+    ),
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Times every picture is shown.")]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step.")]
+RateOption = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")]
+OptimizerOption = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, muon.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", help="Side of the network's input, px.")
+]
+SplitOption = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option("--split", help="Fractions: train, validation, test."),
+]
+AugmentOption = Annotated[
+    str | None, typer.Option("--augment", help="none, shift, small, photo, s0, s2, s3.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Decides split, order, variation, first weights.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda.")]
+LogOption = Annotated[str | None, typer.Option("--log", help="tensorboard: write its events too.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where runs go.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="End by itself after this time, saved: 55m, 2h, 1h30m."),
+]
+StopAtOption = Annotated[
+    str | None, typer.Option("--stop-at", help="The same by the clock: 14:30.")
+]
+AnywayOption = Annotated[
+    bool,
+    typer.Option(
+        "--anyway",
+        help="Go on although recipe or training pictures have changed since; it is recorded.",
+    ),
+]
+
+
+def keep_time(budget: str | None, stop_at: str | None) -> None:
+    """Have the work end in time, where that is asked for."""
+    try:
+        if budget is not None:
+            pause.end_after(pause.seconds_of(budget))
+    except ValueError as error:
+        raise RecipeError(
+            f"--budget takes a time such as 55m, 2h or 1h30m. Got '{budget}'"
+        ) from error
+    try:
+        if stop_at is not None:
+            pause.end_after(pause.seconds_until(stop_at, datetime.now()))
+    except ValueError as error:
+        raise RecipeError(
+            f"--stop-at takes a time of the day such as 14:30. Got '{stop_at}'"
+        ) from error
+
+
+def read_recipe(
+    name: str | None, assignments: Sequence[str] | None, flags: dict[str, Any] | None = None
+) -> Recipe:
+    """Return the recipe a user means: a file's or the default, then --set, then flags."""
+    recipe = load_recipe(name) if name else Recipe()
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    return recipe.override(parse_assignments(assignments or []) | given)
