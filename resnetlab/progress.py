@@ -12,10 +12,18 @@ PLAIN_LINE_SECONDS = 20.0
 
 def say(text: str) -> None:
     """Print one line of what is being done, to standard error: standard output is for results."""
+    put(f"{text}\n")
+
+
+def put(text: str) -> None:
+    """Write to standard error. Where it is closed, full or read by nobody, the work goes on."""
+    if sys.stderr is None:
+        return
     try:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(text)
+        sys.stderr.flush()
     except OSError:
-        pass  # whoever was reading has gone; the work goes on
+        pass
 
 
 class Progress:
@@ -36,7 +44,7 @@ class Progress:
         self.title, self.total, self.unit = title, total, unit
         self.done = self.done_before = done
         self.started = self.shown = time.monotonic()
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr is not None and sys.stderr.isatty()
         self.stoppable = stoppable
 
     def __enter__(self) -> Self:
@@ -49,7 +57,7 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self.live:
-            self._write("\r\033[K")
+            put("\r\033[K")
 
     def advance(self, count: int) -> None:
         """Count `count` more as done, and show it where it is time to.
@@ -62,7 +70,7 @@ class Progress:
         now = time.monotonic()
         if now - self.shown >= (0.1 if self.live else PLAIN_LINE_SECONDS):
             self.shown = now
-            self._write(f"\r\033[K{self}" if self.live else f"{self}\n")
+            put(f"\r\033[K{self}" if self.live else f"{self}\n")
 
     @property
     def rate(self) -> float:
@@ -75,13 +83,6 @@ class Progress:
         bar = f"{'━' * round(24 * share):╌<24}" if self.live else f"{share:4.0%}"
         counted = f"{self.done:,}/{self.total:,}  {self.rate:,.0f} {self.unit}/s"
         return f"{self.title}  {bar}  {counted}  {duration(left)} left"
-
-    def _write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            pass  # whoever was reading has gone; the work goes on
 
 
 def duration(seconds: float) -> str:

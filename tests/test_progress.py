@@ -107,6 +107,17 @@ def test_work_goes_on_when_nobody_reads_any_more(clock, monkeypatch):
     assert work.done == 2
 
 
+def test_work_goes_on_where_standard_error_is_closed(clock, monkeypatch):
+    monkeypatch.setattr(progress.sys, "stderr", None)
+
+    say("reading")
+    with Progress("reading", 2) as work:
+        clock.now += 30
+        work.advance(2)
+
+    assert work.done == 2
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

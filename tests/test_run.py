@@ -1,13 +1,14 @@
 """A run is a folder of its own: named once, never overwritten, held by one process at a time."""
 
 import errno
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from resnetlab.errors import DataError, MachineError
+from resnetlab.errors import CheckpointError, DataError, MachineError
 from resnetlab.recipe import Recipe
 from resnetlab.run import Run, create_run, open_run
 
@@ -87,6 +88,17 @@ def test_a_run_keeps_its_recipe(tmp_path):
     assert open_run(tmp_path).recipe == recipe
 
 
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.8])
+def test_a_recipe_that_lost_a_part_is_not_taken_for_another(tmp_path, share):
+    run = Run(tmp_path)
+    run.write_recipe(Recipe())
+    lines = (tmp_path / "recipe.yaml").read_text().splitlines(keepends=True)
+    (tmp_path / "recipe.yaml").write_text("".join(lines[: int(share * len(lines))]))
+
+    with pytest.raises(CheckpointError, match=r"recipe\.yaml: is damaged \(has no "):
+        _ = run.recipe
+
+
 def test_metrics_are_added_section_by_section(tmp_path):
     run = Run(tmp_path)
     assert run.metrics == {}
@@ -105,6 +117,40 @@ def test_the_ledger_keeps_every_entry(tmp_path):
     run.add_to_ledger({"opened": "second"})
 
     assert run.ledger == [{"opened": "first"}, {"opened": "second"}]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[3]", '[{"opened": '])
+def test_a_damaged_ledger_is_told_and_never_begun_anew(tmp_path, content):
+    run = Run(tmp_path)
+    (tmp_path / "test_ledger.json").write_text(content)
+
+    with pytest.raises(CheckpointError, match=r"test_ledger\.json: is damaged"):
+        run.add_to_ledger({"opened": "again"})
+
+    assert (tmp_path / "test_ledger.json").read_text() == content
+
+
+def test_a_ledger_that_is_gone_while_predictions_of_the_test_part_are_there_is_missed(tmp_path):
+    run = Run(tmp_path)
+    run.predictions("test").write_text("")
+
+    with pytest.raises(CheckpointError) as caught:
+        _ = run.ledger
+
+    assert str(caught.value) == (
+        f"{tmp_path / 'test_ledger.json'}: is gone, but the test part was opened; bring it back"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"val": '])
+def test_damaged_metrics_are_told_and_not_written_over(tmp_path, content):
+    run = Run(tmp_path)
+    (tmp_path / "metrics.json").write_text(content)
+
+    with pytest.raises(CheckpointError, match=r"metrics\.json: is damaged"):
+        run.add_metrics(val={"loss": 1.0})
+
+    assert (tmp_path / "metrics.json").read_text() == content
 
 
 # One process at a time.
@@ -133,7 +179,9 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path, holder):
     with pytest.raises(MachineError) as caught, Run(tmp_path).held():
         pytest.fail("two processes in one run")
-    assert str(caught.value) == f"{tmp_path}: another process is at work on this run"
+    assert str(caught.value) == (
+        f"{tmp_path}: another process ({holder.pid} on {socket.gethostname()}) is at work on this run"
+    )
 
     holder.kill()
     holder.wait()

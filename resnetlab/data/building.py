@@ -14,11 +14,12 @@ import numpy as np
 
 from resnetlab.checks import require_space
 from resnetlab.data.catalog import printable
+from resnetlab.data.checksums import ENTRY, checksums
 from resnetlab.data.decode import PictureProblem, decode
 from resnetlab.data.jpeg import pack
-from resnetlab.data.record import RECORD, fill_record
+from resnetlab.data.record import fill_record
 from resnetlab.data.sources.reader import Reader
-from resnetlab.errors import DataError
+from resnetlab.errors import DataError, one_line
 from resnetlab.files import sync
 from resnetlab.progress import Progress
 
@@ -75,11 +76,16 @@ class Earlier:
         self.index = index[index["offset"] + index["length"] <= pixel_file.stat().st_size]
         self.row_of = {digest.decode(): row for row, digest in enumerate(self.index["sha256"])}
 
-    def __getitem__(self, digest: str) -> tuple[np.void, np.ndarray]:
-        """Return the record of a picture and what is stored of it. Raises KeyError where none is."""
-        record = self.index[self.row_of[digest]]
+    def get(self, digest: str) -> tuple[np.void, np.ndarray] | None:
+        """Return the record of a picture and what is stored of it; None where that is not sound."""
+        if digest not in self.row_of:
+            return None
+        row = self.row_of[digest]
+        record = self.index[row]
         start = int(record["offset"])
-        return record, self.content[start : start + int(record["length"])]
+        content = self.content[start : start + int(record["length"])]
+        is_sound = checksums(self.index[row : row + 1], [content])[0] == record["checksum"]
+        return (record, content) if is_sound else None
 
 
 def earlier_store(index_file: Path) -> Earlier | None:
@@ -114,14 +120,16 @@ def build(
     earlier = earlier_store(index_file)
 
     def make(items: list[tuple[str, str]]) -> Made:
-        records = np.zeros(len(items), dtype=RECORD)
+        records = np.zeros(len(items), dtype=ENTRY)
         stored = []
         for row, (digest, path) in enumerate(items):
-            if earlier is not None and digest in earlier.row_of:
-                records[row], content = earlier[digest]
+            kept = earlier and earlier.get(digest)
+            if kept:
+                records[row], content = kept
             else:
                 content = store_file(read, digest, path, settings, records[row])
             stored.append(content)
+        records["checksum"] = checksums(records, stored)
         return records, stored
 
     with (
@@ -163,8 +171,8 @@ def store_file(
 ) -> np.ndarray:
     """Fill the record of one file; return what is stored of it, nothing where it has a problem.
 
-    One bad picture stops nothing. Raises DataError where the content is not what was hashed: the
-    store would lie for ever.
+    One bad picture stops nothing. Raises DataError where the content is not what was hashed (the
+    store would lie for ever), and where a decoder fails as none should.
     """
     try:
         content = read(path)
@@ -179,6 +187,11 @@ def store_file(
     except PictureProblem as problem:
         fill_record(record, digest, len(content), problem)
         return np.empty(0, dtype=np.uint8)
+    except Exception as error:
+        raise DataError(
+            f"{printable(path)}: can't be decoded ({type(error).__name__}: {one_line(error)}); leave "
+            "it out, and tell us"
+        ) from error
     fill_record(record, digest, len(content), picture)
     stored = pack(picture.pixels) if settings.form == "jpeg" else picture.pixels
     record["length"] = stored.size
@@ -206,7 +219,7 @@ def pieces(items: list[Item], count: int) -> Iterator[list[Item]]:
 
 def whole_records(index_file: Path) -> np.ndarray:
     """Return the records of an index, without a last one that was cut."""
-    return np.fromfile(index_file, dtype=RECORD)
+    return np.fromfile(index_file, dtype=ENTRY)
 
 
 def end_of(index: np.ndarray) -> int:

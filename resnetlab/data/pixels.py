@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
@@ -22,17 +23,19 @@ from resnetlab.data.building import (
     whole_records,
 )
 from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.checksums import ENTRY, checksums
 from resnetlab.data.decode import BACKGROUND
 from resnetlab.data.jpeg import unpack
 from resnetlab.data.record import RECORD
 from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import MachineError
 from resnetlab.files import cache_folder, exclusive
-from resnetlab.progress import Progress
+from resnetlab.progress import Progress, say
 
-STORE_VERSION = 4  # raised whenever decoding gives other pixels
+STORE_VERSION = 5  # raised whenever decoding gives other pixels, or a record holds something else
 EMPTY = hashlib.sha256(b"").hexdigest()
 MAPPED_BYTES = 2**30  # a larger file is not mapped into memory: see FileBytes
+CHECKED_BYTES = 2**24  # read at a time, about, to check a store
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,19 @@ class PixelStore:
     form: str = "pixels"
 
     def picture(self, row: int) -> np.ndarray:
-        """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only."""
+        """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
+
+        Raises MachineError where the disk fails.
+        """
         record = self.index[row]
         height, width, start = int(record["height"]), int(record["width"]), int(record["offset"])
-        if self.form == "jpeg":
-            return unpack(self.pixels[start : start + int(record["length"])])
-        return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
+        try:
+            stored = self.pixels[start : start + int(record["length"])]
+        except OSError as error:
+            raise MachineError(
+                f"{self.beside}.bin: can't be read ({error.strerror}); what was finished is kept"
+            ) from error
+        return unpack(stored) if self.form == "jpeg" else stored.reshape(height, width, 3)
 
     def rows_of(self, catalog: Catalog) -> np.ndarray:
         """Return the record of each sample of the catalog, (N,) int64."""
@@ -144,7 +154,8 @@ def open_store(
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(base.with_suffix(".lock")):  # a second builder waits, then finds it done
+        with exclusive(base.with_suffix(".lock"), say):  # a second builder waits, finds it done
+            drop_damaged(pixel_file, index_file, pool)
             if not is_complete(pixel_file, index_file, len(distinct)):
                 build(pixel_file, index_file, read, distinct, settings, pool)
     except OSError as error:
@@ -170,6 +181,56 @@ def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
         return False
     index = whole_records(index_file)
     return len(index) == count and end_of(index) == pixel_file.stat().st_size
+
+
+def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -> None:
+    """Cut an index off before the first picture of which a bit is wrong, so that it is built anew."""
+    if not (pixel_file.is_file() and index_file.is_file()):
+        return
+    index = whole_records(index_file)
+    count = count_sound(pixel_file, index, pool)
+    if count < len(index):
+        say(
+            f"note: {pixel_file}: is damaged (a checksum differs); built anew from picture "
+            f"{count + 1:,} of {len(index):,} on"
+        )
+        os.truncate(index_file, count * ENTRY.itemsize)
+
+
+def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -> int:
+    """Return how many pictures, from the first on, are as they were written, record and pixels.
+
+    All is read once, in parts that are let go again: memory doesn't grow.
+    """
+    size = pixel_file.stat().st_size
+    ends = np.cumsum(index["length"], dtype=np.uint64)
+    placed = (
+        (index["offset"] == ends - index["length"]) & (ends <= size) & (index["length"] <= size)
+    )
+    index = index[: leading(placed)]
+    content = FileBytes(pixel_file)
+
+    def count(entries: np.ndarray) -> int:
+        start, end = int(entries[0]["offset"]), end_of(entries)
+        cuts = (entries["offset"][1:] - entries["offset"][0]).astype(np.int64)
+        stored = np.split(content[start:end], cuts)
+        return leading(checksums(entries, stored) == entries["checksum"])
+
+    number = min(len(index), 1 + end_of(index) // CHECKED_BYTES)
+    parts = np.array_split(index, number) if number else []
+    sound = 0
+    with Progress("checking", len(index)) as progress:
+        for entries, found in zip(parts, in_order(pool, count, parts), strict=True):
+            sound += found
+            if found < len(entries):
+                break
+            progress.advance(found)
+    return sound
+
+
+def leading(right: np.ndarray) -> int:
+    """Return how many are true (of (P,) bool) before the first that is not."""
+    return len(right) if right.all() else int(right.argmin())
 
 
 def short_side_for(image_size: int) -> int:

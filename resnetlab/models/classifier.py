@@ -99,7 +99,7 @@ class Classifier(nn.Module):
         scale, shift = (1 / (255 * self.std)).repeat(width), (-self.mean / self.std).repeat(width)
         rows = images.permute(0, 2, 3, 1).flatten(2).to(self.mean.dtype)
         floats = torch.addcmul(shift, rows, scale)
-        return floats.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
+        return floats.reshape(*floats.shape[:2], width, 3).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
         """Turn uint8 pictures (N, 3, H, W) into features (N, D).

@@ -17,6 +17,14 @@ from resnetlab.models.resnet import SMALL_STEM_UP_TO_PX, ResNet
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model")  # what training scripts commonly file the weights under
+# Blocks of the third stage, and whether they are bottlenecks.
+RESNETS = {
+    (2, False): "resnet18",
+    (6, False): "resnet34",
+    (6, True): "resnet50",
+    (23, True): "resnet101",
+    (36, True): "resnet152",
+}
 NOT_BACKBONE = ("mean", "std", "head.weight", "head.bias")  # the rest of our own Classifier
 NEEDS_BIG_STEM = (
     "Published weights need the 'imagenet' stem: set model.stem=imagenet, "
@@ -46,6 +54,16 @@ def load_weights(classifier: Classifier, source: str, name: str) -> None:
     state = _backbone_part(_read(path))
     _check_fit(classifier, state, path, name)
     classifier.backbone.load_state_dict(state)
+
+
+def described(state: State) -> str:
+    """Return what weights tell of their network, such as 'resnet18 with 3 classes'."""
+    backbone = _backbone_part(state)
+    blocks = {key.split(".")[1] for key in backbone if key.startswith("layer3.")}
+    kind = len(blocks), "layer3.0.conv3.weight" in backbone
+    name = RESNETS.get(kind, f"a network of {len(backbone)} tensors")
+    head = state.get("head.weight", state.get("fc.weight"))
+    return name if head is None or not head.ndim else f"{name} with {len(head)} classes"
 
 
 def _published(name: str) -> Path:
@@ -147,8 +165,10 @@ def _check_fit(classifier: Classifier, state: State, path: Path, name: str) -> N
     found = [_some(words, keys) for words, keys in problems.items() if keys]
     if found:
         stem = "conv1.weight" in misfits and _has_small_stem(classifier)
+        other = described(state)
         raise CheckpointError(
             f"{path} does not fit {name}: {'; '.join(found)}. Nothing was loaded."
+            + (f" It holds {other}." if other != name else "")
             + (f" {NEEDS_BIG_STEM}" if stem else "")
         )
 

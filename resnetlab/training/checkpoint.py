@@ -45,7 +45,10 @@ def save_checkpoint(
         try:
             save_file(tensors, temporary, metadata={FACTS: facts})
         except SafetensorError as error:  # what it says of a full disk
-            raise MachineError(f"{path}: can't be written ({one_line(error)})") from error
+            raise MachineError(
+                f"{path}: can't be written ({one_line(error)}); what was there stands. Make room, "
+                "then go on"
+            ) from error
         read_checkpoint(temporary)  # before it takes the place of one that is known to be good
 
 

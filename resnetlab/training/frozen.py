@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from xxhash import xxh3_64_digest
 
 from resnetlab.checks import nearest, require_space, size
 from resnetlab.data.batches import Batch, Samples, View, batches, plan_evaluation
@@ -28,6 +28,8 @@ Precision = Literal["fp32", "bf16"]
 
 FROZEN_VERSION = 1  # raised whenever the same settings give other maps: augmentation, too
 CHUNK = 64  # pictures computed at once, and between two checksums: what a cut-off build loses
+SUMS = ".sums"  # the ending of the file of checksums
+SUM_BYTES = 8
 MOST_VIEWS = 5
 DISK_SHARE = 0.2  # of the free disk, at most, that 'auto' takes
 
@@ -154,7 +156,7 @@ def ensure(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(path.with_suffix(".lock")):  # a second builder waits, then finds it done
+        with exclusive(path.with_suffix(".lock"), say):  # a second builder waits, finds it done
             done = whole_chunks(path, lengths)
             if done < len(lengths):
                 append(path, lengths, done, make(done), count)
@@ -167,31 +169,30 @@ def ensure(
 
 def whole_chunks(path: Path, lengths: Sequence[int]) -> int:
     """Return how many chunks, from the first on, are there with the checksum they were given."""
-    sums_file = path.with_suffix(".crc")
+    sums_file = path.with_suffix(SUMS)
     if not (path.is_file() and sums_file.is_file()):
         return 0
-    whole = 0
-    content = sums_file.read_bytes()
-    sums = np.frombuffer(content[: len(content) // 4 * 4], dtype="<u4")
-    with path.open("rb") as file, Progress("checking", len(lengths), "chunks") as progress:
-        for length, expected in zip(lengths, sums, strict=False):
-            content = file.read(length)
-            if len(content) < length or zlib.crc32(content) != expected:
-                break
-            whole += 1
+    sums = sums_file.read_bytes()
+    written = min(len(sums) // SUM_BYTES, len(lengths))
+    with path.open("rb") as file, Progress("checking", written, "chunks") as progress:
+        for number, length in enumerate(lengths[:written]):
+            expected = sums[SUM_BYTES * number : SUM_BYTES * (number + 1)]
+            if xxh3_64_digest(file.read(length)) != expected:
+                say(f"note: {path}: is damaged (a checksum differs); what follows is computed anew")
+                return number
             progress.advance(1)
-    return whole
+    return written
 
 
 def append(
     path: Path, lengths: Sequence[int], done: int, chunks: Iterator[np.ndarray], count: int
 ) -> None:
     """Write the chunks after the first `done`, each before its checksum."""
-    sums_file = path.with_suffix(".crc")
+    sums_file = path.with_suffix(SUMS)
     path.touch()
     sums_file.touch()
     os.truncate(path, sum(lengths[:done]))
-    os.truncate(sums_file, 4 * done)
+    os.truncate(sums_file, SUM_BYTES * done)
     require_space(path.parent, sum(lengths[done:]), "the stored features")
     before = count * sum(lengths[:done]) // sum(lengths)
     with (
@@ -202,7 +203,7 @@ def append(
         for chunk in chunks:
             maps.write(chunk.data)
             maps.flush()
-            sums.write(zlib.crc32(chunk.data).to_bytes(4, "little"))
+            sums.write(xxh3_64_digest(chunk.data))
             sums.flush()
             progress.advance(len(chunk))
     sync(path)

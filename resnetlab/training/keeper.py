@@ -1,5 +1,6 @@
 """When a training is saved, and where it goes on."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import torch
 
 from resnetlab import pause
 from resnetlab.errors import CheckpointError, DivergedError
+from resnetlab.files import sync
 from resnetlab.models.classifier import Classifier
 from resnetlab.progress import say
 from resnetlab.recipe import Training
@@ -42,6 +44,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.last = self.checkpoints / "last.safetensors"
         self.before = self.checkpoints / "before.safetensors"
+        self.best = self.checkpoints / "best.safetensors"
         self.frozen = frozen_digest(self.classifier)
         self.saved_at = self.stepped_at = time.monotonic()
         self.saving_s = 1.0
@@ -107,6 +110,26 @@ class Keeper:
                 self.save(Place(step, tuple(sums.tolist())))
         if stop:
             pause.obey(ahead_s)
+
+    def end_epoch(self, is_best: bool) -> None:
+        """Write that an epoch is done; what `best` holds just now is not written twice."""
+        if is_best and self.learner.average is None:
+            try:
+                self.link_best()
+            except OSError:  # not every file system can give a file two names
+                self.save(START)
+        else:
+            self.save(START)
+
+    def link_best(self) -> None:
+        """Let `last` be the file that `best` is: both are replaced, and never written into."""
+        link = self.last.with_suffix(".link")
+        link.unlink(missing_ok=True)
+        os.link(self.best, link)
+        if self.last.is_file():
+            self.last.replace(self.before)
+        link.replace(self.last)
+        sync(self.checkpoints)
 
     def save(self, place: Place, name: str = "last") -> None:
         """Write a checkpoint of where it stands."""

@@ -88,12 +88,13 @@ def fit(
             continue
         history.append(row)
         say(describe_row(row, training.epochs, learned))
-        if best_epoch(history, training.monitor) == len(history):
+        is_best = best_epoch(history, training.monitor) == len(history)
+        if is_best:
             with learner.averaged():
                 keeper.save(START, "best")
         write_history(folder, history, training.log)
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
-        keeper.save(START)
+        keeper.end_epoch(is_best)
         place = START
     keeper.before.unlink(missing_ok=True)  # nothing goes on from here
     return history
@@ -103,8 +104,7 @@ def pieces_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
     """Return in how many pieces a batch must be shown so that memory holds it; say so where in several."""
     batch_size = min(recipe.training.batch_size, len(samples))
     view = training_view(recipe, recipe.training.epochs - 1)  # the last epoch has the largest
-    few = samples.batch(np.arange(min(2, len(samples))), view)
-    images = learner.fabric.to_device(as_images(few.images))
+    images = learner.fabric.to_device(as_images(samples.batch(np.arange(1), view).images))
     pieces = pieces_for(learner.model, images, batch_size)
     if pieces > 1:
         say(

@@ -271,3 +271,11 @@ def test_unlabelled_paths_must_be_there_and_hold_a_picture(tmp_path):
         read_unlabelled([tmp_path / "gone"])
     with pytest.raises(DataError, match="empty: no picture found"):
         read_unlabelled([tmp_path / "empty"])
+
+
+def test_a_pipe_under_a_pictures_name_is_no_sample(tmp_path):
+    """Who reads it would wait for ever."""
+    plant(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    os.mkfifo(tmp_path / "cat" / "pipe.jpg")
+
+    assert [name for name, _, _ in listed(tmp_path)] == ["cat/1.jpg", "dog/2.jpg"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from resnetlab.data import building, form
 from resnetlab.data import pixels as module
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.checksums import ENTRY
 from resnetlab.data.decode import PictureProblem, decode
 from resnetlab.data.pixels import (
     PixelStore,
@@ -277,7 +278,7 @@ def test_a_cut_store_of_jpeg_is_mended(cache, photo_folder, tmp_path, monkeypatc
     listed = read_folder(photo_folder)
     _, store = read_pictures(listed, 50, LIMIT, 2, form="jpeg")
     expected = files(cache)
-    os.truncate(store.beside.with_suffix(".index"), 7 * RECORD.itemsize + 1)
+    os.truncate(store.beside.with_suffix(".index"), 7 * ENTRY.itemsize + 1)
     read_pictures(listed, 50, LIMIT, 2, form="jpeg")
 
     assert files(cache) == expected
@@ -355,7 +356,7 @@ def test_a_build_that_breaks_off_is_completed_to_the_same_bytes(
 def test_what_whole_chunks_hold_is_not_decoded_again(cache, folder, small_chunks, decoded):
     read(folder)
     index = next(cache.glob("*.index"))
-    os.truncate(index, 10 * RECORD.itemsize + 5)  # in the eleventh record
+    os.truncate(index, 10 * ENTRY.itemsize + 5)  # in the eleventh record
     decoded.clear()
     read(folder)
 
@@ -389,6 +390,67 @@ def test_a_file_that_grew_or_went_is_mended(cache, folder, tmp_path, monkeypatch
     read(folder)
     assert files(cache)[".bin"] == expected[".bin"]
     assert len(read(folder)[1].index) == 14
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit of a file, at a byte."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("side_by_side", [1, 10**9])
+@pytest.mark.parametrize("ending", [".bin", ".index"])
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
+def test_a_wrong_bit_is_noticed_and_built_anew_from_there(
+    cache, folder, tmp_path, monkeypatch, capsys, decoded, ending, share, side_by_side
+):
+    monkeypatch.setattr(module, "CHECKED_BYTES", side_by_side)
+    read(folder)
+    path = next(cache.glob(f"*{ending}"))
+    flip(path, int(path.stat().st_size * share))
+    decoded.clear()
+    read(folder)
+
+    first = 1 + int(14 * share)
+    said = capsys.readouterr().err
+    assert said == (
+        f"note: {next(cache.glob('*.bin'))}: is damaged (a checksum differs); "
+        f"built anew from picture {first} of 14 on\n"
+    )
+    assert len(decoded) == 15 - first
+    assert files(cache) == uncut(folder, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ENTRY.names)
+def test_no_field_of_the_index_can_change_unnoticed(
+    cache, folder, tmp_path, monkeypatch, capsys, name
+):
+    read(folder)
+    flip(next(cache.glob("*.index")), 5 * ENTRY.itemsize + ENTRY.fields[name][1])
+    read(folder)
+
+    assert "picture 6 of 14" in capsys.readouterr().err
+    assert files(cache) == uncut(folder, tmp_path, monkeypatch)
+
+
+def test_a_sound_store_is_opened_without_a_word(cache, folder, capsys):
+    read(folder)
+    read(folder)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_damage_in_an_earlier_store_is_not_copied(cache, folder, tmp_path, monkeypatch, decoded):
+    read(folder)
+    (folder / "0" / "00.png").unlink()
+    expected = uncut(folder, tmp_path, monkeypatch)
+    flip(next(cache.glob("*.bin")), 5 * 3 * SIDE * SIDE)
+    decoded.clear()
+    _, store = read(folder)
+
+    assert len(decoded) == 1
+    assert store.beside.with_suffix(".bin").read_bytes() == expected[".bin"]
 
 
 def test_a_picture_that_changes_between_hash_and_decoding_is_no_lie_in_the_store(

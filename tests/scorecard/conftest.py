@@ -1,6 +1,7 @@
 """A sound data set to be spoilt, and the command line as a user sees it."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -69,3 +70,28 @@ def tree(folder: Path) -> dict[Path, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def rows_of(test: str) -> set[str]:
+    """Return the rows of the scorecard that a test's name tells: row_07, rows_16_and_17, b1_b3."""
+    found = re.match(r"test_rows?_(\d+)(?:_(to|and)_(\d+))?", test)
+    if found is None:
+        return {f"B{number}" for number in re.findall(r"(?<=[_])b(\d+)(?=_)", test)}
+    first, link, last = int(found[1]), found[2], int(found[3] or found[1])
+    return {f"A{row}" for row in (range(first, last + 1) if link == "to" else (first, last))}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many rows of the scorecard were tried and how many passed: all tests of a row count."""
+    outcome: dict[str, set[str]] = {"passed": set(), "failed": set(), "error": set()}
+    for kind, rows in outcome.items():
+        for report in terminalreporter.stats.get(kind, []):
+            if Path(__file__).parent.name in Path(report.nodeid.split("::")[0]).parts:
+                rows |= rows_of(report.nodeid.split("::")[1])
+    failed = outcome["failed"] | outcome["error"]
+    passed = outcome["passed"] - failed
+    if passed or failed:
+        terminalreporter.write_line(
+            f"scorecard: {len(passed)} rows passed, {len(failed)} failed"
+            + (f" ({', '.join(sorted(failed))})" if failed else "")
+        )

@@ -24,6 +24,8 @@ SETTINGS = {
     "training.batch_size": 4,
     "training.accumulate": 2,
     "training.optimizer": "muon",
+    "training.mixup": 0.3,
+    "training.ema": 0.9,
     "training.schedule": "onecycle",
     "training.precision": "fp32",
     "training.threads": 1,
@@ -46,7 +48,7 @@ class Trainer:
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Begin the run, or go on with it where there is one to go on with."""
         words = ["--resume", str(self.run.folder)]
-        if not (self.run.folder / "recipe.yaml").is_file():
+        if not (self.run.folder / "unfinished.json").is_file():
             words = [str(self.data), "--out", str(self.run.folder.parent), "--name", self.run.name]
             words += [f"--set={key}={value}" for key, value in self.settings.items()]
             shutil.rmtree(self.run.folder, ignore_errors=True)  # killed before it could be resumed
@@ -108,7 +110,7 @@ def test_b5_b6_a_signal_ends_it_saved_and_it_goes_on_to_the_same_bits(
 
     assert time.monotonic() - told < 10
     assert process.returncode == code, said
-    assert f"resnetlab: {why}; what was finished is kept, go on with: resnetlab train" in said
+    assert f"resnetlab: {why}; what was finished is kept, go on with: resnetlab resume" in said
     assert "Traceback" not in said
     cut.finish()
     assert cut.results() == uncut.results()
@@ -142,15 +144,23 @@ def test_b1_killed_at_a_random_moment_it_comes_to_the_same_bits(
     assert cut.results() == uncut.results()
 
 
-@pytest.mark.scorecard
-def test_b1_b3_killed_thirty_times_it_comes_to_the_same_bits(data: Path, tmp_path: Path) -> None:
-    uncut = Trainer(data, tmp_path / "uncut", epochs=60)
+@pytest.mark.parametrize(
+    ("kills", "epochs"),
+    [
+        pytest.param(30, 300, marks=pytest.mark.scorecard),
+        pytest.param(200, 2000, marks=pytest.mark.soak),
+    ],
+)
+def test_b1_b3_killed_again_and_again_it_comes_to_the_same_bits(
+    data: Path, tmp_path: Path, kills: int, epochs: int
+) -> None:
+    uncut = Trainer(data, tmp_path / "uncut", epochs)
     uncut.finish()
-    cut = Trainer(data, tmp_path / "cut", epochs=60)
-    chance = random.Random(30)
-    for _ in range(30):
+    cut = Trainer(data, tmp_path / "cut", epochs)
+    chance = random.Random(kills)
+    for _ in range(kills):
         process = cut.start()
-        time.sleep(chance.uniform(0.5, 8))
+        time.sleep(chance.uniform(0.5, 12))  # while it starts, reads, learns, saves
         assert process.poll() is None, "it came to its end before it was killed often enough"
         process.kill()
         process.communicate()

@@ -58,6 +58,7 @@ def make_samples() -> Callable[..., Samples]:
             picture[label * band : (label + 1) * band] += 130
             fill_from_pixels(index[row], picture)
             index[row]["offset"] = row * picture.size
+            index[row]["length"] = picture.size
         return Samples(
             store=PixelStore(pictures.reshape(-1), index),
             ids=np.array([f"picture-{row:03}" for row in range(count)], dtype=object),

@@ -341,7 +341,7 @@ def test_a_build_that_breaks_off_is_completed_to_the_same_bytes(
     assert files(cache) == uncut(samples, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("ending", [".bin", ".crc"])
+@pytest.mark.parametrize("ending", [".bin", ".sums"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.99])
 def test_a_cut_file_is_mended(
     make_samples, cache, tmp_path, monkeypatch, small_chunks, ending, share
@@ -355,9 +355,9 @@ def test_a_cut_file_is_mended(
     assert files(cache) == uncut(samples, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("ending", [".bin", ".crc"])
+@pytest.mark.parametrize("ending", [".bin", ".sums"])
 def test_a_wrong_bit_is_noticed_and_made_right(
-    make_samples, cache, tmp_path, monkeypatch, small_chunks, ending
+    make_samples, cache, tmp_path, monkeypatch, small_chunks, capsys, ending
 ):
     samples = make_samples(10)
     store(samples)
@@ -367,10 +367,14 @@ def test_a_wrong_bit_is_noticed_and_made_right(
     path.write_bytes(content)
     store(samples)
 
+    assert capsys.readouterr().err == (
+        f"note: {next(cache.glob('*.bin'))}: is damaged (a checksum differs); "
+        "what follows is computed anew\n"
+    )
     assert files(cache) == uncut(samples, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("ending", [".bin", ".crc"])
+@pytest.mark.parametrize("ending", [".bin", ".sums"])
 def test_a_file_that_went_or_grew_gives_the_same_maps(make_samples, cache, ending):
     expected = store(make_samples(10)).maps.tobytes()
     path = next(cache.glob(f"*{ending}"))

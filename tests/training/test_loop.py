@@ -106,15 +106,18 @@ def cut_after(monkeypatch, write: int) -> None:
 
         return call
 
-    for module, name in ((keeper, "save_checkpoint"), (loop, "write_history")):
+    for module, name in (
+        (keeper, "save_checkpoint"), (keeper.os, "link"), (loop, "write_history")
+    ):  # fmt: skip
         monkeypatch.setattr(module, name, ending(getattr(module, name)))
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize("write", range(1, 9))
 def test_a_run_cut_after_any_write_resumes_to_the_same_bits(
-    train, make_recipe, tmp_path, monkeypatch, write
+    train, make_recipe, tmp_path, monkeypatch, write, ema
 ):
-    recipe = make_recipe(**RESTLESS, training__monitor="loss")
+    recipe = make_recipe(**RESTLESS | {"training__ema": ema}, training__monitor="loss")
     uncut, history = train(recipe, tmp_path / "uncut")
     with monkeypatch.context() as patch, pytest.raises(Cut):
         cut_after(patch, write)
@@ -695,7 +698,21 @@ def test_a_checkpoint_is_written_every_few_minutes(train, make_recipe, tmp_path,
 
     train(make_recipe(training__checkpoint_minutes=1e-9, training__epochs=1), tmp_path)
 
-    assert saved == [1, 2, 3, 0, 0]  # each step, then best and last at the end of the epoch
+    assert saved == [1, 2, 3, 0]  # each step, then the end of the epoch: best and last are one file
+    names = (tmp_path / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
+    assert len({path.stat().st_ino for path in names}) == 1
+
+
+def test_where_a_file_cannot_have_two_names_it_is_written_twice(
+    train, make_recipe, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise OSError("links are not supported here")
+
+    monkeypatch.setattr(keeper.os, "link", refuse)
+    train(make_recipe(training__epochs=1), tmp_path)
+
+    assert checkpoint_bits(tmp_path, "last") == checkpoint_bits(tmp_path, "best")
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "empty", "gone"])

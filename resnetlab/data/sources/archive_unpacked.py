@@ -22,7 +22,7 @@ from resnetlab.data.sources.archive_in_place import (
 from resnetlab.data.sources.archive_members import GIB, Kind, Members, kind_of, readable
 from resnetlab.errors import DataError, MachineError
 from resnetlab.files import cache_folder, exclusive, sync
-from resnetlab.progress import Progress
+from resnetlab.progress import Progress, say
 
 STREAMS: dict[str, Callable[[BinaryIO], Any]] = {
     "tar.gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -64,7 +64,7 @@ def unpacked(path: Path) -> Path:
     target = folder / digest
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f"{digest}.lock"):
+        with exclusive(folder / f"{digest}.lock", say):
             if not target.is_dir():
                 unpack_whole(path, target)
     except OSError as error:

@@ -141,7 +141,7 @@ def fetch_kaggle(name: str, folder: Path) -> Path:
     brought = folder / f"kaggle-{name}.download"
     try:
         brought.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f"kaggle-{name}.lock"):
+        with exclusive(folder / f"kaggle-{name}.lock", say):
             if not target.is_dir():
                 say(f"fetching kaggle:{name} into {target}")
                 brought.mkdir(exist_ok=True)

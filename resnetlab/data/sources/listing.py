@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def list_folder(root: Path, follow_links: bool = False) -> Listing:
             folders.append(inside + name)
         below[:] = kept
         for name in sorted(names):
-            if is_hidden(name):
+            if is_hidden(name) or is_special(Path(here, name)):
                 continue
             leaves = not follow_links and leads_out(Path(here, name), root)
             (passed_over if leaves else files).append(inside + name)
@@ -111,6 +112,15 @@ def list_names(
 def is_picture(name: str) -> bool:
     """Return whether a name ends like a picture's."""
     return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS  # noqa: PTH122 (a hundred thousand names)
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a name is a pipe, a socket or a device: who reads one may wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link to nowhere, which reading will tell
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def is_hidden(name: str) -> bool:
