@@ -118,10 +118,12 @@ def write_comparison(out: Path, comparison: dict[str, Any], runs: dict[str, Run]
     from resnetlab.report.page import write_comparison_page
 
     figures = {"curves": out / "curves.png", "differences": out / "differences.png"}
-    overlaid_curves(
-        {name: read_csv(run.folder / "history.csv") for name, run in runs.items()},
-        figures["curves"],
-    )
+    histories = {name: run.folder / "history.csv" for name, run in runs.items()}
+    trained = {name: path for name, path in histories.items() if path.is_file()}
+    if trained:  # what was only measured here has no curves
+        overlaid_curves({name: read_csv(path) for name, path in trained.items()}, figures["curves"])
+    else:
+        del figures["curves"]
     difference_plot(comparison, figures["differences"])
     write_json(out / "comparison.json", comparison)
     facts = [{"name": name, **run.metrics} for name, run in runs.items()]

@@ -146,7 +146,11 @@ def create_run(out: Path, name: str) -> Run:
 
 
 def open_run(folder: Path) -> Run:
-    """Open the run in a folder. Raises DataError where there is none."""
+    """Open the run in a folder. Raises DataError where there is none, CheckpointError where it is damaged."""
     if not (folder / "recipe.yaml").is_file():
         raise DataError(f"{folder}: no run here (a run has a recipe.yaml)")
-    return Run(folder)
+    run = Run(folder)
+    _ = run.recipe, run.metrics, run.ledger  # damage is told before hours of work, not after
+    if (folder / "environment.json").is_file():
+        _ = run.environment
+    return run

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from resnetlab import files
-from resnetlab.errors import MachineError
+from resnetlab.errors import CheckpointError, MachineError
 from resnetlab.files import read_csv, read_json, whole, write_csv, write_json, write_text
 
 
@@ -133,3 +133,55 @@ def test_a_full_disk_is_told_and_the_old_file_stands(tmp_path, monkeypatch, trou
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# What was whole and is so no more.
+
+
+@pytest.mark.parametrize("content", [b"", b'{"loss": 1', b"\xff\xfe", b"no", b"[" * 100_000, None])
+def test_damaged_json_is_named(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(CheckpointError) as caught:
+        read_json(path)
+
+    assert str(caught.value).startswith(f"{path}: is damaged (")
+    assert str(caught.value).endswith("); bring back a copy of it")
+
+
+def test_json_of_another_kind_is_damaged(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text("[1]")
+
+    assert read_json(path, list) == [1]
+    with pytest.raises(CheckpointError) as caught:
+        read_json(path, dict)
+    assert str(caught.value) == (
+        f"{path}: is damaged (holds no dict, but list); bring back a copy of it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "its end is missing"),
+        (b"epoch,loss\n1,0.25\n2,0.1", "its end is missing"),
+        (b"epoch,loss\n1\n", "its lines differ in length"),
+        (b"epoch,loss\n1,2,3\n", "its lines differ in length"),
+        (b'epoch,loss\n1,"2\n', "unexpected end of data"),
+        (b"epoch,\xff\n", "can't decode byte"),
+        (None, "No such file"),
+    ],
+)
+def test_a_damaged_csv_is_named(tmp_path, content, why):
+    path = tmp_path / "history.csv"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(CheckpointError) as caught:
+        read_csv(path)
+
+    assert str(caught.value).startswith(f"{path}: is damaged (")
+    assert why in str(caught.value)

@@ -33,6 +33,32 @@ def test_an_unknown_key_gets_a_suggestion():
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "training.lr"),
+        ("learning_rate", "training.lr"),
+        ("training.lerning_rate", "training.lr"),
+        ("epoch", "training.epochs"),
+        ("image_size", "data.image_size"),
+        ("workrs", "data.workers"),
+        ("model.pretrained_weights", "model.weights"),
+    ],
+)
+def test_a_key_without_its_section_or_by_its_customary_name_is_known(key, meant):
+    assert complaint({key: 1}) == f"my.yaml: '{key}' is no key of a recipe, did you mean '{meant}'?"
+
+
+def test_a_key_like_no_other_gets_no_suggestion():
+    assert complaint({"qqq": 1}) == "my.yaml: 'qqq' is no key of a recipe"
+
+
+def test_of_a_long_value_only_the_beginning_is_shown():
+    message = complaint({"training": {"epochs": "x" * 10_000}})
+
+    assert message.endswith("Got '" + "x" * 199)
+
+
 @pytest.mark.parametrize("preset", [{}, {"preset": "photo"}])
 def test_an_unknown_key_inside_a_choice_of_shapes_is_named_as_the_user_wrote_it(preset):
     assert complaint({"data": {"augment": preset | {"flp": 0.5}}}) == (
@@ -246,7 +272,9 @@ def test_an_assignment_needs_an_equals_sign():
     assert str(caught.value) == "--set takes KEY=VALUE. Got 'training.lr'"
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "!!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2", "2026-99-99", "{flip: 0, flip: 1}", "!!python/object/apply:os.getcwd []"]
+)
 def test_a_value_on_the_command_line_must_be_plain_yaml(text):
     with pytest.raises(RecipeError) as caught:
         parse_assignments([f"seed={text}"])
@@ -265,6 +293,36 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"not valid YAML .*could not determine a constructor"):
         load_recipe(file)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "training:\n  lr: 1\n  lr: 2\n",
+            "key 'lr' stands twice, keep one of them in line 3, column 3: lr: 2 ^",
+        ),
+        ("seed: 1\n'seed': 1\n", "key 'seed' stands twice, keep one of them in line 2"),
+        ("data: &a {}\nmodel: *a\n", "references (*) are not allowed, write the values out"),
+        ("seed: !!int x\n", "invalid literal for int() with base 10: 'x'"),
+        ("seed: " + "[" * 5000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_yaml_that_is_no_plain_tree_is_refused(tmp_path, text, why):
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+
+    assert str(caught.value).startswith(f"{file}: not valid YAML ({why}")
+
+
+def test_the_same_key_in_two_sections_is_no_repetition(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("data: {image_size: 64}\nevaluation: {image_size: 64}\n")
+
+    assert load_recipe(file).evaluation.image_size == 64
 
 
 def test_a_file_says_only_what_differs_from_the_defaults(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resnetlab.errors import DataError
+from resnetlab.errors import CheckpointError, one_line
 from resnetlab.files import whole
 
 # Between a file and what lies inside it, in a catalog's paths: no file's name can hold it.
@@ -81,16 +81,20 @@ class Catalog:
         facts = {"root": os.fsencode(self.root).hex(), "classes": self.classes, "notes": self.notes}
         table = pa.table(columns).replace_schema_metadata({"resnetlab": json.dumps(facts)})
         with whole(path) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: Path) -> "Catalog":
-        """Read a saved table. Raises DataError where it is damaged."""
+        """Read a saved table. Raises CheckpointError where it is damaged."""
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                table = file.read()
             facts = json.loads(table.schema.metadata[b"resnetlab"])
             columns = {name: table[name].to_numpy() for name in COLUMNS}
             columns["paths"] = objects([os.fsdecode(item) for item in columns["paths"]])
+            labels = columns["labels"]
+            if len(labels) and not -1 <= labels.min() <= labels.max() < len(facts["classes"]):
+                raise ValueError("a label has no class")
             return cls(
                 root=Path(os.fsdecode(bytes.fromhex(facts["root"]))),
                 classes=tuple(facts["classes"]),
@@ -98,7 +102,9 @@ class Catalog:
                 **columns,
             )
         except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
-            raise DataError(f"{path}: not a catalog that can be read ({error})") from error
+            raise CheckpointError(
+                f"{path}: not a catalog that can be read ({one_line(error)}); bring back a copy of it"
+            ) from error
 
 
 COLUMNS = tuple(

@@ -11,10 +11,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from resnetlab.data.pixels import short_side_for
-from resnetlab.errors import CheckpointError, RecipeError
+from resnetlab.errors import CheckpointError, RecipeError, one_line
 from resnetlab.files import whole, write_json, write_text
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
+from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 
 FORMAT = 1
@@ -67,6 +68,7 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
     if hashlib.sha256(content).hexdigest() != digest:
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
     try:
+        check_facts(facts)
         classifier = build(
             facts.network,
             len(facts.classes),
@@ -75,16 +77,23 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
             facts.dropout,
             mirror=facts.mirror,
         )
-    except (RecipeError, TypeError, ValueError) as error:
+    except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{folder / FACTS}: no network can be built by it ({error})"
+            f"{folder / FACTS}: no network can be built by it ({one_line(error)})"
         ) from error
     try:
-        classifier.load_state_dict(load_tensors(content))
-    except (SafetensorError, RuntimeError) as error:
+        weights = load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: can't be read ({one_line(error)})") from error
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{folder / WEIGHTS}: {name} holds what is no finite number")
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights don't fit {facts.network} with {len(facts.classes)} classes "
-            f"({str(error).splitlines()[-1].strip()})"
+            f"({str(error).splitlines()[-1].strip():.200}); they are of {described(weights)}"
         ) from error
     return classifier.eval(), facts
 
@@ -101,8 +110,20 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
         digest = values.pop("weights_sha256")
         values["classes"] = tuple(values["classes"])
         return BundleFacts(**values), digest
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not the description of a bundle ({error})") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: not the description of a bundle ({one_line(error)})"
+        ) from error
+
+
+def check_facts(facts: BundleFacts) -> None:
+    """Raise RecipeError, TypeError or ValueError for a value that no trained model could have."""
+    recipe_of(facts)
+    for name in ("image_size", "short_side", "max_pixels"):
+        if type(getattr(facts, name)) is not int or getattr(facts, name) < 1:
+            raise ValueError(f"{name} must be a whole number. Got {getattr(facts, name)!r:.200}")
+    if len(facts.classes) < 2 or not all(isinstance(name, str) for name in facts.classes):
+        raise ValueError(f"classes must be two names or more. Got {facts.classes!r:.200}")
 
 
 def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:

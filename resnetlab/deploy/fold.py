@@ -26,10 +26,18 @@ def folded(classifier: Classifier) -> Classifier:
     return classifier.eval()  # what took a norm's place too
 
 
+class LayerTracer(torch.fx.Tracer):
+    """Follows a network from layer to layer; our own norms are layers like PyTorch's."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Return whether a module is taken as a whole."""
+        return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
 def foldable(network: nn.Module) -> list[tuple[str, str]]:
     """Return the names of each convolution and the norm that alone takes what it gives."""
     try:
-        graph = torch.fx.symbolic_trace(network).graph
+        graph = LayerTracer().trace(network)
     except Exception:  # a user's own network may branch on its values, which can't be traced
         return []
     layers = dict(network.named_modules())

@@ -17,6 +17,7 @@ from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
 from resnetlab.deploy.fold import folded
 from resnetlab.deploy.runtimes import by_torch, check_backend
+from resnetlab.errors import CheckpointError
 from resnetlab.memory import keep_freed_memory
 from resnetlab.progress import Progress
 
@@ -114,13 +115,19 @@ class Predictor:
 def answer_batch(
     runtime: Runtime, paths: Sequence[Path], pictures: Sequence[Prepared]
 ) -> list[Answer]:
-    """Return the answers to a batch: one computation for all that are sound."""
+    """Return the answers to a batch: one computation for all that are sound.
+
+    Raises CheckpointError where an answer is no finite number, which no sound bundle gives.
+    """
     sound = [picture for picture in pictures if isinstance(picture, np.ndarray)]
-    probs = iter(runtime.probabilities(np.stack(sound)) if sound else [])
+    probs = runtime.probabilities(np.stack(sound)) if sound else np.empty(0)
+    if not np.isfinite(probs).all():
+        raise CheckpointError("the model's answers are no finite numbers: its weights are damaged")
+    each = iter(probs)
     return [
         Answer(path, None, str(picture))
         if isinstance(picture, PictureProblem)
-        else Answer(path, next(probs))
+        else Answer(path, next(each))
         for path, picture in zip(paths, pictures, strict=True)
     ]
 

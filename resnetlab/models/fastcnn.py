@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetlab.models.classifier import Backbone
+from resnetlab.models.norm import BatchNorm2d
 
 WHITEN_PX = 2  # side of the patches that the first layer whitens
 NOISE = 5e-4  # added to the variances of the patches: directions without contrast are not blown up
@@ -87,8 +88,8 @@ def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     return conv
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def _norm(channels: int) -> BatchNorm2d:
     """Make a norm that learns its offset alone; the filters are normalised by their optimiser."""
-    norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=NORM_MOMENTUM)
+    norm = BatchNorm2d(channels, eps=1e-12, momentum=NORM_MOMENTUM)
     norm.weight.requires_grad_(False)
     return norm

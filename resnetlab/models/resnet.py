@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import Backbone
+from resnetlab.models.norm import BatchNorm2d
 
 Stem = Literal["imagenet", "small"]
 SMALL_STEM_UP_TO_PX = 64
@@ -23,7 +24,7 @@ class BasicBlock(nn.Module):
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = _conv(channels_in, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3)
         self.bn2 = _silent_norm(width)
         self.relu = nn.ReLU(inplace=True)
@@ -51,9 +52,9 @@ class Bottleneck(nn.Module):
         super().__init__()
         channels_out = width * self.expansion
         self.conv1 = _conv(channels_in, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         self.conv3 = _conv(width, channels_out, 1)
         self.bn3 = _silent_norm(channels_out)
         self.relu = nn.ReLU(inplace=True)
@@ -88,7 +89,7 @@ class ResNet(Backbone):
         self.feature_dim = 512 * block.expansion
         small = stem == "small"
         self.conv1 = _conv(3, 64, 3) if small else _conv(3, 64, 7, stride=2)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = _stage(block, 64, 64, depths[0], stride=1)
@@ -161,7 +162,7 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
     """Pass the input on, projected by a 1x1 convolution only where shapes differ."""
     if stride == 1 and channels_in == channels_out:
         return nn.Identity()
-    return nn.Sequential(_conv(channels_in, channels_out, 1, stride), nn.BatchNorm2d(channels_out))
+    return nn.Sequential(_conv(channels_in, channels_out, 1, stride), BatchNorm2d(channels_out))
 
 
 def _conv(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -174,11 +175,11 @@ def _conv(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn
     return conv
 
 
-def _silent_norm(channels: int) -> nn.BatchNorm2d:
+def _silent_norm(channels: int) -> BatchNorm2d:
     """Make the last norm of a block with gamma 0, so that the block starts as its shortcut.
 
     Source: Goyal et al. 2017, 'Accurate, Large Minibatch SGD', arXiv:1706.02677, section 5.1.
     """
-    norm = nn.BatchNorm2d(channels)
+    norm = BatchNorm2d(channels)
     nn.init.zeros_(norm.weight)
     return norm

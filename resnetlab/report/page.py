@@ -130,7 +130,7 @@ def write_comparison_page(
 
 
 def _read(path: Path, otherwise: Any) -> Any:
-    return files.read_json(path) if path.is_file() else otherwise
+    return files.read_json(path, type(otherwise)) if path.is_file() else otherwise
 
 
 def _write(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnetlab.errors import CheckpointError, MachineError, one_line
 from resnetlab.files import whole
 from resnetlab.models.classifier import Classifier
+from resnetlab.models.pretrained import described
 from resnetlab.training.average import Average
 
 MODEL, OPTIMIZER, AVERAGE = "model.", "optimizer.", "average."
@@ -66,7 +67,10 @@ def load_checkpoint(
     weights, averaged = (part_of(tensors, prefix) for prefix in (MODEL, AVERAGE))
     complaint = misfit(weights, learned_state(model))
     if complaint:
-        raise CheckpointError(f"{path}: does not fit this network ({complaint})")
+        raise CheckpointError(
+            f"{path}: does not fit this network ({complaint}); it holds {described(weights)}, wanted "
+            f"is {described(learned_state(model))}"
+        )
     if average is not None and not average.state.keys() <= averaged.keys():
         raise CheckpointError(f"{path}: holds no averaged weights, which training.ema asks for")
     model.load_state_dict(weights, strict=False)  # all that is asked for is there

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetlab.data.catalog import COLUMNS, Catalog, new_catalog, objects, printable
-from resnetlab.errors import DataError
+from resnetlab.errors import CheckpointError
 
 
 def assert_same(first: Catalog, second: Catalog) -> None:
@@ -116,7 +116,7 @@ def test_a_cut_table_is_refused_by_name(catalog, tmp_path, length):
     catalog.save(file)
     file.write_bytes(file.read_bytes()[:length])
 
-    with pytest.raises(DataError, match=r"catalog\.parquet: not a catalog that can be read"):
+    with pytest.raises(CheckpointError, match=r"catalog\.parquet: not a catalog that can be read"):
         Catalog.load(file)
 
 
@@ -125,10 +125,10 @@ def test_a_table_of_something_else_is_refused(tmp_path, facts):
     table = pa.table({name: pa.array([1]) for name in COLUMNS}).replace_schema_metadata(facts)
     pq.write_table(table, tmp_path / "other.parquet")
 
-    with pytest.raises(DataError, match="not a catalog"):
+    with pytest.raises(CheckpointError, match="not a catalog"):
         Catalog.load(tmp_path / "other.parquet")
 
 
 def test_a_missing_table_is_refused(tmp_path):
-    with pytest.raises(DataError, match="not a catalog"):
+    with pytest.raises(CheckpointError, match="not a catalog"):
         Catalog.load(tmp_path / "nothing.parquet")

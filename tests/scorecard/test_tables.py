@@ -129,12 +129,14 @@ def malicious(folder: Path, form: str, canary: Canary) -> Path:
         np.save(path, arrays(canary), allow_pickle=True)
     elif form == "npz":
         np.savez(path, images=arrays(canary), labels=np.arange(3))
+    elif form == "labels.npz":
+        np.savez(path, images=np.zeros((3, 8, 8, 3), np.uint8), labels=arrays(canary))
     else:  # torch's own reader and CIFAR's form are pickles
         path.write_bytes(pickle.dumps({"data": canary, "labels": [0, 1, 2]}, protocol=2))
     return path
 
 
-@pytest.mark.parametrize("form", ["npy", "npz", "pt", "cifar"])
+@pytest.mark.parametrize("form", ["npy", "npz", "labels.npz", "pt", "cifar"])
 def test_row_42_a_malicious_pickle_is_not_executed(tmp_path, data, tell, form):
     folder = tmp_path / "set"
     folder.mkdir()

@@ -196,7 +196,8 @@ def test_the_checkpoint_of_another_network_is_refused_before_anything_is_loaded(
 
     complaint = refuses(tmp_path / "last.safetensors")
 
-    assert complaint == (f"{tmp_path / 'last.safetensors'}: does not fit this network ({misfit})")
+    named = f"{tmp_path / 'last.safetensors'}: does not fit this network ({misfit}); it holds a network of "
+    assert complaint.startswith(named)
 
 
 def test_a_checkpoint_holds_no_pickle(checkpoint):

@@ -233,14 +233,14 @@ def to_bytes(value: Any) -> Any:
 
 
 def to_value(value: Any) -> Any:
-    """Return a recorded array as one, and anything else as it is."""
+    """Return a recorded array as one, recorded texts of a list too, and anything else as it is."""
     if isinstance(value, Array):
         _, shape, kind, columns_first, raw = value.state
         return to_array(raw, kind, shape, columns_first)
     if isinstance(value, Buffer):
         raw, kind, shape, order, *_ = value.given
         return to_array(raw, kind, shape, order == "F")
-    return value
+    return [to_bytes(item) for item in value] if isinstance(value, list) else value
 
 
 def to_array(raw: Any, kind: Type, shape: tuple[int, ...], columns_first: bool) -> np.ndarray:
