@@ -86,8 +86,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     outcome: dict[str, set[str]] = {"passed": set(), "failed": set(), "error": set()}
     for kind, rows in outcome.items():
         for report in terminalreporter.stats.get(kind, []):
-            if Path(__file__).parent.name in Path(report.nodeid.split("::")[0]).parts:
-                rows |= rows_of(report.nodeid.split("::")[1])
+            rows |= rows_of(report.nodeid.partition("::")[2])
     failed = outcome["failed"] | outcome["error"]
     passed = outcome["passed"] - failed
     if passed or failed:
