@@ -71,9 +71,12 @@ class Batches:
     """Our batches, up to the float tensor that the network makes of them."""
 
     def __init__(self, settings: Settings) -> None:
+        import torch
+
         from resnetlab.data.batches import samples_of
         from resnetlab.models import build
 
+        torch.set_num_threads(1)  # the two workers are busy; PyTorch's own workers have one, too
         catalog, store = stored(settings, photographs(settings))
         self.samples = samples_of(catalog, store, "train")
         self.recipe = recipe_for(settings)

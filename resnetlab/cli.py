@@ -1,7 +1,9 @@
 """The command line: reads arguments, calls a workflow, prints what came of it."""
 
+import os
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -394,4 +396,11 @@ def fail(message: str, code: int, debug: bool) -> int:
 
 def entry_point() -> None:
     """Run as the command `resnetlab`."""
-    sys.exit(main())
+    code = main()
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if any(not thread.daemon for thread in others):  # one hangs in a read: Python would wait for it
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

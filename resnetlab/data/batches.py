@@ -1,8 +1,6 @@
 """Batches: which pictures come together, in which order, drawn by threads that can't change a bit."""
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +10,7 @@ import numpy as np
 from resnetlab.data.augment import PLAIN, Variations, draw, render_all
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.pixels import PixelStore
+from resnetlab.data.threads import in_order, threads
 from resnetlab.recipe import Augment
 
 cv2.setNumThreads(1)  # the threads here already take all cores
@@ -148,14 +147,5 @@ def batches(source: Source, plan: list[np.ndarray], view: View, workers: int) ->
     if workers == 0:
         yield from (source.batch(rows, view) for rows in plan)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
-    ahead: deque[Future[Batch]] = deque()
-    try:
-        for rows in plan:
-            ahead.append(pool.submit(source.batch, rows, view))
-            if len(ahead) == 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with threads(workers, "batches") as pool:
+        yield from in_order(pool, lambda rows: source.batch(rows, view), plan, 2 * workers - 1)

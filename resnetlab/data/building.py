@@ -3,12 +3,10 @@
 import hashlib
 import os
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from resnetlab.data.decode import PictureProblem, decode
 from resnetlab.data.jpeg import pack
 from resnetlab.data.record import fill_record
 from resnetlab.data.sources.reader import Reader
+from resnetlab.data.threads import Item, in_order
 from resnetlab.errors import DataError, one_line
 from resnetlab.files import sync
 from resnetlab.progress import Progress
@@ -29,8 +28,6 @@ CHUNK = (
 CHUNK_BYTES = 2**24  # of their pixels, about: fewer pictures where these are large
 AHEAD = 4  # chunks made ahead of the one that is being written
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Made = tuple[np.ndarray, list[np.ndarray]]  # records and, for each, what is stored
 
 
@@ -137,7 +134,7 @@ def build(
         index_file.open("ab") as index,
         Progress("decoding", len(distinct), done=len(done)) as progress,
     ):
-        for records, stored in in_order(pool, make, pieces(pending, settings.chunk)):
+        for records, stored in in_order(pool, make, pieces(pending, settings.chunk), AHEAD):
             ends = np.cumsum(records["length"], dtype=np.uint64)
             records["offset"] = pixels.tell() + ends - records["length"]
             for content in stored:
@@ -196,19 +193,6 @@ def store_file(
     stored = pack(picture.pixels) if settings.form == "jpeg" else picture.pixels
     record["length"] = stored.size
     return np.ascontiguousarray(stored)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result]:
-    """Give the results of work by threads in order, made a little ahead, so that memory is bounded."""
-    ahead: deque[Future[Result]] = deque()
-    for item in items:
-        ahead.append(pool.submit(work, item))
-        if len(ahead) > AHEAD:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
 
 
 def pieces(items: list[Item], count: int) -> Iterator[list[Item]]:

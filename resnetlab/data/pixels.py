@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from resnetlab.data.building import (
+    AHEAD,
     CHUNK,
     FileBytes,
     Settings,
     build,
     end_of,
-    in_order,
     pieces,
     whole_records,
 )
@@ -28,6 +28,7 @@ from resnetlab.data.decode import BACKGROUND
 from resnetlab.data.jpeg import unpack
 from resnetlab.data.record import RECORD
 from resnetlab.data.sources.reader import Reader
+from resnetlab.data.threads import in_order, threads
 from resnetlab.errors import MachineError
 from resnetlab.files import cache_folder, exclusive
 from resnetlab.progress import Progress, say
@@ -92,14 +93,11 @@ def read_pictures(
     where the cache can't be written, DataError where a picture changes meanwhile.
     """
     read = Reader(catalog.root)
-    pool = ThreadPoolExecutor(workers or 1)
-    try:
+    with threads(workers or 1) as pool:
         digests, unreadable = hash_files(read, list(catalog.paths), pool)
         distinct = dict(zip(digests, catalog.paths, strict=True))
         settings = Settings(short_side, max_pixels, allow_truncated, form)
         store = open_store(read, distinct, settings, pool)
-    finally:
-        pool.shutdown(cancel_futures=True)  # whoever interrupts need not wait for what lies ahead
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
     records = store.index[[row_of[digest] for digest in digests]]
     problems = [text.decode(errors="ignore") for text in records["problem"]]
@@ -134,7 +132,7 @@ def hash_files(
         return [digest_of(path) for path in some]
 
     with Progress("reading", len(paths)) as progress:
-        for chunk in in_order(pool, digests_of, pieces(list(paths), CHUNK)):
+        for chunk in in_order(pool, digests_of, pieces(list(paths), CHUNK), AHEAD):
             for found in chunk:
                 if isinstance(found, OSError):
                     unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
@@ -220,7 +218,7 @@ def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -
     parts = np.array_split(index, number) if number else []
     sound = 0
     with Progress("checking", len(index)) as progress:
-        for entries, found in zip(parts, in_order(pool, count, parts), strict=True):
+        for entries, found in zip(parts, in_order(pool, count, parts, AHEAD), strict=True):
             sound += found
             if found < len(entries):
                 break

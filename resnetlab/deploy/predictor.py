@@ -13,6 +13,7 @@ import torch
 
 from resnetlab.data.augment import PLAIN, render
 from resnetlab.data.decode import PictureProblem, decode
+from resnetlab.data.threads import finished, in_order, threads
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
 from resnetlab.deploy.fold import folded
@@ -69,7 +70,7 @@ class Predictor:
         prepare = partial(self._prepare, read)
         answers: list[Answer] = []
         with (
-            ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+            threads(workers or os.cpu_count() or 1) as pool,
             Progress("predicting", len(paths)) as progress,
         ):
             self.runtime = runtime = self._settle(paths, pool, prepare)
@@ -87,7 +88,7 @@ class Predictor:
             return self.exact
         if self.settled is None:
             wanted = COMPARED if by_itself else COMPARED + CALIBRATED
-            found = pool.map(prepare, spread(paths, wanted))
+            found = in_order(pool, prepare, spread(paths, wanted), AHEAD)
             sound = [picture for picture in found if isinstance(picture, np.ndarray)]
             if not sound:
                 return self.exact
@@ -153,7 +154,7 @@ def resolved(
     paths: Sequence[Path], pictures: list[Future[Prepared]]
 ) -> tuple[Sequence[Path], list[Prepared]]:
     """Wait for the pictures of a batch."""
-    return paths, [picture.result() for picture in pictures]
+    return paths, [finished(picture) for picture in pictures]
 
 
 def spread(paths: Sequence[Path], count: int) -> Sequence[Path]:

@@ -136,6 +136,51 @@ def test_b7_what_breaks_a_thread_that_makes_batches_ends_the_training_at_once(
     assert threading.active_count() == before
 
 
+# Row 8: a worker that hangs
+
+HANG = """
+import sys, threading, time
+from resnetlab.cli import entry_point
+from resnetlab.data import threads as ours
+from resnetlab.data.batches import Samples
+from resnetlab.data.sources.reader import Reader
+
+ours.PATIENCE_S = 1.0
+where, name = (Reader, "__call__") if sys.argv.pop(1) == "reading" else (Samples, "batch")
+work = getattr(where, name)
+
+def hang(*rest):
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(600)
+    return work(*rest)
+
+setattr(where, name, hang)
+sys.argv[0] = "resnetlab"
+entry_point()
+"""
+
+
+@pytest.mark.parametrize("where", ["reading", "learning"])
+def test_b8_a_thread_that_hangs_is_told_and_not_waited_for(
+    data: Path, tmp_path: Path, where: str
+) -> None:
+    began = time.monotonic()
+    words = ["train", data, "--out", tmp_path, "--name", "run", *QUICK, "--set", "data.workers=2"]
+    process = subprocess.run(
+        [sys.executable, "-c", HANG, where, *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert process.returncode == 5, process.stderr
+    assert "no picture could be read for 1 s: the disk or network folder" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert time.monotonic() - began < 60
+
+
 # Row 17: nobody takes the output
 
 FULL = "resnetlab: standard output: can't be written (No space left on device)\n"
