@@ -49,15 +49,19 @@ class Keeper:
         self.saved_at = self.stepped_at = time.monotonic()
         self.saving_s = 1.0
 
+    @property
+    def there(self) -> list[Path]:
+        """Return the checkpoints to go on from, the latest first; none where the training is new."""
+        return [path for path in (self.last, self.before) if path.is_file()]
+
     def resume(self, weights: str) -> Place:
         """Load the last checkpoint where there is one; return the place in the epoch to go on from.
 
         Raises CheckpointError where the frozen stages, which came from `weights`, are others now.
         """
-        there = [path for path in (self.last, self.before) if path.is_file()]
-        if not there:
+        if not self.there:
             return START
-        saved = self.load_first(there)
+        saved = self.load_first(self.there)
         if saved["frozen"] != self.frozen:
             raise CheckpointError(
                 f"{self.last}: its frozen stages had other weights than model.weights={weights} "

@@ -68,7 +68,7 @@ def fit(
     learner = make_learner(fabric, classifier, part, training)
     keeper = Keeper(folder / "checkpoints", classifier, learner)
     place, history = keeper.resume(recipe.model.weights), keeper.history
-    if not keeper.last.is_file():
+    if not keeper.there:
         learner.pieces = pieces_that_fit(learner, shown, recipe)
         if training.on_divergence == "restart":
             keeper.save(START)  # to come back to

@@ -739,6 +739,30 @@ def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken(
     assert ("the one before is taken" in capsys.readouterr().err) == (damage != "gone")
 
 
+def test_cut_between_two_checkpoints_and_at_once_again_it_goes_on_to_the_same_bits(
+    train, make_recipe, tmp_path, stop_after
+):
+    """Then `before` alone is there: with restarts after divergence, too, that is no new training."""
+    recipe = make_recipe(**RESTLESS, training__on_divergence="restart")
+    uncut, history = train(recipe, tmp_path / "uncut")
+    cut = tmp_path / "cut"
+    stop_after(5)
+    with pytest.raises(StoppedError):
+        train(recipe, cut)
+    stop_after(None)
+    checkpoints = cut / "checkpoints"
+    (checkpoints / "last.safetensors").replace(checkpoints / "before.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_epoch", after(0, loop.train_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, cut)
+
+    resumed, again = train(recipe, cut)
+
+    assert again == history
+    assert bits(resumed) == bits(uncut)
+
+
 def test_where_no_checkpoint_is_sound_that_is_told(train, make_recipe, tmp_path):
     train(make_recipe(training__epochs=2), tmp_path)
     for path in (tmp_path / "checkpoints").iterdir():
