@@ -46,14 +46,18 @@ def whole(path: Path) -> Iterator[Path]:
         sync(path.parent)
     except OSError as error:
         if error.errno in DISK_TROUBLES:
-            raise MachineError(
-                f"{path}: can't be written ({error.strerror}); what was there stands. Make room, "
-                "then go on"
-            ) from error
+            raise unwritable(path, str(error.strerror)) from error
         raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, why: str) -> MachineError:
+    """Return the error about a file that could not be written whole."""
+    return MachineError(
+        f"{path}: can't be written ({why}); what was there stands. Make room, then go on"
+    )
 
 
 def sync(path: Path) -> None:

@@ -1,11 +1,11 @@
 """Prediction from files with nothing but a bundle."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from resnetlab.data.augment import PLAIN, render
 from resnetlab.data.decode import PictureProblem, decode
-from resnetlab.data.threads import finished, in_order, threads
+from resnetlab.data.threads import in_order, threads
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
 from resnetlab.deploy.fold import folded
@@ -140,21 +140,10 @@ def prepared_ahead(
     prepare: Callable[[Path], Prepared],
 ) -> Iterator[tuple[Sequence[Path], list[Prepared]]]:
     """Give the batches in order, each with its prepared pictures, at most AHEAD of them early."""
-    ahead: deque[tuple[Sequence[Path], list[Future[Prepared]]]] = deque()
+    stream = in_order(pool, prepare, paths, AHEAD * batch_size)
     for start in range(0, len(paths), batch_size):
         chunk = paths[start : start + batch_size]
-        ahead.append((chunk, [pool.submit(prepare, path) for path in chunk]))
-        if len(ahead) > AHEAD:
-            yield resolved(*ahead.popleft())
-    while ahead:
-        yield resolved(*ahead.popleft())
-
-
-def resolved(
-    paths: Sequence[Path], pictures: list[Future[Prepared]]
-) -> tuple[Sequence[Path], list[Prepared]]:
-    """Wait for the pictures of a batch."""
-    return paths, [finished(picture) for picture in pictures]
+        yield chunk, list(islice(stream, len(chunk)))
 
 
 def spread(paths: Sequence[Path], count: int) -> Sequence[Path]:

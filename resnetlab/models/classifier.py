@@ -185,3 +185,9 @@ def _check_moments(mean: list[float], std: list[float]) -> None:
             "The standard deviation must be three numbers above 0 and up to 1, "
             f"one for each channel. Got {std} instead."
         )
+
+
+def learned_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict without what frozen stages hold."""
+    frozen = model.frozen_names() if isinstance(model, Classifier) else set()
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from resnetlab.models.classifier import Classifier
+from resnetlab.models.classifier import Classifier, learned_state
 
 
 class Average:
@@ -19,7 +19,11 @@ class Average:
 
     def __init__(self, classifier: Classifier, decay: float) -> None:
         self.decay = decay
-        self.current = moving_state(classifier)
+        self.current = {  # they share the network's memory
+            name: tensor
+            for name, tensor in learned_state(classifier).items()
+            if tensor.is_floating_point()
+        }
         self.state = {name: tensor.clone() for name, tensor in self.current.items()}
 
     def update(self, steps: int) -> None:
@@ -41,13 +45,3 @@ class Average:
         with torch.no_grad():
             for name, tensor in self.current.items():
                 tensor.copy_(state[name])
-
-
-def moving_state(classifier: Classifier) -> dict[str, Tensor]:
-    """Return the numbers that learning moves, by name: they share the network's memory."""
-    frozen = classifier.frozen_names()
-    return {
-        name: tensor
-        for name, tensor in classifier.state_dict().items()
-        if name not in frozen and tensor.is_floating_point()
-    }

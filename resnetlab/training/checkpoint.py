@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from resnetlab.errors import CheckpointError, MachineError, one_line
-from resnetlab.files import whole
-from resnetlab.models.classifier import Classifier
+from resnetlab.errors import CheckpointError, one_line
+from resnetlab.files import unwritable, whole
+from resnetlab.models.classifier import Classifier, learned_state
 from resnetlab.models.pretrained import described
 from resnetlab.training.average import Average
 
@@ -46,10 +46,7 @@ def save_checkpoint(
         try:
             save_file(tensors, temporary, metadata={FACTS: facts})
         except SafetensorError as error:  # what it says of a full disk
-            raise MachineError(
-                f"{path}: can't be written ({one_line(error)}); what was there stands. Make room, "
-                "then go on"
-            ) from error
+            raise unwritable(path, one_line(error)) from error
         read_checkpoint(temporary)  # before it takes the place of one that is known to be good
 
 
@@ -89,12 +86,6 @@ def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def learned_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict without what frozen stages hold."""
-    frozen = model.frozen_names() if isinstance(model, Classifier) else set()
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def frozen_digest(model: Classifier) -> str:

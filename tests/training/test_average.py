@@ -15,26 +15,22 @@ def classifier():
     return build("resnet18", 3, 16, "small")
 
 
-def test_it_forgets_by_its_decay_once_it_has_seen_enough(classifier):
-    average = Average(classifier, decay=0.75)
+@pytest.mark.parametrize(
+    ("decay", "steps", "kept"),
+    [
+        pytest.param(0.75, 1000, 0.75, id="by its decay once it has seen enough"),
+        pytest.param(0.999, 0, 0.1, id="faster at first"),
+    ],
+)
+def test_it_forgets(classifier, decay, steps, kept):
+    average = Average(classifier, decay)
     with torch.no_grad():
         classifier.head.bias.fill_(8.0)
         before = average.state["head.bias"].clone()
 
-    average.update(steps=1000)
+    average.update(steps)
 
-    torch.testing.assert_close(average.state["head.bias"], 0.75 * before + 0.25 * 8)
-
-
-def test_at_first_it_forgets_faster(classifier):
-    average = Average(classifier, decay=0.999)
-    with torch.no_grad():
-        classifier.head.bias.fill_(8.0)
-        before = average.state["head.bias"].clone()
-
-    average.update(steps=0)
-
-    torch.testing.assert_close(average.state["head.bias"], 0.1 * before + 0.9 * 8)
+    torch.testing.assert_close(average.state["head.bias"], kept * before + (1 - kept) * 8)
 
 
 def test_the_norms_statistics_are_averaged_and_counts_and_frozen_stages_are_not(classifier):
