@@ -11,6 +11,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "find_rate",
     "inspect",
     "load_recipe",
     "make",
@@ -18,6 +19,7 @@ __all__ = [
     "reproduce",
     "resume",
     "train",
+    "tune",
 ]
 
 

@@ -1,5 +1,7 @@
 """The words of a command line: options that several verbs share, and what they mean."""
 
+import re
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -66,6 +68,19 @@ BudgetOption = Annotated[
 StopAtOption = Annotated[
     str | None, typer.Option("--stop-at", help="The same by the clock: 14:30.")
 ]
+RatesOption = Annotated[
+    list[float] | None, typer.Option("--lr", help="Highest learning rates to try.")
+]
+BatchSizesOption = Annotated[
+    list[int] | None, typer.Option("--batch-size", help="Pictures a step, to try.")
+]
+EpochCountsOption = Annotated[
+    list[int] | None, typer.Option("--epochs", help="Numbers of epochs to try.")
+]
+OptimizersOption = Annotated[
+    list[str] | None, typer.Option("--optimizer", help="Of sgd, adam, adamw, muon, to try.")
+]
+ModelsOption = Annotated[list[str] | None, typer.Option("--model", help="Networks to try.")]
 AnywayOption = Annotated[
     bool,
     typer.Option(
@@ -75,15 +90,52 @@ AnywayOption = Annotated[
 ]
 
 
-def keep_time(budget: str | None, stop_at: str | None) -> None:
-    """Have the work end in time, where that is asked for."""
+# Options of `tune` that take several values after one name, with what such a value looks like.
+SEVERAL = {
+    "--lr": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
+    "--batch-size": re.compile(r"\d+"),
+    "--epochs": re.compile(r"\d+"),
+    "--optimizer": re.compile("sgd|adamw?|muon"),
+    "--model": re.compile(r"mlp|cnn|fastcnn|resnet\d+"),
+}
+
+
+def spread_values(arguments: Sequence[str]) -> list[str]:
+    """Return `--lr 0.1 0.2` as `--lr 0.1 --lr 0.2`, which the parser understands; else as it was."""
+    words, spread = deque(arguments), list[str]()
+    while words:
+        word = words.popleft()
+        spread.append(word)
+        if word in SEVERAL and words:
+            spread.append(words.popleft())  # the first value, whatever it is
+            while words and SEVERAL[word].fullmatch(words[0]):
+                spread += [word, words.popleft()]
+    return spread
+
+
+def with_searched(recipe: Recipe, several: dict[str, list[Any] | None]) -> Recipe:
+    """Return a recipe in which a key with one value has it, and one with several is searched."""
+    given = {key: values for key, values in several.items() if values}
+    recipe = recipe.override({key: each[0] for key, each in given.items() if len(each) == 1})
+    space = {key: s.model_dump() for key, s in recipe.tuning.space.items() if key not in given}
+    space |= {key: {"choices": values} for key, values in given.items() if len(values) > 1}
+    return recipe.override({"tuning.space": space})
+
+
+def span_of(budget: str) -> float:
+    """Return the seconds of a budget."""
     try:
-        if budget is not None:
-            pause.end_after(pause.seconds_of(budget))
+        return pause.seconds_of(budget)
     except ValueError as error:
         raise RecipeError(
             f"--budget takes a time such as 55m, 2h or 1h30m. Got '{budget}'"
         ) from error
+
+
+def keep_time(budget: str | None, stop_at: str | None) -> None:
+    """Have the work end in time, where that is asked for."""
+    if budget is not None:
+        pause.end_after(span_of(budget))
     try:
         if stop_at is not None:
             pause.end_after(pause.seconds_until(stop_at, datetime.now()))

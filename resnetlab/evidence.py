@@ -16,6 +16,7 @@ from resnetlab.run import Run
 
 if TYPE_CHECKING:
     from resnetlab.deploy.predictor import Answer
+    from resnetlab.tuning.range_test import Rates
 
 SHOWN = 24  # pictures in a sample or a gallery of mistakes
 VIEWS = 7  # augmented views beside each original
@@ -109,6 +110,20 @@ def write_report(run: Run, history: Sequence[dict[str, Any]] | None = None) -> N
     if history is not None:
         learning_curves(history, run.metrics["training"]["best_epoch"], run.figures / "curves.png")
     write_run_report(run.folder)
+
+
+def draw_search(run: Run, search: dict[str, Any]) -> None:
+    """Draw the trials of a search, and the folds of the chosen one."""
+    from resnetlab.report.search import draw_search as draw
+
+    draw(search, run.figures)
+
+
+def draw_rates(path: Path, rates: "Rates") -> None:
+    """Draw the loss over the rates of a range test."""
+    from resnetlab.report.curves import rate_curve
+
+    rate_curve(rates.rates, rates.losses, rates.smoothed, rates.suggested, path)
 
 
 def write_comparison(out: Path, comparison: dict[str, Any], runs: dict[str, Run]) -> None:

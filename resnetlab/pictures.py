@@ -80,7 +80,9 @@ def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
     )
 
 
-def reopen_data(run: Run, anyway: bool = False) -> tuple[Catalog, PixelStore, list[str]]:
+def reopen_data(
+    run: Run, recipe: Recipe, anyway: bool = False
+) -> tuple[Catalog, PixelStore, list[str]]:
     """Return a run's catalog, its pixels, and what has changed of its pictures since it began.
 
     Raises DataError where anything has. With `anyway`, pictures of the training part that have are
@@ -89,7 +91,7 @@ def reopen_data(run: Run, anyway: bool = False) -> tuple[Catalog, PixelStore, li
     before = Catalog.load(run.catalog_file)
     if not before.root.is_dir():
         raise DataError(f"{before.root}: is gone, with the pictures of {run.folder}; bring it back")
-    found, store = read_pixels(before, run.recipe)
+    found, store = read_pixels(before, recipe)
     lost = lost_rows(before, found)
     problem = before.problem.copy()
     for what, rows in lost.items():

@@ -10,7 +10,9 @@ import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -18,6 +20,7 @@ from pydantic import (
 )
 
 from resnetlab.errors import RecipeError
+from resnetlab.plain_yaml import LETTERS, as_number, parse_value, read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -160,7 +163,8 @@ class Model(Section):
     name: str = "resnet50"
     weights: str = "auto"  # auto | none | imagenet | a file
     stem: Literal["imagenet", "small"] | Auto = "auto"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before the last layer
+    hidden: tuple[Positive, ...] = ()  # widths of dense layers between the network and the last one
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before every dense layer at the end
     freeze: str = "none"  # the last stage that doesn't learn, such as layer3; all: but the head
 
 
@@ -211,6 +215,97 @@ class Evaluation(Section):
     resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
 
 
+class Setting(Section):
+    """A setting to be searched; `when` names others, with the values for which this one matters."""
+
+    when: dict[str, tuple[Any, ...]] = {}
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def one_value_is_enough(cls, value: Any) -> Any:
+        """Take `training.optimizer: sgd` for a list of one."""
+        if isinstance(value, Mapping):
+            return {
+                key: each if isinstance(each, list | tuple) else [each]
+                for key, each in value.items()
+            }
+        return value
+
+
+class Choice(Setting):
+    """One of several values."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+    @field_validator("choices")
+    @classmethod
+    def numbers_are_numbers(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Take '1e-3', which YAML reads as a word, for the number it is; refuse one that stands twice."""
+        value = tuple(as_number(each) for each in value)
+        twice = [each for each in value if value.count(each) > 1]
+        if twice:
+            raise ValueError(f"must name each value once, {twice[0]} stands twice")
+        return value
+
+
+class Range(Setting):
+    """A number between two bounds, both possible; whole where both are whole."""
+
+    low: int | float
+    high: int | float
+    log: bool = False  # drawn evenly over orders of magnitude
+    step: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def bounds_are_in_order(self) -> "Range":
+        """A range needs room, and one over orders of magnitude begins above 0."""
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError("low must be above 0 where log is true")
+        if self.log and self.step:
+            raise ValueError("step must be left out where log is true")
+        return self
+
+
+def kind_of_setting(value: Any) -> str:
+    """Return which of the two a searched setting is meant to be."""
+    choices = isinstance(value, Choice) or (isinstance(value, Mapping) and "choices" in value)
+    return "choice" if choices else "range"
+
+
+class Tuning(Section):
+    """The search for the best settings. It decides nothing in a training by itself."""
+
+    # By dotted key: a list of values, or a mapping with low and high.
+    space: dict[
+        str,
+        Annotated[
+            Annotated[Choice, Tag("choice")] | Annotated[Range, Tag("range")],
+            Discriminator(kind_of_setting),
+        ],
+    ] = {}
+    folds: Positive = 5  # 1: the validation part of data.split
+    repeats: Positive = 1  # each deals the folds anew, with another seed of the training
+    # None: grid where every setting is a list and no number of trials is given, else tpe.
+    sampler: Literal["grid", "random", "tpe", "qmc"] | None = None
+    trials: Positive | None = None  # None: the whole grid, else 20
+    # How hopeless trials are given up early; None: halving, but none in a grid without a budget.
+    pruner: Literal["none", "median", "halving", "hyperband"] | None = None
+    select: Literal["best", "one-se"] = "best"  # one-se: the cheapest within one standard error
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def a_list_is_a_choice(cls, value: Any) -> Any:
+        """Take a list for the values to choose from."""
+        if isinstance(value, Mapping):
+            return {
+                key: {"choices": each} if isinstance(each, list | tuple) else each
+                for key, each in value.items()
+            }
+        return value
+
+
 class Recipe(Section):
     """Everything that decides a result."""
 
@@ -218,6 +313,7 @@ class Recipe(Section):
     data: Data = Data()
     model: Model = Model()
     training: Training = Training()
+    tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
 
     def to_yaml(self) -> str:
@@ -229,7 +325,7 @@ class Recipe(Section):
 
         Raises RecipeError for an unknown key or a value of the wrong type or range.
         """
-        unknown = [no_such_key(key) for key in values if key not in RECIPE_KEYS]
+        unknown = [no_such_key(key) for key in values if without_place(key) not in RECIPE_KEYS]
         if unknown:
             raise RecipeError("; ".join(unknown))
         tree = self.model_dump(mode="json")
@@ -274,35 +370,6 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     return validate({} if tree is None else tree, str(path))  # None: nothing but comments
 
 
-class PlainLoader(yaml.SafeLoader):
-    """YAML of plain values, in which no key stands twice and nothing is repeated by reference."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Read one value. A few references can stand for more than a machine can hold."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("references (*) are not allowed, write the values out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Read one mapping. PyYAML itself would take the last value of a key that stands twice."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"key '{key.value}' stands twice, keep one of them"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(text: str) -> Any:
-    """Read YAML of plain values. Raises ValueError that says in one line what is wrong."""
-    try:
-        return yaml.load(text, PlainLoader)
-    except Exception as error:  # PyYAML lets out what a value's tag or its depth leads to
-        why = " ".join(str(error).split()).replace('"<unicode string>", ', "")
-        raise ValueError(f"{why:.{LETTERS}}") from error
-
-
 def validate(tree: Any, origin: str) -> Recipe:
     """Check a tree of plain values. Raises RecipeError that lists every fault at once."""
     if not isinstance(tree, dict):
@@ -325,7 +392,7 @@ def describe_fault(fault: Mapping[str, Any]) -> str:
     """Put one of pydantic's faults into a sentence that names the key, the rule and the value."""
     *sections, last = map(str, fault["loc"])
     # A union adds the name of the branch it tried to the location; keep what is a key.
-    location = [step for step in sections if step in RECIPE_WORDS]
+    location = [step for step in sections if step in RECIPE_WORDS or "." in step]
     if fault["type"] == "extra_forbidden":
         return no_such_key(".".join([*location, last]))
     key = ".".join([*location, last] if last in RECIPE_WORDS else location)
@@ -336,7 +403,6 @@ def describe_fault(fault: Mapping[str, Any]) -> str:
     return f"{key} {message}{full_stop} Got {fault['input']!r:.{LETTERS}}".lstrip()
 
 
-LETTERS = 200  # of what was found, in a message
 # What pydantic says, and what a reader who knows YAML but not Python can do with.
 WORDING = {
     "^(Input|Tuple) should": "must",
@@ -380,20 +446,17 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def parse_value(text: str) -> Any:
-    """Read one YAML value, with '1e-3' as a number."""
-    value = read_yaml(text)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    return value
+def without_place(key: str) -> str:
+    """Return a key without the place in a list that it may end with, as in `model.hidden.0`."""
+    return re.sub(r"\.\d+$", "", key)
 
 
 def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key of RECIPE_KEYS in a tree of plain values."""
     *sections, last = key.split(".")
+    if last.isdecimal():
+        set_place(tree, ".".join(sections), int(last), value)
+        return
     for section in sections:
         word = tree[section]
         if isinstance(word, str):  # `augment` is a word, and is about to get values of its own
@@ -402,6 +465,17 @@ def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     if key == PRESET_KEY:
         tree.clear()  # a preset replaces every value that was there
     tree[last] = value
+
+
+def set_place(tree: dict[str, Any], key: str, place: int, value: Any) -> None:
+    """Set one value of a list in a tree of plain values. Raises RecipeError where it is too short."""
+    *sections, last = key.split(".")
+    for section in sections:
+        tree = tree[section]
+    values = tree[last]
+    if not isinstance(values, list) or place >= len(values):
+        raise RecipeError(f"'{key}.{place}' is no place in {key}, which is {values}")
+    tree[last] = [*values[:place], value, *values[place + 1 :]]
 
 
 def recipe_folder() -> Path:

@@ -52,7 +52,11 @@ def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
     classifier = build(
-        recipe.model.name, num_classes, int(recipe.data.image_size), recipe.model.stem
+        recipe.model.name,
+        num_classes,
+        int(recipe.data.image_size),
+        recipe.model.stem,
+        hidden=recipe.model.hidden,
     )
     if weights != "none":
         try:

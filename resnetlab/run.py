@@ -60,7 +60,9 @@ class Run:
         """Read the resolved recipe. Raises RecipeError, and CheckpointError where parts are missing."""
         path = self.folder / "recipe.yaml"
         recipe = load_recipe(path)
-        lost = [name for name in Recipe.model_fields if name not in recipe.model_fields_set]
+        # A run of before there was a search has no such section, and its training needs none.
+        sections = Recipe.model_fields.keys() - {"tuning"}
+        lost = sorted(sections - recipe.model_fields_set)
         if lost:  # an empty file would be a valid recipe
             raise damaged(path, f"has no {lost[0]}")
         return recipe

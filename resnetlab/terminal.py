@@ -10,6 +10,17 @@ from rich.table import Table
 
 from resnetlab.errors import MachineError
 from resnetlab.files import read_json
+from resnetlab.report.trials import (
+    difference_text,
+    has_score,
+    measure_name,
+    ranked,
+    score_text,
+    setting_names,
+    setting_text,
+    spread_text,
+    verdict_text,
+)
 
 if TYPE_CHECKING:
     from resnetlab.run import Run
@@ -28,6 +39,8 @@ class Results(Console):
     def on_broken_pipe(self) -> None:
         """Go on; rich would end the program."""
 
+
+MOST_TRIALS = 20  # of a search on the terminal
 
 console = Results(highlight=False, soft_wrap=True)
 
@@ -165,6 +178,46 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     for pair in comparison["pairs"]:
         console.print(f"- {pair['sentence']}", markup=False)
     console.print(f"\n{comparison['summary']}", markup=False)
+
+
+def print_search(search: dict[str, Any]) -> None:
+    """Print the trials of a search, best first, then what can be said of them."""
+    monitor, names = search["monitor"], setting_names(search)
+    console.print(
+        f"\n{len(search['trials']):,} trials by {measure_name(monitor)}, "
+        f"{search['confidence']:.0%} intervals\n"
+    )
+    table = Table("trial", box=None, pad_edge=False)
+    table.add_column("settings", min_width=22, overflow="fold")
+    for column in ("mean", "spread", "difference to best"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for trial in ranked(search)[:MOST_TRIALS]:
+        values = (f"{names[key]}={setting_text(it)}" for key, it in trial["values"].items())
+        scored, difference = has_score(trial), trial["difference"]
+        table.add_row(
+            str(trial["number"]),
+            escape(", ".join(values)),
+            score_text(trial["mean"], monitor) if scored else "",
+            "" if trial["spread"] is None else spread_text(trial["spread"], monitor),
+            difference_text(difference, monitor) if difference else "",
+            escape(verdict_text(trial, search)),
+        )
+    console.print(table)
+    if len(search["trials"]) > MOST_TRIALS:
+        console.print(f"... {len(search['trials']) - MOST_TRIALS:,} more in search.json")
+    console.print(f"\n{search['summary']}", markup=False)
+
+
+def print_rates(found: dict[str, Any]) -> None:
+    """Print what a range test suggests, and where its curve lies."""
+    rate = f"{found['suggested']:.2g}"
+    console.print(
+        f"{found['network']}, {found['optimizer']}: the loss is lowest at a rate of "
+        f"{found['lowest_at']:.2g}; a tenth of that is a good first try"
+    )
+    console.print(f"rate    {rate}: resnetlab train DATA --lr {rate}", markup=False)
+    console.print(f"curve   {found['folder'] / 'rates.png'}", markup=False)
 
 
 def print_stages(rows: Sequence[Any]) -> None:

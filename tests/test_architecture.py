@@ -15,10 +15,11 @@ PACKAGE = Path(resnetlab.__file__).parent
 LAYERS = [
     {"errors"},
     {"pause"},
-    {"checks", "files", "memory", "progress", "recipe"},
+    {"checks", "files", "memory", "plain_yaml", "progress"},
+    {"recipe"},
     {"changes", "data", "models", "evaluation", "run"},
     {"training", "report"},
-    {"deploy"},
+    {"deploy", "tuning"},
     {"resolve"},
     {"pictures"},
     {"arguments", "evidence", "inspection", "terminal"},

@@ -221,7 +221,7 @@ def test_override_leaves_the_rest_and_the_original_as_they_were():
         ("trainig.epochs", "training.epochs"),
         ("training.epochs.first", "training.epochs"),
         ("training.log.level", "training.log"),
-        ("data.split.0", "data.split"),
+        ("data.split.first", "data.split"),
     ],
 )
 def test_override_of_an_unknown_key_gets_a_suggestion(key, hint):

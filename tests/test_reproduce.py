@@ -10,7 +10,8 @@ import torch
 from resnetlab.cli import main
 from resnetlab.files import read_json, write_json
 from resnetlab.run import Run
-from resnetlab.workflows import reproducing, training
+from resnetlab.training import fresh
+from resnetlab.workflows import reproducing
 
 QUICK = [
     "--model", "mlp", "--epochs", "2", "--image-size", "16", "--split", "0.6", "0.2", "0.2",
@@ -80,7 +81,7 @@ def test_parts_are_those_of_the_run_whatever_the_recipe_would_give(run):
 
 
 def test_what_differs_is_measured_and_what_may_explain_it_named(run, monkeypatch, capsys):
-    make_classifier = training.make_classifier
+    make_classifier = fresh.fresh_classifier
 
     def nudged(*arguments):
         classifier = make_classifier(*arguments)
@@ -88,7 +89,7 @@ def test_what_differs_is_measured_and_what_may_explain_it_named(run, monkeypatch
             classifier.head.weight[0, 0] += 0.25
         return classifier
 
-    monkeypatch.setattr(training, "make_classifier", nudged)
+    monkeypatch.setattr(fresh, "fresh_classifier", nudged)
     facts = Run(run).environment
     write_json(run / "environment.json", facts | {"torch": "1.0", "threads": 64})
     assert reproduce(run) == 0

@@ -39,6 +39,7 @@ class BundleFacts:
     fit: str
     max_pixels: int
     mirror: bool = False
+    hidden: tuple[int, ...] = ()
 
 
 def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
@@ -76,6 +77,7 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
             facts.stem,
             facts.dropout,
             mirror=facts.mirror,
+            hidden=facts.hidden,
         )
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -109,6 +111,7 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
             )
         digest = values.pop("weights_sha256")
         values["classes"] = tuple(values["classes"])
+        values["hidden"] = tuple(values.get("hidden", ()))
         return BundleFacts(**values), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
@@ -138,6 +141,7 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         fit=recipe.data.fit,
         max_pixels=recipe.data.max_pixels,
         mirror=recipe.evaluation.mirror,
+        hidden=recipe.model.hidden,
     )
 
 
@@ -145,7 +149,12 @@ def recipe_of(facts: BundleFacts) -> Recipe:
     """Return the recipe by which pictures are prepared for a bundle."""
     tree = {
         "data": {"image_size": facts.image_size, "fit": facts.fit, "max_pixels": facts.max_pixels},
-        "model": {"name": facts.network, "stem": facts.stem, "dropout": facts.dropout},
+        "model": {
+            "name": facts.network,
+            "stem": facts.stem,
+            "hidden": list(facts.hidden),
+            "dropout": facts.dropout,
+        },
         "evaluation": {"mirror": facts.mirror},
     }
     return validate(tree, "bundle")

@@ -50,11 +50,13 @@ def build(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     mirror: bool = False,
+    hidden: Sequence[int] = (),
 ) -> Classifier:
     """Build a classifier of K `num_classes` for square pictures of `image_size` px, fresh weights.
 
-    `mean` and `std` are those of pixel values in 0 to 1; `dropout` sits before the head; with
-    `mirror` it answers, in evaluation, by the mean over a picture and its mirror image.
+    `mean` and `std` are those of pixel values in 0 to 1; `hidden` gives the widths of dense layers
+    before the head, `dropout` comes before each of these; with `mirror` it answers, in evaluation,
+    by the mean over a picture and its mirror image.
 
     Raises:
         RecipeError: the name, size, stem, mean or deviation is wrong.
@@ -70,4 +72,4 @@ def build(
             f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
         )
     backbone = MODELS[name](image_size, stem)
-    return Classifier(backbone, num_classes, dropout, mean, std, mirror)
+    return Classifier(backbone, num_classes, dropout, mean, std, mirror, hidden)

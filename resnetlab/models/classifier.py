@@ -1,12 +1,14 @@
-"""A picture classifier: normalise, backbone, head."""
+"""A picture classifier: normalise, backbone, perhaps dense layers, head."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from resnetlab.errors import RecipeError
+from resnetlab.models.norm import BatchNorm1d
 from resnetlab.recipe import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -51,7 +53,8 @@ class Classifier(nn.Module):
 
     `mean` and `std` are three numbers each, for pixel values in 0 to 1. The first `frozen` stages
     of the backbone don't learn (see `freeze`); they and the rest can run one without the other.
-    `mirror` is for evaluation alone.
+    `hidden` gives the widths of dense layers between backbone and head; `dropout` comes before the
+    head, with `hidden` after each of those. `mirror` is for evaluation alone.
 
     Raises:
         RecipeError: `mean` or `std` can't be those of pixel values in 0 to 1.
@@ -69,6 +72,7 @@ class Classifier(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         mirror: bool = False,
+        hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
         mean, std = [float(value) for value in mean], [float(value) for value in std]
@@ -78,8 +82,9 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.frozen = 0
         self.mirror = mirror
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(backbone.feature_dim, num_classes)
+        self.hidden = dense_layers(backbone.feature_dim, hidden, dropout)
+        self.dropout = nn.Dropout(0.0 if hidden else dropout)
+        self.head = nn.Linear((backbone.feature_dim, *hidden)[-1], num_classes)
         backbone.init_head(self.head)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -107,9 +112,14 @@ class Classifier(nn.Module):
         In evaluation with `mirror` they are the mean over each picture and its mirror image; so are
         the logits then, for the head is linear.
         """
-        features = self.backbone.features(self.normalise(images))
+        features = self.embed(images)
         if self.mirror and not self.training:
-            features = (features + self.backbone.features(self.normalise(images.flip(3)))) / 2
+            features = (features + self.embed(images.flip(3))) / 2
+        return features
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Turn uint8 pictures (N, 3, H, W) into features (N, D), each by what it shows alone."""
+        features: Tensor = self.hidden(self.backbone.features(self.normalise(images)))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -123,7 +133,7 @@ class Classifier(nn.Module):
 
     def rest(self, maps: Tensor) -> Tensor:
         """Turn what `prefix` gives into logits (N, K); the two together are `forward`."""
-        features = run(self._stages()[self.frozen :], maps)
+        features = self.hidden(run(self._stages()[self.frozen :], maps))
         logits: Tensor = self.head(self.dropout(features))
         return logits
 
@@ -146,6 +156,14 @@ class Classifier(nn.Module):
 
     def _stages(self) -> list[nn.Module]:
         return list(self.backbone.stages().values())
+
+
+def dense_layers(width: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
+    """Make dense layers of these widths upon features (N, `width`), a batch norm before and after each."""
+    layers: list[nn.Module] = [BatchNorm1d(width)] if widths else []
+    for before, after in pairwise((width, *widths)):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout), BatchNorm1d(after)]
+    return nn.Sequential(*layers)
 
 
 def run(stages: Iterable[nn.Module], x: Tensor) -> Tensor:

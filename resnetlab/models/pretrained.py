@@ -144,7 +144,11 @@ def _unwrap(loaded: Any, path: Path) -> State:
 
 def _backbone_part(state: State) -> State:
     if any(key.startswith("backbone.") for key in state):
-        kept = {key: value for key, value in state.items() if key not in NOT_BACKBONE}
+        kept = {
+            key: value
+            for key, value in state.items()
+            if key not in NOT_BACKBONE and not key.startswith("hidden.")
+        }
         return {key.removeprefix("backbone."): value for key, value in kept.items()}
     return {key: value for key, value in state.items() if not key.startswith("fc.")}
 

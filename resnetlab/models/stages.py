@@ -71,6 +71,8 @@ def _stages(model: Backbone | Classifier) -> Iterator[tuple[str, nn.Module]]:
         if not isinstance(child, nn.Identity):  # the place of something left out
             yield name, child
     if isinstance(model, Classifier):
+        if len(model.hidden):
+            yield "hidden", model.hidden
         yield "head", model.head
 
 

@@ -87,7 +87,8 @@ def _folds_side_by_side(
                 axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
                 if row == 0:
                     axes.set_title(f"Fold {fold + 1}")
-                    axes.set_title(f"best: {best_epoch}", loc="right", **_QUIET)
+                    if best_epoch is not None:
+                        axes.set_title(f"best: {best_epoch}", loc="right", **_QUIET)
                     axes.set_xlabel("")
             # The last column's scale is final only now that every fold is drawn.
             _label_ends(axes, curves, height=1.65)
@@ -108,6 +109,30 @@ def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
             _draw(axes, curves)
             form = "%.1f %%" if measure == "accuracy" else "%.3f"
             _label_ends(axes, curves, height, form)
+
+
+def rate_curve(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggested: float, path: Path
+) -> None:
+    """Draw the loss of each step (N,) over the learning rate it was made with, the suggestion marked."""
+    with drawing(path, WIDTH * 0.7, 3.4) as figure:
+        axes = panel(figure, 0.6, 0.35, WIDTH * 0.7 - 0.9, 2.5)
+        axes.set_title("Loss over the learning rate")
+        axes.plot(rates, losses, color=MUTED, lw=0.8, alpha=0.5)
+        axes.plot(rates, smoothed, color=SERIES[0])
+        axes.axvline(suggested, color=INK, lw=0.8, ls="--")
+        low, high = float(smoothed.min()), float(smoothed[0])
+        axes.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
+        axes.set_xscale("log")
+        axes.annotate(
+            f"suggested: {suggested:.2g}",
+            (suggested, 1),
+            (5, -10),
+            textcoords="offset points",
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+        )
+        axes.set_xlabel("learning rate")
 
 
 def _look(index: int) -> tuple[str, str]:

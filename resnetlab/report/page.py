@@ -10,7 +10,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from resnetlab import files
 from resnetlab.errors import DataError
-from resnetlab.report import formats, words
+from resnetlab.report import formats, trials, words
 from resnetlab.report.style import DPI, PART_NAMES
 
 Json = Mapping[str, Any]
@@ -31,6 +31,13 @@ CAPTIONS = {
     "distributions": "How the pictures spread.",
     "extremes": "The pictures at the ends: worth a look, for this is where mistakes gather.",
     "copies-apart": "Altered copies that lie in different parts or classes. The first are the least alike.",
+    "search-parallel": "Every trial as a line, through its settings to its score, the best on top: the darker, "
+    "the better; the thick one was chosen. Dashed ones were pruned and end at the last score they reported. "
+    "A line passes below a setting that its trial does not have.",
+    "search-importance": "How much of the differences between the scores each setting explains, by these trials.",
+    "search-trials": "The score of every trial as it trained, averaged over the folds so far. A cross marks "
+    "where a trial was pruned.",
+    "curves-folds": "The chosen trial in each fold. The ring is the epoch that is best on the average of the folds.",
     "copies": "Altered copies within one part and class. The first are the least alike.",
 }
 COMPARISON_CAPTIONS = {
@@ -47,6 +54,10 @@ SCORES = {
     "loss": "Loss",
 }
 KEY_SCORES = ("accuracy", "top5", "balanced_accuracy", "macro_f1", "loss")
+SEARCH_WORDS = (
+    *("ranked", "has_score", "setting_names", "setting_text"),
+    *("measure_name", "score_text", "spread_text", "difference_text", "verdict_text"),
+)
 ENVIRONMENT = {
     "resnetlab": "resnetlab",
     "python": "Python",
@@ -79,6 +90,7 @@ def write_run_report(folder: Path) -> Path:
     settings = yaml.safe_load(recipe_text) or {}
     ledger = _read(folder / "test_ledger.json", [])
     splits = [split for split in ("test", "val") if split in metrics]
+    found = _read(folder / "search.json", {})
     path = folder / "report.html"
     _write(
         path,
@@ -86,7 +98,8 @@ def write_run_report(folder: Path) -> Path:
         audit=metrics.get("dataset", {}),
         title=metrics.get("dataset", {}).get("name") or folder.name,
         model=metrics.get("model", {}),
-        verdict=words.verdict(metrics, folder),
+        search=found,
+        verdict=_verdict(metrics, found, folder),
         scores={split: metrics[split] for split in splits},
         trained="training" in metrics,
         training=words.describe_training(metrics.get("training", {}), metrics.get("model", {})),
@@ -100,6 +113,30 @@ def write_run_report(folder: Path) -> Path:
         figures={file.stem: file for file in sorted(folder.glob("figures/*.png"))},
     )
     return path
+
+
+def _verdict(metrics: Json, found: Json, folder: Path) -> dict[str, str]:
+    """Return the first sentence of a run, or of the search that it holds, with note and command."""
+    verdict = words.verdict(metrics, folder)
+    if not found or "test" in metrics:
+        return verdict
+    if "val" not in metrics:
+        note = "No model was trained with the chosen settings yet."
+        if "training" in metrics:
+            note = "The model trained with the chosen settings has not been tested yet."
+        return {"sentence": found["summary"], "note": "" if found["chosen"] is None else note}
+    score = metrics["val"]
+    verdict["sentence"] = (
+        f"Of {formats.plural(score['samples'], 'picture')} that it had not learned from, the chosen "
+        f"trial of the search names {formats.percent(score['accuracy']['value'])} correctly "
+        f"({words.confidence(score)} interval {formats.percent_range(score['accuracy'])})."
+    )
+    verdict["note"] = (
+        "These pictures also chose the settings, so the figure is a little optimistic."
+    )
+    if "command" in verdict:
+        verdict["note"] += " The test pictures have not been used yet; this opens them:"
+    return verdict
 
 
 def write_inspect_page(audit: Json, figures: Mapping[str, Path], path: Path) -> None:
@@ -171,7 +208,9 @@ def _environment() -> Environment:
         "confusions": confusions,
         "describe_data": words.describe_data,
         "describe_near": words.describe_near,
+        "listed": formats.listed,
     }
+    environment.globals |= {name: getattr(trials, name) for name in SEARCH_WORDS}
     return environment
 
 

@@ -146,10 +146,12 @@ def describe_training(training: Json, model: Json) -> list[str]:
         sentences.append(_network(model))
     if "epochs_run" in training:
         sentences.append(_length(training))
-    if "best_epoch" in training:
-        score, what = training.get("best_score"), training.get("monitor", "accuracy")
-        what = what.removeprefix("val_").replace("_", " ")
-        figure = "" if score is None or what == "loss" else f", {percent(score)}"
+    score = training.get("best_score")
+    if (
+        "best_epoch" in training and score is not None
+    ):  # else nothing validated, and the last counts
+        what = training.get("monitor", "accuracy").removeprefix("val_").replace("_", " ")
+        figure = "" if what == "loss" else f", {percent(score)}"
         sentences.append(
             f"The weights kept are those of epoch {training['best_epoch']}, "
             f"the best by validation {what}{figure}."

@@ -41,6 +41,10 @@ class Average:
         finally:
             self._put(before)
 
+    def settle(self) -> None:
+        """Give the network the averaged weights for good."""
+        self._put(self.state)
+
     def _put(self, state: dict[str, Tensor]) -> None:
         with torch.no_grad():
             for name, tensor in self.current.items():

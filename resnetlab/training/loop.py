@@ -53,13 +53,16 @@ def fit(
     classes: tuple[str, ...],
     recipe: Recipe,
     folder: Path,
+    tell: Callable[[History, str], None] = lambda history, line: say(line),
+    name: str = "",
 ) -> History:
     """Train to the end of the recipe, or until patience runs out; return the history.
 
     Writes history.csv, checkpoints/last and checkpoints/best into `folder` after each epoch, `last`
     also in between, and goes on from it where it is there. The recipe must be resolved: no 'auto'
-    in it. Without validation samples the last epoch counts as the best. Raises DivergedError, and
-    StoppedError, once saved, where an end is asked for.
+    in it. Without validation samples the last epoch counts as the best. `tell` gets the history and
+    a line about its last epoch; what it raises ends the training there. `name` begins the title of
+    the progress bar. Raises DivergedError, and StoppedError, once saved, where an end is asked for.
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
@@ -76,7 +79,7 @@ def fit(
         if out_of_patience(history, training.monitor, training.patience):
             break
         try:
-            learned = train_epoch(learner, shown, recipe, history, place, keeper.after_step)
+            learned = train_epoch(learner, shown, recipe, history, place, keeper.after_step, name)
             try:
                 with learner.averaged():
                     row = score_epoch(asked, held_out, classes, recipe, learned, history)
@@ -87,7 +90,7 @@ def fit(
             place = keeper.restart(error, recipe.model.weights)
             continue
         history.append(row)
-        say(describe_row(row, training.epochs, learned))
+        tell(history, describe_row(row, training.epochs, learned))
         is_best = best_epoch(history, training.monitor) == len(history)
         if is_best:
             with learner.averaged():
@@ -121,6 +124,7 @@ def train_epoch(
     history: History,
     place: Place = START,
     after_step: Callable[[int, torch.Tensor], None] = lambda step, sums: None,
+    name: str = "",
 ) -> Learned:
     """Show every training picture once, from a place on, in the epoch that follows the history.
 
@@ -134,7 +138,7 @@ def train_epoch(
     past = scores(history, training.monitor)
     totals = torch.tensor(place.sums, device=learner.fabric.device)  # loss and hits
     shown = sum(map(len, plan[:begun]))
-    title = f"epoch {epoch + 1}/{training.epochs}"
+    title = f"{name}epoch {epoch + 1}/{training.epochs}"
     learner.model.train()
     with Progress(title, len(samples), done=shown, stoppable=False) as progress:
         for step, group in enumerate(steps[place.step :], place.step):

@@ -9,16 +9,19 @@ from resnetlab.workflows.reproducing import reproduce
 from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
 from resnetlab.workflows.resuming import resume
 from resnetlab.workflows.training import train
+from resnetlab.workflows.tuning import find_rate, tune
 
 __all__ = [
     "augment",
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "find_rate",
     "inspect",
     "make",
     "predict",
     "reproduce",
     "resume",
     "train",
+    "tune",
 ]

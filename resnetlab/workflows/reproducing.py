@@ -78,7 +78,7 @@ def train_again(run: Run, original: Run, anyway: bool = False) -> None:
         if (run.folder / "recipe.yaml").is_file():
             train_on(run, anyway)
         else:
-            catalog, store, _ = reopen_data(original)
+            catalog, store, _ = reopen_data(original, original.recipe)
             dataset = original.metrics["dataset"] | {"notes": list(catalog.notes)}
             begin_run(run, catalog, dataset, original.recipe)
             finish_training(run, catalog, store, run.recipe)

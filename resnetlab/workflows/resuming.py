@@ -12,6 +12,7 @@ from resnetlab.workflows.data import go_on_augmenting
 from resnetlab.workflows.reproducing import go_on_reproducing
 from resnetlab.workflows.results import go_on_evaluating, go_on_scoring
 from resnetlab.workflows.training import go_on_training
+from resnetlab.workflows.tuning import go_on_tuning
 from resnetlab.workflows.unfinished import FILE, read_unfinished
 
 # What goes on with a verb, from its folder, its arguments, and whether what changed may have.
@@ -21,6 +22,7 @@ GO_ON: dict[str, Callable[[Path, dict[str, Any], bool], None]] = {
     "evaluate": go_on_evaluating,
     "evaluate_bundle": go_on_scoring,
     "augment": go_on_augmenting,
+    "tune": go_on_tuning,
 }
 
 

@@ -25,6 +25,12 @@ def begin_run(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recip
 
     With the recipe the folder is a run: from here on its pictures and settings are settled.
     """
+    write_beginnings(run, catalog, dataset, recipe)
+    run.write_recipe(recipe)
+
+
+def write_beginnings(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recipe) -> None:
+    """Write catalog, environment and data set of what is about to begin."""
     from resnetlab.training.hardware import environment
 
     counts = {part: len(catalog.part(part)) for part in PARTS}
@@ -35,7 +41,6 @@ def begin_run(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recip
     facts["recipe"] = {"sha256": digest, "values": recipe.model_dump(mode="json")}
     write_json(run.folder / "environment.json", facts)
     run.add_metrics(dataset=dataset)
-    run.write_recipe(recipe)
 
 
 def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:
@@ -51,7 +56,7 @@ def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:
             "put it back, or go on by it all the same: "
             f"{resume_command(run.folder)} --anyway"
         )
-    catalog, store, lost = reopen_data(run, anyway)
+    catalog, store, lost = reopen_data(run, run.recipe, anyway)
     if changes or lost:
         record_going_on(run, [*changes, *(f"pictures: {each}" for each in lost)])
     return catalog, store

@@ -1,7 +1,6 @@
 """Training, from the data to the finished run."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from resnetlab.checks import (
     require_space,
     require_writable,
 )
-from resnetlab.data.batches import Samples, View, samples_of
+from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.export import export_split
-from resnetlab.data.moments import moments
 from resnetlab.data.pixels import PixelStore
 from resnetlab.inspection import describe_pictures
 from resnetlab.pictures import Pictures, divide, list_data, name_of, read_listed
@@ -29,13 +27,6 @@ from resnetlab.resolve import resolve_training
 from resnetlab.run import Run, create_run
 from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
 from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
-
-# Mean and deviation of each channel, for pixel values in 0 to 1.
-FIXED_MOMENTS = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-}
 
 
 def train(
@@ -134,11 +125,12 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
     from resnetlab.training.checkpoint import load_checkpoint
+    from resnetlab.training.fresh import fresh_classifier
     from resnetlab.training.hardware import make_fabric
     from resnetlab.training.history import best_epoch
     from resnetlab.training.loop import fit
 
-    classifier = make_classifier(recipe, catalog, store)
+    classifier = fresh_classifier(recipe, catalog, store)
     training = recipe.training
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     run.add_metrics(model=describe_model(classifier, recipe))
@@ -176,61 +168,17 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     evidence.write_report(run, history)
 
 
-def make_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Any:
-    """Return the fresh network of a resolved recipe, its first weights decided by the seed."""
-    import torch
-
-    from resnetlab.models import build
-    from resnetlab.models.classifier import freeze
-    from resnetlab.models.pretrained import load_weights
-    from resnetlab.training.shown import plain_view
-
-    torch.manual_seed(recipe.seed)
-    mean, std = normalisation(recipe, catalog, store)
-    model = recipe.model
-    classifier = build(
-        model.name,
-        len(catalog.classes),
-        int(recipe.data.image_size),
-        model.stem,
-        model.dropout,
-        mean,
-        std,
-        recipe.evaluation.mirror,
-    )
-    if model.weights != "none":
-        load_weights(classifier, model.weights, model.name)
-    elif classifier.backbone.first_look:
-        look(classifier, samples_of(catalog, store, "train"), plain_view(recipe))
-    freeze(classifier, model.freeze)
-    return classifier
-
-
-def look(classifier: Any, samples: Samples, view: View) -> None:
-    """Show a network the training pictures that decide its first weights."""
-    from resnetlab.training.predict import as_images
-
-    count = min(len(samples), classifier.backbone.first_look)
-    images = as_images(samples.batch(np.arange(count), view).images)
-    classifier.backbone.init_from(classifier.normalise(images))
-
-
-def normalisation(
-    recipe: Recipe, catalog: Catalog, store: PixelStore
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Return mean and deviation by which pictures are normalised; 'train' is the training part alone."""
-    if recipe.data.normalize in FIXED_MOMENTS:
-        return FIXED_MOMENTS[recipe.data.normalize]
-    mean, std = moments(store, store.rows_of(catalog)[catalog.part("train")])
-    return mean.tolist(), np.maximum(std, 1e-3).tolist()  # a channel without any variation
-
-
 def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
     """Return what the best checkpoint, the last two and the next take at most."""
     from resnetlab.models import build
 
+    model = recipe.model
     network = build(
-        recipe.model.name, len(catalog.classes), int(recipe.data.image_size), recipe.model.stem
+        model.name,
+        len(catalog.classes),
+        int(recipe.data.image_size),
+        model.stem,
+        hidden=model.hidden,
     )
     weights = sum(4 * parameter.numel() for parameter in network.parameters())
     return 4 * 3 * weights  # weights and up to two moments for each

@@ -12,7 +12,7 @@ from resnetlab.files import damaged, read_json, write_json
 from resnetlab.run import Run
 
 FILE = "unfinished.json"
-TRAINING = {"train", "reproduce"}  # verbs that leave no model before they are done
+TRAINING = {"train", "reproduce", "tune"}  # verbs that leave no model before they are done
 
 
 @contextmanager
@@ -52,14 +52,14 @@ def require_trained(run: Run) -> None:
 
 
 @contextmanager
-def discarded_without_recipe(run: Run) -> Iterator[None]:
+def discarded_without_recipe(run: Run, name: str = "recipe.yaml") -> Iterator[None]:
     """Remove a new run's folder where an error shows before the run is so far as to have a recipe."""
     try:
         yield
     except StoppedError:
         raise
     except ResnetlabError:
-        if not (run.folder / "recipe.yaml").is_file():
+        if not (run.folder / name).is_file():
             shutil.rmtree(run.folder, ignore_errors=True)
             with suppress(OSError):  # others are in it
                 run.folder.parent.rmdir()

@@ -92,6 +92,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "fit": "crop",
         "max_pixels": 50_000_000,
         "mirror": False,
+        "hidden": [],
     }
 
 

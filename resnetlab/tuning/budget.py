@@ -1,0 +1,113 @@
+"""Planning a search to a time: what an epoch takes here, and how many trials that leaves room for."""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import floor, log
+from typing import Literal
+
+import numpy as np
+import torch
+
+from resnetlab.data.batches import Samples, batches, plan_epoch, samples_of
+from resnetlab.data.pixels import PixelStore
+from resnetlab.errors import RecipeError
+from resnetlab.progress import duration
+from resnetlab.recipe import Recipe
+from resnetlab.training.fresh import fresh_classifier
+from resnetlab.training.hardware import make_fabric
+from resnetlab.training.learner import address, make_learner
+from resnetlab.training.predict import predict
+from resnetlab.training.shown import plain_view, training_view
+from resnetlab.tuning.trial import Fold
+
+WARM_UP, TRIED = 2, 6  # steps
+ASKED = 128  # pictures
+RETRAINING_SHARE = 1.15  # of what it should take: machines are not always equally fast
+REPORT_S = 20  # for evidence, pictures and page
+REDUCTION = 3  # of halving: one of so many goes on at each rung
+MOST_TRIALS = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits into a budget."""
+
+    trials: int
+    pruner: Literal["none", "median", "halving", "hyperband"]
+    search_s: float  # until the search must end, from now
+    sentence: str
+
+
+def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
+    """Return about how many seconds an epoch of a fold takes, its validation included: tried out."""
+    classifier = fresh_classifier(recipe, fold.catalog, store)
+    training = recipe.training
+    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    fabric.to_device(classifier.to(memory_format=torch.channels_last))
+    learner = make_learner(fabric, classifier, classifier, training)
+    train, val = (samples_of(fold.catalog, store, part) for part in ("train", "val"))
+    workers, view = int(recipe.data.workers), training_view(recipe, training.epochs - 1)
+    plan = plan_epoch(len(train), training.batch_size, recipe.seed, 0)[: WARM_UP + TRIED]
+    stream = batches(train, plan, view, workers)
+    classifier.train()
+    seconds = []
+    for step in range(len(plan)):
+        started = time.monotonic()
+        learner.step(list(islice(stream, 1)), 0.0, address(recipe.seed, 0, step), step)
+        seconds.append((time.monotonic() - started) / len(plan[step]))
+    some = head(val, ASKED)
+    started = time.monotonic()
+    predict(classifier, some, plain_view(recipe), fold.catalog.classes, recipe.seed, workers)
+    asked = (time.monotonic() - started) / max(len(some), 1)
+    return len(train) * float(np.median(seconds[WARM_UP:] or seconds)) + len(val) * asked
+
+
+def head(samples: Samples, count: int) -> Samples:
+    """Return the first samples."""
+    columns = ("ids", "labels", "records", "keys")
+    return replace(samples, **{name: getattr(samples, name)[:count] for name in columns})
+
+
+def plan_search(
+    budget_s: float,
+    epoch_s: float,
+    folds: int,
+    epochs: int,
+    growth: float,
+    recipe: Recipe,
+    wanted: int,
+) -> Plan:
+    """Return how many trials fit, and whether the less promising must be given up early for that.
+
+    A full trial has `folds` times `epochs` epochs of `epoch_s`; the retraining has `epochs`, each
+    `growth` times as long. At most `wanted` trials are planned. Raises RecipeError where there is no
+    room for one trial and the retraining.
+    """
+    retraining_s = RETRAINING_SHARE * growth * epochs * epoch_s + REPORT_S
+    full_s, search_s = folds * epochs * epoch_s, budget_s - retraining_s
+    if search_s < full_s:
+        raise RecipeError(
+            f"--budget is too short: a trial takes {duration(full_s)} here ({folds} folds of {epochs} "
+            f"epochs, {epoch_s:.1f} s each) and the retraining {duration(retraining_s)}; give at least "
+            f"{duration(full_s + retraining_s)}, or take fewer folds or epochs"
+        )
+    kept = f"{duration(retraining_s)} are kept for the retraining"
+    in_full = floor(search_s / full_s)
+    pruner = recipe.tuning.pruner
+    if wanted <= in_full or pruner == "none":
+        count = min(wanted, in_full)
+        sentence = f"{count} trials to their end, {epoch_s:.1f} s an epoch; {kept}"
+        return Plan(count, pruner or "none", search_s, sentence)
+    steps = folds * epochs
+    rungs = floor(log(steps) / log(REDUCTION))
+    # Of each trial: the first epoch, then to each rung with what is left of them.
+    usual = 1 + rungs * (1 - 1 / REDUCTION) + (steps / REDUCTION**rungs - 1) / REDUCTION
+    count = min(wanted, MOST_TRIALS, 1 + floor((search_s - full_s) / (usual * epoch_s)))
+    stops = ", ".join(str(REDUCTION**rung) for rung in range(rungs + 1))
+    chosen = pruner or "halving"
+    sentence = (
+        f"{count} trials, {epoch_s:.1f} s an epoch; the less promising are given up early "
+        f"({chosen}{f', rungs at {stops} of {steps} epochs' if chosen == 'halving' else ''}); {kept}"
+    )
+    return Plan(count, chosen, search_s, sentence)

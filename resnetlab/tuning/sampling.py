@@ -1,0 +1,64 @@
+"""Which trial comes next, and which is given up: Optuna's samplers and pruners, made repeatable."""
+
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from resnetlab.training.learner import address
+
+
+class Addressed(BaseSampler):
+    """Optuna's tree-structured Parzen estimator, its draws an address of seed, trial and setting.
+
+    A sampler that lives as long as a process would go on differently after a restart.
+    Source: Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def _at(self, trial: FrozenTrial, name: str = "") -> TPESampler:
+        return TPESampler(seed=address(self.seed, trial.number, *name.encode()) % 2**32)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the settings that are drawn together."""
+        return self._at(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw those."""
+        return self._at(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw one setting by itself."""
+        sampler = self._at(trial, param_name)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def make_pruner(name: str | None, steps: int) -> optuna.pruners.BasePruner:
+    """Return what ends trials early, by name; a full trial has so many steps, one an epoch and fold.
+
+    Sources: Golovin et al. 2017, Google Vizier (median); Li et al. 2020, A System for Massively
+    Parallel Hyperparameter Tuning (halving); Li et al. 2018, Hyperband.
+    """
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=4)
+    if name == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=1, max_resource=steps, reduction_factor=3
+        )
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,144 @@
+"""One trial: the same settings learned anew on every fold, and what each fold's network answers."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetlab.data.batches import samples_of
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.pixels import PixelStore
+from resnetlab.data.splits import folds, validate_on
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.files import read_csv
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import Recipe
+from resnetlab.training.average import Average
+from resnetlab.training.checkpoint import load_checkpoint
+from resnetlab.training.fresh import fresh_classifier
+from resnetlab.training.hardware import make_fabric
+from resnetlab.training.history import History, best_epoch
+from resnetlab.training.loop import fit
+from resnetlab.training.predict import predict
+from resnetlab.training.shown import plain_view
+
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A part of the pictures that validates while the others train; the same for every trial."""
+
+    index: int  # from 0, through all repeats
+    catalog: Catalog
+    seed: int  # of the training
+
+
+def make_folds(catalog: Catalog, recipe: Recipe) -> list[Fold]:
+    """Return the folds of a catalog whose test part is settled, in the order they are trained.
+
+    Each repeat deals them anew and trains by the next seed. With one fold, the validation part that
+    the catalog has is that of every repeat.
+    """
+    tuning = recipe.tuning
+    found: list[Fold] = []
+    for repeat in range(tuning.repeats):
+        seed = recipe.seed + repeat
+        dealt = [catalog]
+        if tuning.folds > 1:
+            assigned = catalog.with_columns(fold=folds(catalog, tuning.folds, recipe.seed, repeat))
+            dealt = [validate_on(assigned, fold) for fold in range(tuning.folds)]
+        found += [Fold(len(found) + i, each, seed) for i, each in enumerate(dealt)]
+    return found
+
+
+def train_fold(
+    fold: Fold,
+    store: PixelStore,
+    recipe: Recipe,
+    folder: Path,
+    tell: Callable[[History, str], None],
+    name: str,
+) -> History:
+    """Train a fresh network on one fold, or go on with it; return the history, `fold` in each row.
+
+    Writes the answers for the fold's validation part, after which the checkpoints are removed. `tell`
+    and `name` are as in `fit`. Raises DivergedError, StoppedError.
+    """
+    if (folder / PREDICTIONS).is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return with_fold(read_history(folder / "history.csv"), fold)
+    recipe = recipe.override({"seed": fold.seed})
+    training, catalog = recipe.training, fold.catalog
+    classifier = fresh_classifier(recipe, catalog, store)
+    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    train, val = (samples_of(catalog, store, part) for part in ("train", "val"))
+    history = fit(fabric, classifier, train, val, catalog.classes, recipe, folder, tell, name)
+    load_scored(classifier, recipe, folder / "checkpoints")
+    workers = int(recipe.data.workers)
+    answers = predict(classifier, val, plain_view(recipe), catalog.classes, fold.seed, workers)
+    columns = answers.ids, answers.labels, answers.logits, answers.classes
+    Predictions.make(*columns, fold=fold.index, seed=fold.seed).save(folder / PREDICTIONS)
+    shutil.rmtree(folder / "checkpoints")
+    return with_fold(history, fold)
+
+
+def load_scored(classifier: Classifier, recipe: Recipe, checkpoints: Path) -> None:
+    """Load the weights of the epoch that counts, see `score_of`."""
+    training = recipe.training
+    if training.patience is not None:
+        load_checkpoint(checkpoints / "best.safetensors", classifier)
+        return
+    average = None if training.ema is None else Average(classifier, training.ema)
+    load_checkpoint(checkpoints / "last.safetensors", classifier, None, average)
+    if average is not None:
+        average.settle()
+
+
+def score_of(history: Sequence[dict[str, Any]], recipe: Recipe) -> float:
+    """Return the score of a training on one fold, as the recipe's monitor measures it.
+
+    It is the last epoch's: to take the best of many would flatter every setting. Where patience ends
+    trainings early, the best epoch is what they give, and counts.
+    """
+    return float(row_of(history, recipe)[f"val_{recipe.training.monitor}"])
+
+
+def row_of(history: Sequence[dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
+    """Return the epoch of a training that counts."""
+    if recipe.training.patience is None:
+        return history[-1]
+    return history[best_epoch(history, recipe.training.monitor) - 1]
+
+
+def with_fold(history: Sequence[dict[str, Any]], fold: Fold) -> History:
+    """Return a history whose rows name their fold."""
+    return [row | {"fold": fold.index} for row in history]
+
+
+def read_history(path: Path) -> History:
+    """Read history.csv back into numbers; what was not measured is None."""
+    whole = {"epoch", "fold"}
+    return [
+        {
+            name: (int(text) if name in whole else float(text)) if text else None
+            for name, text in row.items()
+        }
+        for row in read_csv(path)
+    ]
+
+
+def out_of_fold(folders: Sequence[Path]) -> Predictions:
+    """Return the answers of several folds of one repeat as one table."""
+    parts = [Predictions.load(folder / PREDICTIONS) for folder in folders]
+    return Predictions(
+        ids=np.concatenate([part.ids for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        logits=np.concatenate([part.logits for part in parts]),
+        classes=parts[0].classes,
+        fold=np.concatenate([part.fold for part in parts]),
+        seed=np.concatenate([part.seed for part in parts]),
+    )
