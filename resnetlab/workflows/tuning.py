@@ -202,7 +202,8 @@ def begin_and_search(
     pictures = read_listed(name_of(Path(arguments["data"])), catalog, recipe)
     catalog = divide(pictures.catalog, recipe)
     if recipe.tuning.folds > 1:
-        catalog = all_train(catalog)
+        # Folds are dealt for each repeat, unless the data itself names some.
+        catalog = all_train(catalog).with_columns(fold=pictures.catalog.fold)
     elif not len(catalog.part("val")):
         raise DataError(
             "tuning.folds=1 needs a validation part; give data.split one, or take folds"
