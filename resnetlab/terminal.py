@@ -241,7 +241,7 @@ def print_run(run: "Run") -> None:
     if run.reproduction_file.is_file():
         print_reproduction(run)
     print_paths(run.folder)
-    if sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
+    if run.bundle.is_dir() and sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
         console.print(f"test    not opened yet: resnetlab evaluate {run.folder}", markup=False)
 
 

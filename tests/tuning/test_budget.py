@@ -1,0 +1,52 @@
+import pytest
+
+from resnetlab.errors import RecipeError
+from resnetlab.recipe import Recipe
+from resnetlab.tuning.budget import RETRAINING_SHARE, plan_search
+
+HOUR = 3600.0
+
+
+def planned(budget_s=HOUR, epoch_s=2.0, folds=2, epochs=12, wanted=16, **tuning):
+    recipe = Recipe().override({f"tuning.{key}": value for key, value in tuning.items()})
+    return plan_search(budget_s, epoch_s, folds, epochs, 2.0, recipe, wanted)
+
+
+def test_where_all_fits_nothing_is_given_up():
+    plan = planned()  # 16 x 24 epochs of 2 s are 13 minutes
+    assert (plan.trials, plan.pruner) == (16, "none")
+
+
+def test_where_not_all_fits_the_hopeless_are_given_up_early():
+    plan = planned(epoch_s=12.0)  # 16 full trials would take 77 minutes
+    assert (plan.trials, plan.pruner) == (16, "halving")
+    assert "rungs at 1, 3, 9 of 24 epochs" in plan.sentence
+
+
+def test_where_even_that_does_not_fit_there_are_fewer_trials():
+    plan = planned(epoch_s=40.0, wanted=200)
+    assert 1 <= plan.trials < 30
+
+
+def test_without_a_pruner_there_are_as_many_as_fit_in_full():
+    plan = planned(epoch_s=12.0, pruner="none")
+    assert plan.pruner == "none"
+    assert plan.trials == int(plan.search_s // (24 * 12.0))
+
+
+def test_a_pruner_that_was_asked_for_is_kept():
+    assert planned(epoch_s=12.0, pruner="median").pruner == "median"
+
+
+@pytest.mark.parametrize("epoch_s", [0.1, 2.0, 12.0, 40.0])
+def test_the_time_for_the_retraining_is_always_kept(epoch_s):
+    plan = planned(epoch_s=epoch_s)
+    retraining = 2.0 * 12 * epoch_s
+    assert HOUR - plan.search_s >= RETRAINING_SHARE * retraining
+
+
+def test_a_budget_too_short_for_one_trial_is_refused_with_what_would_do():
+    with pytest.raises(RecipeError) as caught:
+        planned(budget_s=60.0)
+    assert "a trial takes 48 s here (2 folds of 12 epochs, 2.0 s each)" in str(caught.value)
+    assert "give at least" in str(caught.value)
