@@ -19,13 +19,13 @@ from resnetlab.training.hardware import make_fabric
 from resnetlab.training.learner import address, make_learner
 from resnetlab.training.predict import predict
 from resnetlab.training.shown import plain_view, training_view
+from resnetlab.tuning.sampling import REDUCTION, first_rung
 from resnetlab.tuning.trial import Fold
 
 WARM_UP, TRIED = 2, 6  # steps
 ASKED = 128  # pictures
 RETRAINING_SHARE = 1.15  # of what it should take: machines are not always equally fast
 REPORT_S = 20  # for evidence, pictures and page
-REDUCTION = 3  # of halving: one of so many goes on at each rung
 MOST_TRIALS = 200
 
 
@@ -99,12 +99,13 @@ def plan_search(
         count = min(wanted, in_full)
         sentence = f"{count} trials to their end, {epoch_s:.1f} s an epoch; {kept}"
         return Plan(count, pruner or "none", search_s, sentence)
-    steps = folds * epochs
-    rungs = floor(log(steps) / log(REDUCTION))
-    # Of each trial: the first epoch, then to each rung with what is left of them.
-    usual = 1 + rungs * (1 - 1 / REDUCTION) + (steps / REDUCTION**rungs - 1) / REDUCTION
+    steps, first = folds * epochs, first_rung(epochs)
+    rungs = floor(log(steps / first) / log(REDUCTION))
+    # Of each trial: the epochs to the first rung, then to each other one with what is left of them.
+    last = steps / (first * REDUCTION**rungs)
+    usual = first * (1 + rungs * (1 - 1 / REDUCTION) + (last - 1) / REDUCTION)
     count = min(wanted, MOST_TRIALS, 1 + floor((search_s - full_s) / (usual * epoch_s)))
-    stops = ", ".join(str(REDUCTION**rung) for rung in range(rungs + 1))
+    stops = ", ".join(str(first * REDUCTION**rung) for rung in range(rungs + 1))
     chosen = pruner or "halving"
     sentence = (
         f"{count} trials, {epoch_s:.1f} s an epoch; the less promising are given up early "

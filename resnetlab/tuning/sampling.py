@@ -47,8 +47,16 @@ class Addressed(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def make_pruner(name: str | None, steps: int) -> optuna.pruners.BasePruner:
-    """Return what ends trials early, by name; a full trial has so many steps, one an epoch and fold.
+REDUCTION = 3  # of halving: one trial of so many goes on at each rung
+
+
+def first_rung(epochs: int) -> int:
+    """Return after how many epochs of the first fold a trial may be given up: a tenth of them."""
+    return max(1, round(epochs / 10))
+
+
+def make_pruner(name: str | None, folds: int, epochs: int) -> optuna.pruners.BasePruner:
+    """Return what ends trials early, by name; a full trial has so many folds of so many epochs.
 
     Sources: Golovin et al. 2017, Google Vizier (median); Li et al. 2020, A System for Massively
     Parallel Hyperparameter Tuning (halving); Li et al. 2018, Hyperband.
@@ -56,9 +64,13 @@ def make_pruner(name: str | None, steps: int) -> optuna.pruners.BasePruner:
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=4)
     if name == "halving":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=first_rung(epochs), reduction_factor=REDUCTION
+        )
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=1, max_resource=steps, reduction_factor=3
+            min_resource=first_rung(epochs),
+            max_resource=folds * epochs,
+            reduction_factor=REDUCTION,
         )
     return optuna.pruners.NopPruner()

@@ -91,8 +91,10 @@ def require_url(url: str) -> None:
         ) from error
 
 
-def open_study(url: str, name: str, recipe: Recipe, steps: int, folder: Path) -> Search:
-    """Open the study of this name, made where it isn't there yet."""
+def open_study(
+    url: str, name: str, recipe: Recipe, folds: int, epochs: int, folder: Path
+) -> Search:
+    """Open the study of this name, made where it isn't there yet; trials have at most so many epochs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     arguments = {"timeout": LOCKED_S} if make_url(url).get_backend_name() == "sqlite" else {}
     with warnings.catch_warnings():
@@ -104,7 +106,7 @@ def open_study(url: str, name: str, recipe: Recipe, steps: int, folder: Path) ->
             grace_period=SILENCE_S,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
-    sampler, pruner = Addressed(recipe.seed), make_pruner(recipe.tuning.pruner, steps)
+    sampler, pruner = Addressed(recipe.seed), make_pruner(recipe.tuning.pruner, folds, epochs)
     try:
         smaller = recipe.training.monitor == "loss"
         direction = StudyDirection.MINIMIZE if smaller else StudyDirection.MAXIMIZE

@@ -73,8 +73,9 @@ def open_work(
     """Return what a process needs to take part in the search called `name`."""
     catalog, store = data
     folds = make_folds(catalog, recipe)
-    steps = len(folds) * most(recipe, "training.epochs")
-    return Work(recipe, store, folds, open_study(url, name, recipe, steps, run.folder), deadline)
+    epochs = most(recipe, "training.epochs")
+    search = open_study(url, name, recipe, len(folds), epochs, run.folder)
+    return Work(recipe, store, folds, search, deadline)
 
 
 def join(work: Work, pictures: str, plan: str | None, shared: bool) -> str | None:
@@ -93,7 +94,7 @@ def join(work: Work, pictures: str, plan: str | None, shared: bool) -> str | Non
                     "aside for the test; bring the same ones here"
                 )
             say(f"taking part in the search of {facts['home']}")
-            study.pruner = make_pruner(facts["pruner"], work.steps)
+            study.pruner = make_pruner(facts["pruner"], len(work.folds), work.epochs)
             return str(facts["home"])
         if time.monotonic() > silent_since + SILENCE_S:
             break  # whoever began it is dead

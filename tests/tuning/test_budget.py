@@ -23,6 +23,10 @@ def test_where_not_all_fits_the_hopeless_are_given_up_early():
     assert "rungs at 1, 3, 9 of 24 epochs" in plan.sentence
 
 
+def test_long_trainings_are_not_given_up_in_their_first_epoch():
+    assert "rungs at 3, 9, 27 of 60 epochs" in planned(epochs=30, epoch_s=6.0).sentence
+
+
 def test_where_even_that_does_not_fit_there_are_fewer_trials():
     plan = planned(epoch_s=40.0, wanted=200)
     assert 1 <= plan.trials < 30

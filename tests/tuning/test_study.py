@@ -28,7 +28,7 @@ def recipe_for(sampler="tpe", pruner="none", space=SPACE):
 
 
 def opened(folder: Path, recipe, name="search", place: Path | None = None):
-    return open_study(f"sqlite:///{folder / 'study.db'}", name, recipe, 24, place or folder)
+    return open_study(f"sqlite:///{folder / 'study.db'}", name, recipe, 2, 12, place or folder)
 
 
 def score(values) -> float:
@@ -195,7 +195,7 @@ def test_some_cells_of_a_large_grid_are_drawn_by_lot(tmp_path):
     ],
 )
 def test_every_pruner_has_a_name(name, kind):
-    assert isinstance(make_pruner(name, 24), kind)
+    assert isinstance(make_pruner(name, 2, 12), kind)
 
 
 @pytest.mark.parametrize("name", ["median", "halving", "hyperband"])
@@ -249,7 +249,7 @@ def test_a_database_nobody_answers_for_is_told():
     pytest.importorskip("psycopg")
     url = "postgresql+psycopg://user:secret@127.0.0.1:9/search"
     with pytest.raises(MachineError, match="can't be used") as caught, reachable(url):
-        open_study(url, "search", recipe_for(), 24, Path())
+        open_study(url, "search", recipe_for(), 2, 12, Path())
     assert "secret" not in str(caught.value)
 
 
@@ -259,7 +259,7 @@ def test_a_driver_that_is_not_installed_is_told():
         pytest.raises(MachineError, match=r"driver is not installed|can't be used"),
         reachable(url),
     ):
-        open_study(url, "search", recipe_for(), 24, Path())
+        open_study(url, "search", recipe_for(), 2, 12, Path())
 
 
 def test_what_is_no_address_is_refused():
