@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,23 +17,18 @@ from resnetlab.arguments import (
     AnywayOption,
     AugmentOption,
     BatchSizeOption,
-    BatchSizesOption,
     BudgetOption,
     DataArgument,
     DeviceOption,
-    EpochCountsOption,
     EpochsOption,
     FreezeOption,
     ImageSizeOption,
     LogOption,
     ModelOption,
-    ModelsOption,
     OptimizerOption,
-    OptimizersOption,
     OutOption,
     PicturesOption,
     RateOption,
-    RatesOption,
     RecipeOption,
     SeedOption,
     SetOption,
@@ -42,12 +37,11 @@ from resnetlab.arguments import (
     WeightsOption,
     keep_time,
     read_recipe,
-    span_of,
     spread_values,
-    with_searched,
 )
+from resnetlab.cli_tune import tune
 from resnetlab.errors import RecipeError, ResnetlabError
-from resnetlab.files import DISK_TROUBLES, read_json
+from resnetlab.files import DISK_TROUBLES
 from resnetlab.progress import say
 from resnetlab.recipe import load_recipe, recipe_folder, recipe_names
 from resnetlab.terminal import (
@@ -55,10 +49,8 @@ from resnetlab.terminal import (
     print_comparison,
     print_findings,
     print_paths,
-    print_rates,
     print_run,
     print_scores,
-    print_search,
     print_stages,
 )
 
@@ -200,85 +192,7 @@ def train(
         print_run(workflows.train(data, read_recipe(recipe, set_, flags), out, name, export_split))
 
 
-@app.command()
-def tune(
-    data: DataArgument,
-    pictures: PicturesOption = None,
-    recipe: RecipeOption = None,
-    set_: SetOption = None,
-    model: ModelsOption = None,
-    lr: RatesOption = None,
-    batch_size: BatchSizesOption = None,
-    epochs: EpochCountsOption = None,
-    optimizer: OptimizersOption = None,
-    weights: WeightsOption = None,
-    image_size: ImageSizeOption = None,
-    split: SplitOption = None,
-    augment: AugmentOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Parts of the cross-validation; 1: none.")
-    ] = None,
-    repeats: Annotated[int | None, typer.Option(help="Times the folds are dealt anew.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="grid, random, tpe, qmc.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Sets of values to try.")] = None,
-    pruner: Annotated[str | None, typer.Option(help="none, median, halving, hyperband.")] = None,
-    select: Annotated[
-        str | None, typer.Option(help="best, or one-se: the cheapest within one standard error.")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="A database that many processes share: postgresql+psycopg://..."),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    budget: Annotated[
-        str | None, typer.Option(help="Plan search and retraining to this time: 55m, 2h, 1h30m.")
-    ] = None,
-    retrain: Annotated[bool, typer.Option(help="Train with the best values at the end.")] = True,
-    find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Only try which learning rates this network bears.")
-    ] = False,
-    out: OutOption = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-) -> None:
-    """Search for the best settings by cross-validation, then train with them.
-
-    --model, --lr, --batch-size, --epochs and --optimizer take several values: --lr 0.001 0.01.
-    """
-    from resnetlab import workflows
-
-    flags = {
-        "data.pictures": pictures,
-        "model.weights": weights,
-        "data.image_size": image_size,
-        "data.split": split,
-        "data.augment": augment,
-        "seed": seed,
-        "training.device": device,
-        "tuning.folds": folds,
-        "tuning.repeats": repeats,
-        "tuning.sampler": sampler,
-        "tuning.trials": trials,
-        "tuning.pruner": pruner,
-        "tuning.select": select,
-    }
-    several: dict[str, list[Any] | None] = {
-        "model.name": model,
-        "training.lr": lr,
-        "training.batch_size": batch_size,
-        "training.epochs": epochs,
-        "training.optimizer": optimizer,
-    }
-    meant = with_searched(read_recipe(recipe, set_, flags), several)
-    if find_lr:
-        keep_time(budget, None)
-        print_rates(workflows.find_rate(data, meant, out, name))
-        return
-    seconds = None if budget is None else span_of(budget)
-    run = workflows.tune(data, meant, out, name, storage, jobs, seconds, retrain)
-    print_search(read_json(run.folder / "search.json", dict))
-    print_run(run)
+app.command()(tune)
 
 
 @app.command()

@@ -234,7 +234,11 @@ def print_stages(rows: Sequence[Any]) -> None:
 def print_run(run: "Run") -> None:
     """Print what a run has measured, where it lies, and whether its test part is still closed."""
     facts = run.metrics
-    names = {"val": "validation", "test": "test" if "training" in facts else "all pictures"}
+    searched = (run.folder / "search.json").is_file()  # then no picture validates the final network
+    names = {
+        "val": "chosen trial, out of fold" if searched else "validation",
+        "test": "test" if "training" in facts else "all pictures",
+    }
     for part, name in names.items():
         if part in facts:
             print_scores(facts[part], name)

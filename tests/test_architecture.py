@@ -24,6 +24,7 @@ LAYERS = [
     {"pictures"},
     {"arguments", "evidence", "inspection", "terminal"},
     {"workflows", "demo"},
+    {"cli_tune"},
     {"cli"},
     {"__main__"},
 ]

@@ -184,6 +184,28 @@ def test_s0s_search_word_for_word(digit_folder, tmp_path, capsys):
     assert "is finished" in capsys.readouterr().err
 
 
+def test_s1s_search_over_the_head_and_a_model_from_it(digit_folder, tmp_path, capsys):
+    line = (
+        f"--recipe s1-search --model mlp --image-size 16 --out {tmp_path} --name s1 "
+        "--set training.epochs=1 --set evaluation.resamples=100"
+    )
+    assert main(["tune", str(digit_folder), *line.split()]) == 0
+    run = Run(tmp_path / "s1")
+    rows = found_in(run)["trials"]
+    assert len(rows) == 5
+    assert {row["state"] for row in rows} == {"finished"}
+    for row in rows:
+        assert 1e-5 <= row["values"]["training.lr"] <= 1e-3
+        assert 128 <= row["values"]["model.hidden.0"] <= 1024
+        assert 64 <= row["values"]["model.hidden.1"] <= 512
+        assert 0.3 <= row["values"]["model.dropout"] <= 0.7
+    chosen = rows[found_in(run)["chosen"]]["values"]
+    assert run.recipe.model.hidden == (chosen["model.hidden.0"], chosen["model.hidden.1"])
+    capsys.readouterr()
+    assert main(["predict", str(run.folder), str(digit_folder / "3")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 30
+
+
 def test_a_trial_that_diverges_is_failed_and_the_search_goes_on(digit_folder, tmp_path):
     run = workflows.tune(
         digit_folder,

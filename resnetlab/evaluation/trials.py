@@ -6,7 +6,7 @@ would be; the test counts that in. It is paired: every setting was tried on the 
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ def compare_trials(
     validated_on: float,
     confidence: float = 0.95,
     resolution: float = 0.0,
+    bound: float = inf,
 ) -> dict[int, dict[str, Any]]:
     """Compare every trial with the best one: mean, spread, `difference` to the best, verdict.
 
     `validated_on` is the share of the pictures that one fold validates on. Scores move in steps of
-    `resolution` (one picture of a fold), which no spread can be below. With a single fold there is
+    `resolution` (one picture of a fold), which no spread can be below, and can't differ by more than
+    `bound` (1 for shares). With a single fold there is
     no difference to be tested. `shown` means: shown to be worse than the best. The p-values are
     adjusted after Holm for all pairs of trials, for any of them might have come out best.
     """
@@ -59,8 +61,9 @@ def compare_trials(
             difference = table[number] - table[best]
             interval, _ = corrected_t_test(difference, ratio, confidence, resolution)
             shown = p_adjusted < 1 - confidence and not interval["low"] <= 0 <= interval["high"]
+            low, high = max(interval["low"], -bound), min(interval["high"], bound)
             facts[number] |= {
-                "difference": interval,
+                "difference": Interval(value=interval["value"], low=low, high=high),
                 "p_adjusted": p_adjusted,
                 "verdict": "shown" if shown else "not shown",
             }

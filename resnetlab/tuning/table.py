@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import optuna
@@ -25,15 +25,6 @@ STATES = {
 FOR_IMPORTANCE = 5  # finished trials, at least
 
 
-@dataclass(frozen=True)
-class Found:
-    """The setting that a search ends with: its trial, its values, and for how many epochs to train."""
-
-    number: int
-    values: dict[str, Any]
-    epochs: int
-
-
 def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> dict[str, Any]:
     """Return all that is known of a search as plain values: search.json."""
     tuning, monitor = recipe.tuning, recipe.training.monitor
@@ -48,6 +39,7 @@ def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> di
         validated / (validated + len(catalog.part("train"))),
         recipe.evaluation.confidence,
         1 / validated if monitor == "accuracy" else 0.0,
+        inf if monitor == "loss" else 1.0,
     )
     for number, row in rows.items():
         row |= facts.get(number, {"mean": row["mean"], "verdict": None})
@@ -196,7 +188,10 @@ def summarise(search: Mapping[str, Any]) -> str:
             f"{start}, but no difference is shown: {runs} folds can't tell it from {any_of(rest)}."
         )
     else:
-        text = f"{start}; it is shown to be better than {shown} others, {runs} folds can't tell it from {rest}."
+        text = (
+            f"{start}, and is shown to be better than {shown} of the {shown + rest} others; {runs} folds "
+            "can't tell it from the rest."
+        )
     if search["chosen"] != best:
         text += (
             f" Trial {search['chosen']} is the cheapest within one standard error, and is taken."

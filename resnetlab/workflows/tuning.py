@@ -1,7 +1,6 @@
 """The search for the best settings, from the data to the network retrained with them."""
 
 import hashlib
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,11 @@ from resnetlab.files import write_csv, write_json, write_text
 from resnetlab.inspection import describe_pictures
 from resnetlab.pictures import divide, list_data, name_of, read_listed, reopen_data
 from resnetlab.progress import say
-from resnetlab.recipe import Choice, Recipe, load_recipe, validate
-from resnetlab.resolve import resolve_training, settle_machine, suggest_rate
+from resnetlab.recipe import Recipe, load_recipe, validate
+from resnetlab.resolve import resolve_training
 from resnetlab.run import Run, create_run
-from resnetlab.tuning.space import DEFAULT_TRIALS, check_space, grid, most
+from resnetlab.tuning.space import check_space
+from resnetlab.workflows.planning import NEVER, complete, digest_of, planned, settle
 from resnetlab.workflows.steps import begin_run, write_beginnings
 from resnetlab.workflows.training import (
     checkpoint_bytes,
@@ -36,9 +36,6 @@ from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasti
 RECIPE = "search.yaml"  # the recipe that is searched around; recipe.yaml is the retraining's
 FOUND = "search.json"
 BEST = "best.yaml"
-NEVER = float("inf")
-# Settings that may differ between the machines of one search.
-OF_THE_MACHINE = {"device", "precision", "threads", "checkpoint_minutes", "log"}
 
 
 def tune(
@@ -137,59 +134,6 @@ def go_on_tuning(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
             begin_and_search(run, catalog, recipe, arguments, None, NEVER)
 
 
-def complete(recipe: Recipe) -> Recipe:
-    """Return the recipe with what its search leaves open filled in, but for what a budget decides."""
-    tuning = recipe.tuning
-    values: dict[str, Any] = {
-        "data.folds": tuning.folds if tuning.folds > 1 else None,
-        "data.fold": 0,
-    }
-    if not tuning.space:
-        values["tuning.space"] = usual_space(recipe)
-    recipe = recipe.override(values)
-    space, values = recipe.tuning.space, {}
-    for key in ("data.image_size", "evaluation.image_size"):
-        if key in space:  # pictures are kept at the largest size that a trial needs
-            values[key] = most(recipe, key)
-    if tuning.sampler is None:
-        listed = all(isinstance(setting, Choice) for setting in space.values())
-        values["tuning.sampler"] = "grid" if listed and tuning.trials is None else "tpe"
-    return recipe.override(values)
-
-
-def usual_space(recipe: Recipe) -> dict[str, Any]:
-    """Return what is searched where nothing is named: rate and weight decay, which matter most."""
-    rate = recipe.training.lr
-    middle = suggest_rate(recipe, pretrained=False) if rate == "auto" else float(rate)
-    return {
-        "training.lr": {"low": middle / 30, "high": middle * 3, "log": True},
-        "training.weight_decay": {"low": 1e-5, "high": 1e-2, "log": True},
-    }
-
-
-def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
-    """Return the recipe with the machine's settings, shared by `jobs` processes, and the weights.
-
-    The rest of 'auto' is settled for each trial, as it may depend on what the trial draws.
-    """
-    recipe = settle_machine(recipe)
-    threads = max(1, int(recipe.training.threads) // jobs)
-    recipe = recipe.override({"training.threads": threads})
-    count = int(np.isin(catalog.split, ["", "train"]).sum())
-    resolved = resolve_training(recipe, len(catalog.classes), count)
-    if recipe.tuning.space.keys() & {"model.name", "model.weights"}:
-        return recipe
-    return recipe.override({"model.weights": resolved.model.weights})
-
-
-def digest_of(recipe: Recipe) -> str:
-    """Return what tells this search from others, whatever machine takes part in it."""
-    tree = recipe.model_dump(mode="json")
-    tree["training"] = {k: v for k, v in tree["training"].items() if k not in OF_THE_MACHINE}
-    tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("workers", "store")}
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
-
-
 def begin_and_search(
     run: Run,
     catalog: Catalog,
@@ -220,33 +164,6 @@ def all_train(catalog: Catalog) -> Catalog:
     """Return the catalog with everything but the test part in the training part."""
     parts = np.where(catalog.split == "val", "train", catalog.split).astype(object)
     return catalog.with_columns(split=parts)
-
-
-def planned(
-    recipe: Recipe, catalog: Catalog, store: PixelStore, deadline: float
-) -> tuple[Recipe, float, str | None]:
-    """Return the recipe with trials and pruner, until when to search, and the plan in words."""
-    tuning = recipe.tuning
-    grid_size = len(grid(recipe)) if tuning.sampler == "grid" else None
-    count = tuning.trials or grid_size or DEFAULT_TRIALS
-    count = min(count, grid_size or count)
-    if deadline == NEVER:
-        pruner = tuning.pruner or ("none" if grid_size else "halving")
-        return recipe.override({"tuning.trials": count, "tuning.pruner": pruner}), NEVER, None
-    from resnetlab.tuning.budget import MOST_TRIALS, epoch_seconds, plan_search
-    from resnetlab.tuning.trial import make_folds
-
-    folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
-    train = len(folds[0].catalog.part("train"))
-    trial = resolve_training(recipe, len(catalog.classes), train)
-    seconds = epoch_seconds(folds[0], store, trial)
-    wanted = tuning.trials or grid_size or MOST_TRIALS
-    growth = len(catalog.part("train")) / train
-    left = deadline - time.monotonic()
-    plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted)
-    say(f"plan: {plan.sentence}")
-    recipe = recipe.override({"tuning.trials": plan.trials, "tuning.pruner": plan.pruner})
-    return recipe, time.monotonic() + plan.search_s, plan.sentence
 
 
 def search_and_retrain(

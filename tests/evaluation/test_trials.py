@@ -125,3 +125,8 @@ def test_of_equally_cheap_ones_the_better_is_taken():
 
 def test_with_one_fold_no_error_is_known_and_the_best_is_taken():
     assert cheapest_within_one_error({0: [0.9], 1: [0.8999]}, {0: (9.0,), 1: (1.0,)}, True) == 0
+
+
+def test_no_interval_goes_beyond_what_scores_can_differ_by():
+    facts = compare_trials({0: [0.1, 0.9], 1: [0.9, 0.9]}, True, 0.5, bound=1.0)
+    assert (facts[0]["difference"]["low"], facts[0]["difference"]["high"]) == (-1.0, 1.0)

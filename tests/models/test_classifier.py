@@ -303,3 +303,39 @@ def test_a_picture_and_its_mirror_image_get_one_answer_in_evaluation_alone():
     torch.testing.assert_close(
         classifier.features(images), classifier.backbone.features(classifier.normalise(images))
     )
+
+
+def test_dense_layers_before_the_head_are_those_of_the_document():
+    """S1's: batch norm, dense, dropout; batch norm, dense, dropout; batch norm, and the classes."""
+    torch.manual_seed(0)
+    classifier = build("resnet18", 10, 32, dropout=0.4, hidden=(128, 64))
+
+    kinds = [type(layer).__name__ for layer in classifier.hidden]
+    block = ["Linear", "ReLU", "Dropout", "BatchNorm1d"]
+    assert kinds == ["BatchNorm1d", *block, *block]
+    widths = [layer.out_features for layer in classifier.hidden if isinstance(layer, nn.Linear)]
+    assert widths == [128, 64]
+    assert classifier.head.in_features == 64
+    assert {m.p for m in classifier.hidden if isinstance(m, nn.Dropout)} == {0.4}
+    assert classifier.dropout.p == 0.0  # the last one stands before the last norm
+
+
+def test_with_dense_layers_the_two_parts_are_the_whole_and_a_mirror_image_counts_as_much():
+    torch.manual_seed(0)
+    classifier = build("resnet18", 5, 32, hidden=(16,), mirror=True)
+    freeze(classifier, "layer2")
+    classifier.eval()
+    images = pictures(size=32)
+
+    mean = (
+        classifier.head(classifier.embed(images))
+        + classifier.head(classifier.embed(images.flip(3)))
+    ) / 2
+    torch.testing.assert_close(classifier(images), mean)
+    classifier.mirror = False
+    torch.testing.assert_close(classifier.rest(classifier.prefix(images)), classifier(images))
+
+
+def test_a_batch_of_one_learns_with_dense_layers_too():
+    classifier = build("mlp", 5, 16, hidden=(8,))
+    assert classifier.train()(pictures(1)).isfinite().all()

@@ -95,21 +95,31 @@ def test_b13_a_trial_killed_and_the_storage_locked(search, tmp_path):
 
 @pytest.mark.scorecard
 def test_a_search_killed_five_times_at_random_ends_with_the_same_table(search, tmp_path):
-    started = time.monotonic()
-    assert begin([*search, "--name", "whole"]).wait() == 0
-    seconds = time.monotonic() - started
-    dice = random.Random(0)
-    process, killed = begin([*search, "--name", "cut"]), 0
-    while killed < KILLS:
-        # Half of it goes into starting; what is done stays, so that later ones have less to do.
-        time.sleep(dice.uniform(0.3, 0.7) * seconds)
-        if process.poll() is None:
-            process.kill()
-            killed += 1
-        process.wait()
-        if not (tmp_path / "cut" / "unfinished.json").is_file():
-            break
-        process = begin(["resume", str(tmp_path / "cut")])
+    process = begin([*search, "--name", "whole"])
+    begun = wait_for_work(tmp_path / "whole", since=0.0)
     assert process.wait() == 0
-    assert killed >= 3
+    seconds = time.time() - begun
+    dice = random.Random(0)
+    words = [*search, "--name", "cut"]
+    for _ in range(KILLS):
+        started = time.time()
+        process = begin(words)
+        wait_for_work(tmp_path / "cut", started)
+        time.sleep(dice.uniform(0, seconds / KILLS))
+        assert process.poll() is None, "it was done before it could be killed"
+        process.kill()
+        process.wait()
+        words = ["resume", str(tmp_path / "cut")]
+    assert begin(words).wait() == 0
     same_results(tmp_path / "whole", tmp_path / "cut")
+
+
+def wait_for_work(run: Path, since: float) -> float:
+    """Wait until a trial's training has written something; return when that was."""
+    until = time.monotonic() + 300
+    while True:
+        written = [path.stat().st_mtime for path in run.glob("trials/*/fold-*/history.csv")]
+        if written and max(written) > since:
+            return max(written)
+        assert time.monotonic() < until, "no trial begins"
+        time.sleep(0.02)
