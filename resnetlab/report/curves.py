@@ -124,6 +124,8 @@ def rate_curve(
         low, high = float(smoothed.min()), float(smoothed[0])
         axes.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.annotate(
             f"suggested: {suggested:.2g}",
             (suggested, 1),
