@@ -20,11 +20,11 @@ def test_where_all_fits_nothing_is_given_up():
 def test_where_not_all_fits_the_hopeless_are_given_up_early():
     plan = planned(epoch_s=12.0)  # 16 full trials would take 77 minutes
     assert (plan.trials, plan.pruner) == (16, "halving")
-    assert "rungs at 1, 3, 9 of 24 epochs" in plan.sentence
+    assert "rungs at 2, 8 of 24 epochs" in plan.sentence
 
 
 def test_long_trainings_are_not_given_up_in_their_first_epoch():
-    assert "rungs at 3, 9, 27 of 60 epochs" in planned(epochs=30, epoch_s=6.0).sentence
+    assert "rungs at 5, 20 of 60 epochs" in planned(epochs=30, epoch_s=6.0).sentence
 
 
 def test_where_even_that_does_not_fit_there_are_fewer_trials():
