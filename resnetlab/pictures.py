@@ -81,12 +81,12 @@ def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
 
 
 def reopen_data(
-    run: Run, recipe: Recipe, anyway: bool = False
+    run: Run, recipe: Recipe, anyway: bool | None = False
 ) -> tuple[Catalog, PixelStore, list[str]]:
     """Return a run's catalog, its pixels, and what has changed of its pictures since it began.
 
     Raises DataError where anything has. With `anyway`, pictures of the training part that have are
-    quarantined instead; those that are measured on must be what they were.
+    quarantined instead; those that are measured on must be what they were. None: nobody may say so.
     """
     before = Catalog.load(run.catalog_file)
     if not before.root.is_dir():
@@ -126,10 +126,12 @@ def describe_lost(before: Catalog, lost: dict[str, np.ndarray]) -> list[str]:
 
 
 def refuse_lost(
-    before: Catalog, after: Catalog, changes: list[str], run: Run, anyway: bool
+    before: Catalog, after: Catalog, changes: list[str], run: Run, anyway: bool | None
 ) -> None:
     """Raise DataError where a run can't go on without the pictures that `after` leaves out."""
     told = f"{before.root}: not the pictures with which {run.folder} began: {'; '.join(changes)}"
+    if anyway is None:
+        raise DataError(f"{told}; bring them back, or begin anew")
     for part, name in (("val", "validation"), ("test", "test")):
         missing = len(before.part(part)) - len(after.part(part))
         if missing:

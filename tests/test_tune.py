@@ -299,7 +299,9 @@ def test_pictures_that_changed_end_a_search_that_goes_on(digit_folder, tmp_path,
     pause.forget()
     one, other = data / "0" / "000.png", data / "1" / "000.png"
     one.write_bytes(other.read_bytes())
-    with pytest.raises(DataError, match=r"1 changed, the first is 0/000\.png; bring them back"):
+    with pytest.raises(
+        DataError, match=r"1 changed, the first is 0/000\.png; bring them back, or begin anew"
+    ):
         workflows.resume(tmp_path / "cut")
 
 

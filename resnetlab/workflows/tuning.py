@@ -126,7 +126,8 @@ def go_on_tuning(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
             train_on(run, anyway)
         elif (folder / RECIPE).is_file():
             recipe = load_recipe(folder / RECIPE)
-            catalog, store, _ = reopen_data(run, recipe)
+            # Every picture validates in some fold: none may be another than it was.
+            catalog, store, _ = reopen_data(run, recipe, None)
             search_and_retrain(run, recipe, (catalog, store), arguments, None, NEVER, NEVER)
         else:
             recipe = validate(arguments["recipe"], str(folder / FILE))
