@@ -25,12 +25,12 @@ sys.exit(main(sys.argv[1:]))
 RECIPE = """
 data: {image_size: 16, augment: none, workers: 0}
 model: {name: mlp}
-training: {epochs: 20, batch_size: 16, threads: 1, precision: fp32}
+training: {epochs: 80, batch_size: 16, threads: 1, precision: fp32}
 evaluation: {resamples: 100}
 tuning:
   folds: 2
   sampler: random
-  trials: 5
+  trials: 8
   pruner: none
   space:
     training.lr: {low: 1e-4, high: 1e-1, log: true}
@@ -96,7 +96,6 @@ def test_two_processes_share_a_search_and_killing_one_loses_nothing(
     def has_trained(name: str) -> bool:
         return bool(list((tmp_path / name).glob("trials/*/fold-0/history.csv")))
 
-    assert tune("alone").wait(timeout=300) == 0
     first = tune("first", "--storage", database)
     wait_for(lambda: has_trained("first"))
     second = tune("second", "--storage", database)
@@ -104,13 +103,12 @@ def test_two_processes_share_a_search_and_killing_one_loses_nothing(
     second.kill()  # within a trial, which the first one must run again when it falls silent
 
     assert first.wait(timeout=300) == 0, (tmp_path / "first.log").read_text()
-    shared, whole = trials_of(tmp_path / "first"), trials_of(tmp_path / "alone")
-    finished = [row for row in shared if row["state"] == "finished"]
-    assert len(finished) == 5  # none was run twice to its end
-    assert scores_by_rate(finished) == scores_by_rate(whole)
-    assert [row["reason"] for row in shared if row["state"] == "failed"] == [
-        "its process ended without a word"
-    ]
+    shared = trials_of(tmp_path / "first")
+    finished = [row["values"]["training.lr"] for row in shared if row["state"] == "finished"]
+    assert len(finished) == len(set(finished)) == 8  # each to its end, and none twice
+    (cut_off,) = [row for row in shared if row["state"] == "failed"]
+    assert cut_off["reason"] == "its process ended without a word"
+    assert cut_off["values"]["training.lr"] in finished
     assert (tmp_path / "first" / "bundle" / "model.json").is_file()
 
     # The dead one comes back: all is done, and the first has the network.
@@ -130,7 +128,3 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def trials_of(folder: Path) -> list[dict]:
     rows = read_json(folder / "search.json", dict)["trials"]
     return [row | {"seconds": None} for row in rows]
-
-
-def scores_by_rate(rows: list[dict]) -> dict[float, list[float]]:
-    return {row["values"]["training.lr"]: row["scores"] for row in rows}
