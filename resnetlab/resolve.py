@@ -41,7 +41,7 @@ def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
 
     `count` is the number of training pictures.
     """
-    from resnetlab.models import build
+    from resnetlab.models import build_for
     from resnetlab.models.classifier import freeze
     from resnetlab.models.pretrained import load_weights
     from resnetlab.models.resnet import ResNet
@@ -51,13 +51,7 @@ def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
         weights = str((bundle_of(Path(weights)) / "model.safetensors").resolve())
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
-    classifier = build(
-        recipe.model.name,
-        num_classes,
-        int(recipe.data.image_size),
-        recipe.model.stem,
-        hidden=recipe.model.hidden,
-    )
+    classifier = build_for(recipe.model, num_classes, int(recipe.data.image_size))
     if weights != "none":
         try:
             load_weights(classifier, weights, recipe.model.name)

@@ -8,9 +8,17 @@ from resnetlab.models.cnn import CNN
 from resnetlab.models.fastcnn import FastCNN
 from resnetlab.models.mlp import MLP
 from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
-from resnetlab.recipe import did_you_mean
+from resnetlab.recipe import Model, did_you_mean
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "MODELS", "Backbone", "Classifier", "build"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "MODELS",
+    "Backbone",
+    "Classifier",
+    "build",
+    "build_for",
+]
 
 SMALLEST_PX = 4  # the CNN halves a picture twice
 
@@ -39,6 +47,16 @@ MODELS: dict[str, Callable[[int, str], Backbone]] = {
     "resnet101": resnet101,
     "resnet152": resnet152,
 }
+
+
+def build_for(model: Model, num_classes: int, image_size: int) -> Classifier:
+    """Build the network of a recipe as far as its size goes: to be counted, or tried with weights.
+
+    Raises:
+        RecipeError: as `build`.
+
+    """
+    return build(model.name, num_classes, image_size, model.stem, hidden=model.hidden)
 
 
 def build(

@@ -17,10 +17,8 @@ from resnetlab.training.learner import address, make_learner
 from resnetlab.training.shown import training_view
 
 STEPS = 120
-LOWEST, HIGHEST = (
-    1e-6,
-    1e2,
-)  # times the customary rate would be narrower, and could miss a strange one
+# A range around the customary rate would be shorter, and could miss that of a strange network.
+LOWEST, HIGHEST = 1e-6, 1e2
 SMOOTHING = 0.9
 LOST = 4.0  # times the lowest loss: from there on nothing more is learned
 BELOW_LOWEST = 10  # where the loss is lowest the rate is already on the edge

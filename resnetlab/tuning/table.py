@@ -153,12 +153,8 @@ def importance(search: Search, recipe: Recipe) -> dict[str, float] | None:
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=recipe.seed)
     try:
         return optuna.importance.get_param_importances(search.study, evaluator=evaluator)
-    except (
-        ValueError,
-        RuntimeError,
-        ZeroDivisionError,
-    ):  # all scores are equal, or no setting is in all
-        return None
+    except (ValueError, RuntimeError, ZeroDivisionError):
+        return None  # all scores are equal, or no setting is in all trials
 
 
 def summarise(search: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from resnetlab.recipe import Choice, Recipe
 from resnetlab.resolve import resolve_training, settle_machine, suggest_rate
 from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
 
+SEARCH_RECIPE = "search.yaml"  # that is searched around; recipe.yaml is the retraining's
 NEVER = float("inf")
 # Settings that may differ between the machines of one search.
 OF_THE_MACHINE = {"device", "precision", "threads", "checkpoint_minutes", "log"}

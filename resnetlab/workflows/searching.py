@@ -25,7 +25,7 @@ from resnetlab.errors import (
     StoppedError,
     one_line,
 )
-from resnetlab.models import build
+from resnetlab.models import build_for
 from resnetlab.models.stages import stage_table
 from resnetlab.pictures import reopen_data
 from resnetlab.progress import duration, say
@@ -40,6 +40,7 @@ from resnetlab.tuning.space import Values, most, suggest
 from resnetlab.tuning.study import SILENCE_S, Search, open_study, reachable
 from resnetlab.tuning.table import value_text
 from resnetlab.tuning.trial import Fold, make_folds, score_of, train_fold
+from resnetlab.workflows.planning import SEARCH_RECIPE
 
 
 class OutOfTime(Exception):
@@ -223,9 +224,8 @@ class Watch:
 
 def cost_of(recipe: Recipe, classes: int, pictures: int) -> dict[str, int]:
     """Return the number of parameters, and the multiply-adds forward of all pictures and epochs."""
-    model, size = recipe.model, int(recipe.data.image_size)
-    network = build(model.name, classes, size, model.stem, hidden=model.hidden)
-    total = stage_table(network, size)[-1]
+    size = int(recipe.data.image_size)
+    total = stage_table(build_for(recipe.model, classes, size), size)[-1]
     return {
         "parameters": total.parameters,
         "macs": total.macs * pictures * recipe.training.epochs,
@@ -286,7 +286,7 @@ def assistants(run: Run, count: int, url: str, name: str, deadline: float) -> It
 def assist(folder: str, url: str, name: str, left: float) -> None:
     """Take part in the search of a folder: what another process of `--jobs` does."""
     run, deadline = Run(Path(folder)), time.monotonic() + left
-    recipe = load_recipe(run.folder / "search.yaml")
+    recipe = load_recipe(run.folder / SEARCH_RECIPE)
     with pause.polite(), reachable(url):
         try:
             catalog, store, _ = reopen_data(run, recipe)

@@ -170,15 +170,8 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
 
 def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
     """Return what the best checkpoint, the last two and the next take at most."""
-    from resnetlab.models import build
+    from resnetlab.models import build_for
 
-    model = recipe.model
-    network = build(
-        model.name,
-        len(catalog.classes),
-        int(recipe.data.image_size),
-        model.stem,
-        hidden=model.hidden,
-    )
+    network = build_for(recipe.model, len(catalog.classes), int(recipe.data.image_size))
     weights = sum(4 * parameter.numel() for parameter in network.parameters())
     return 4 * 3 * weights  # weights and up to two moments for each

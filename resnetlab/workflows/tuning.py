@@ -23,7 +23,14 @@ from resnetlab.recipe import Recipe, load_recipe, validate
 from resnetlab.resolve import resolve_training
 from resnetlab.run import Run, create_run
 from resnetlab.tuning.space import check_space
-from resnetlab.workflows.planning import NEVER, complete, digest_of, planned, settle
+from resnetlab.workflows.planning import (
+    NEVER,
+    SEARCH_RECIPE,
+    complete,
+    digest_of,
+    planned,
+    settle,
+)
 from resnetlab.workflows.steps import begin_run, write_beginnings
 from resnetlab.workflows.training import (
     checkpoint_bytes,
@@ -33,7 +40,6 @@ from resnetlab.workflows.training import (
 )
 from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 
-RECIPE = "search.yaml"  # the recipe that is searched around; recipe.yaml is the retraining's
 FOUND = "search.json"
 BEST = "best.yaml"
 
@@ -82,7 +88,7 @@ def tune(
     }
     with (
         run.held(),
-        discarded_without_recipe(run, RECIPE),
+        discarded_without_recipe(run, SEARCH_RECIPE),
         unfinished(run.folder, "tune", **arguments),
     ):
         begin_and_search(run, catalog, recipe, arguments, storage, deadline)
@@ -124,8 +130,8 @@ def go_on_tuning(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
     with run.held(), unfinished(folder, "tune", **arguments):
         if (folder / "recipe.yaml").is_file():
             train_on(run, anyway)
-        elif (folder / RECIPE).is_file():
-            recipe = load_recipe(folder / RECIPE)
+        elif (folder / SEARCH_RECIPE).is_file():
+            recipe = load_recipe(folder / SEARCH_RECIPE)
             # Every picture validates in some fold: none may be another than it was.
             catalog, store, _ = reopen_data(run, recipe, None)
             search_and_retrain(run, recipe, (catalog, store), arguments, None, NEVER, NEVER)
@@ -156,7 +162,7 @@ def begin_and_search(
     dataset = describe_pictures(replace(pictures, catalog=catalog), "train")
     recipe, until, plan = planned(recipe, catalog, pictures.store, deadline)
     write_beginnings(run, catalog, dataset, recipe)
-    write_text(run.folder / RECIPE, recipe.to_yaml())
+    write_text(run.folder / SEARCH_RECIPE, recipe.to_yaml())
     data = catalog, pictures.store
     search_and_retrain(run, recipe, data, arguments | {"plan": plan}, storage, until, deadline)
 
