@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from resnetlab.data import giveaway
 from resnetlab.data.audit import audit
 from resnetlab.data.duplicates import PAIR
 from resnetlab.data.findings import describe
+from resnetlab.data.giveaway import giveaways
 from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.recipe import Data
@@ -65,6 +67,22 @@ def test_a_border_on_one_class_gives_it_away(clean):
     assert sentence.endswith(
         "(by chance 33%): a network may learn that instead of what is to be seen"
     )
+
+
+def test_what_gives_the_class_away_is_searched_once_for_a_store_and_its_labels(clean, monkeypatch):
+    for path in of_class(clean, "birch"):
+        ImageOps.expand(Image.open(path), 3, "red").save(path)
+    catalog, store = read_pictures(read_folder(clean), 40, 10**7, 2)
+    found = giveaways(catalog, store)
+    assert any(sentence.startswith("a border alone tells ") for sentence in found)
+    shuffled = catalog.with_columns(labels=np.arange(90) % 3)
+    assert giveaways(shuffled, store) == [], "other labels are not answered from the file"
+    assert giveaways(catalog, store) == found
+    kept = store.beside.with_suffix(".giveaways")
+    kept.write_bytes(kept.read_bytes()[:-7])
+    assert giveaways(catalog, store) == found, "a damaged file is searched anew"
+    monkeypatch.setattr(giveaway, "search", lambda *args: pytest.fail("searched again"))
+    assert giveaways(catalog, store) == found
 
 
 def test_a_camera_of_each_class_gives_it_away(clean):
