@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
 from resnetlab.models.cnn import CNN
-from resnetlab.models.fastcnn import FastCNN
+from resnetlab.models.fastcnn import FastCNN, WideFastCNN
 from resnetlab.models.mlp import MLP
 from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from resnetlab.recipe import Model, did_you_mean
@@ -41,6 +41,7 @@ MODELS: dict[str, Callable[[int, str], Backbone]] = {
     "mlp": _without_stem(MLP),
     "cnn": _without_stem(CNN),
     "fastcnn": _without_stem(FastCNN),
+    "fastcnn-wide": _without_stem(WideFastCNN),
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,

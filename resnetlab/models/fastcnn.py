@@ -1,8 +1,10 @@
-"""A small convolutional network that learns small pictures in very few epochs.
+"""Small convolutional networks that learn small pictures in very few epochs.
 
 Source: Jordan 2024, '94% on CIFAR-10 in 3.29 Seconds on a Single GPU', arXiv:2404.00498, for shape,
 first weights, whitening and norms; written anew here.
 """
+
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +26,7 @@ class FastCNN(Backbone):
     follow from the training pictures (`init_from`).
     """
 
-    feature_dim = 256
+    widths: ClassVar[tuple[int, int, int]] = (64, 256, 256)
     first_look = 5000
 
     def __init__(self, image_size: int) -> None:
@@ -34,9 +36,11 @@ class FastCNN(Backbone):
         self.whiten.weight.requires_grad_(False)
         nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
         self.gelu = nn.GELU()
-        self.block1 = _block(2 * patch, 64)
-        self.block2 = _block(64, 256)
-        self.block3 = _block(256, self.feature_dim)
+        first, second, third = self.widths
+        self.block1 = _block(2 * patch, first)
+        self.block2 = _block(first, second)
+        self.block3 = _block(second, third)
+        self.feature_dim = third
         self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), Scale(OUTPUT_SCALE))
 
     def init_from(self, images: Tensor) -> None:
@@ -54,6 +58,12 @@ class FastCNN(Backbone):
         """Start the logits with a deviation that does not depend on the network's width."""
         nn.init.normal_(head.weight, std=1 / (self.feature_dim * OUTPUT_SCALE))
         nn.init.zeros_(head.bias)
+
+
+class WideFastCNN(FastCNN):
+    """The same, 128, 384 and 384 wide: 4.6 million parameters, 2.6 times the computation."""
+
+    widths = (128, 384, 384)
 
 
 class Scale(nn.Module):

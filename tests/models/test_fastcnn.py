@@ -42,11 +42,14 @@ def test_a_convolution_starts_by_passing_its_input_on():
     torch.testing.assert_close(network.block2[0](maps)[:, :64], maps)
 
 
-def test_it_has_the_parameters_of_its_shape():
-    network = build("fastcnn", num_classes=10, image_size=32)
-    filters = 24 * 12 + 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256)
-    norms_and_biases = 24 + 2 * 2 * (64 + 256 + 256)
-    head = 256 * 10 + 10
+@pytest.mark.parametrize(
+    ("name", "one", "two"), [("fastcnn", 64, 256), ("fastcnn-wide", 128, 384)]
+)
+def test_it_has_the_parameters_of_its_shape(name, one, two):
+    network = build(name, num_classes=10, image_size=32)
+    filters = 24 * 12 + 9 * (24 * one + one * one + one * two + 3 * two * two)
+    norms_and_biases = 24 + 2 * 2 * (one + two + two)
+    head = two * 10 + 10
 
     assert sum(each.numel() for each in network.parameters()) == filters + norms_and_biases + head
 
