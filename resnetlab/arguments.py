@@ -30,7 +30,8 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE, any key of the recipe; repeatable.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152.")
+    str | None,
+    typer.Option("--model", help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152."),
 ]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="auto, none, imagenet, or a file.")

@@ -47,6 +47,10 @@ class Search:
         """Return where a trial writes."""
         return self.folder / "trials" / f"{number:04d}"
 
+    def fold_folder(self, number: int, fold: int) -> Path:
+        """Return where a trial's training on a fold writes."""
+        return self.trial_folder(number) / f"fold-{fold}"
+
 
 @contextmanager
 def reachable(url: str) -> Iterator[None]:

@@ -5,11 +5,12 @@ and `--help` answer at once.
 """
 
 from resnetlab.workflows.data import augment, inspect, make
+from resnetlab.workflows.rates import find_rate
 from resnetlab.workflows.reproducing import reproduce
 from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
 from resnetlab.workflows.resuming import resume
 from resnetlab.workflows.training import train
-from resnetlab.workflows.tuning import find_rate, tune
+from resnetlab.workflows.tuning import tune
 
 __all__ = [
     "augment",

@@ -98,3 +98,9 @@ def planned(
     say(f"plan: {plan.sentence}")
     recipe = recipe.override({"tuning.trials": plan.trials, "tuning.pruner": plan.pruner})
     return recipe, time.monotonic() + plan.search_s, plan.sentence
+
+
+def all_train(catalog: Catalog) -> Catalog:
+    """Return the catalog with everything but the test part in the training part."""
+    parts = np.where(catalog.split == "val", "train", catalog.split).astype(object)
+    return catalog.with_columns(split=parts)

@@ -52,6 +52,7 @@ class Work:
     """What all trials have in common."""
 
     recipe: Recipe  # the machine's settings are settled; what a trial draws, and 'auto', are not
+    catalog: Catalog
     store: PixelStore
     folds: list[Fold]
     search: Search
@@ -76,7 +77,7 @@ def open_work(
     folds = make_folds(catalog, recipe)
     epochs = most(recipe, "training.epochs")
     search = open_study(url, name, recipe, len(folds), epochs, run.folder)
-    return Work(recipe, store, folds, search, deadline)
+    return Work(recipe, catalog, store, folds, search, deadline)
 
 
 def join(work: Work, pictures: str, plan: str | None, shared: bool) -> str | None:
@@ -171,7 +172,7 @@ def train_folds(work: Work, trial: optuna.Trial, values: Values, watch: "Watch")
     for name, value in facts.items():
         trial.set_user_attr(name, value)
     for fold in work.folds:
-        folder = fold_folder(work.search, trial.number, fold)
+        folder = work.search.fold_folder(trial.number, fold.index)
         name = f"trial {trial.number}, fold {fold.index + 1}/{len(work.folds)}, "
         watch.fold_done(train_fold(fold, work.store, recipe, folder, watch, name))
 
@@ -232,15 +233,10 @@ def cost_of(recipe: Recipe, classes: int, pictures: int) -> dict[str, int]:
     }
 
 
-def fold_folder(search: Search, number: int, fold: Fold) -> Path:
-    """Return where a trial's training on a fold writes."""
-    return search.trial_folder(number) / f"fold-{fold.index}"
-
-
 def forget(work: Work, number: int) -> None:
     """Remove what a trial that gives no result has written."""
     for fold in work.folds:
-        shutil.rmtree(fold_folder(work.search, number, fold), ignore_errors=True)
+        shutil.rmtree(work.search.fold_folder(number, fold.index), ignore_errors=True)
 
 
 def progress(work: Work) -> str:

@@ -50,9 +50,7 @@ def train(
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
     most = int(np.isin(catalog.split, ["", "train"]).sum())
     recipe = resolve_training(recipe, len(catalog.classes), most)
-    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
-    run = create_run(out, name or f"{name_of(data)}-{recipe.model.name}")
-    say(f"run {run.folder}")
+    run = new_run(out, name or f"{name_of(data)}-{recipe.model.name}", recipe, catalog)
     arguments = {
         "data": lasting(data),
         "recipe": recipe.model_dump(mode="json"),
@@ -62,6 +60,14 @@ def train(
         pictures = read_listed(name_of(data), catalog, recipe)
         catalog = settle_parts(run, pictures, export_split_to)
         finish_training(run, catalog, pictures.store, recipe)
+    return run
+
+
+def new_run(out: Path, name: str, recipe: Recipe, catalog: Catalog) -> Run:
+    """Create the folder of a run where there is space for its checkpoints, and say which it is."""
+    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
+    run = create_run(out, name)
+    say(f"run {run.folder}")
     return run
 
 
