@@ -38,9 +38,10 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
 
 def prepare(settings: Settings) -> None:
     """Build the store and all that is kept beside it."""
+    from resnetlab.inspection import describe_pictures
     from resnetlab.pictures import read_data
 
-    read_data(enough_photographs(settings), recipe_for(settings))
+    describe_pictures(read_data(enough_photographs(settings), recipe_for(settings)), "train")
 
 
 def enough_photographs(settings: Settings) -> Path:
