@@ -147,7 +147,8 @@ def test_a_misspelt_network_gets_the_nearest_name_and_the_list():
     with pytest.raises(RecipeError) as caught:
         build("ResNet5O", 10, 32)
     assert str(caught.value) == (
-        "model.name must be one of mlp, cnn, fastcnn, fastcnn-wide, resnet18, resnet34, resnet50, resnet101, resnet152. "
+        "model.name must be one of mlp, cnn, fastcnn, fastcnn-wide, resnet18, resnet34, resnet50, "
+        "resnet101, resnet152. "
         "Got 'ResNet5O' instead, did you mean 'resnet50'?"
     )
 

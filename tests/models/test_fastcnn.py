@@ -42,9 +42,7 @@ def test_a_convolution_starts_by_passing_its_input_on():
     torch.testing.assert_close(network.block2[0](maps)[:, :64], maps)
 
 
-@pytest.mark.parametrize(
-    ("name", "one", "two"), [("fastcnn", 64, 256), ("fastcnn-wide", 128, 384)]
-)
+@pytest.mark.parametrize(("name", "one", "two"), [("fastcnn", 64, 256), ("fastcnn-wide", 128, 384)])
 def test_it_has_the_parameters_of_its_shape(name, one, two):
     network = build(name, num_classes=10, image_size=32)
     filters = 24 * 12 + 9 * (24 * one + one * one + one * two + 3 * two * two)
