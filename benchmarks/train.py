@@ -38,10 +38,11 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
 
 def prepare(settings: Settings) -> None:
     """Build the store and all that is kept beside it."""
-    from resnetlab.inspection import describe_pictures
+    from resnetlab.data.giveaway import giveaways
     from resnetlab.pictures import read_data
 
-    describe_pictures(read_data(enough_photographs(settings), recipe_for(settings)), "train")
+    pictures = read_data(enough_photographs(settings), recipe_for(settings))
+    giveaways(pictures.catalog, pictures.store)
 
 
 def enough_photographs(settings: Settings) -> Path:
