@@ -5,6 +5,8 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.decode import PictureProblem, peek_short_side
 from resnetlab.data.form import choose_form
@@ -34,6 +36,12 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
         form = choose_form(catalog, short_side_for(largest_size(recipe)))
         recipe = recipe.override({"data.store": form})
     return recipe
+
+
+def resolve_listed(recipe: Recipe, catalog: Catalog) -> Recipe:
+    """As `resolve_training`, before pictures are read and divided: by the most that may be training's."""
+    count = int(np.isin(catalog.split, ["", "train"]).sum())
+    return resolve_training(recipe, len(catalog.classes), count)
 
 
 def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:

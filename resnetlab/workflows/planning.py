@@ -11,7 +11,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.pixels import PixelStore
 from resnetlab.progress import say
 from resnetlab.recipe import Choice, Recipe
-from resnetlab.resolve import resolve_training, settle_machine, suggest_rate
+from resnetlab.resolve import resolve_listed, resolve_training, settle_machine, suggest_rate
 from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
 
 SEARCH_RECIPE = "search.yaml"  # that is searched around; recipe.yaml is the retraining's
@@ -58,8 +58,7 @@ def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
     recipe = settle_machine(recipe)
     threads = max(1, int(recipe.training.threads) // jobs)
     recipe = recipe.override({"training.threads": threads})
-    count = int(np.isin(catalog.split, ["", "train"]).sum())
-    resolved = resolve_training(recipe, len(catalog.classes), count)
+    resolved = resolve_listed(recipe, catalog)
     if recipe.tuning.space.keys() & {"model.name", "model.weights"}:
         return recipe
     return recipe.override({"model.weights": resolved.model.weights})

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from resnetlab import evidence
 from resnetlab.checks import require_writable
 from resnetlab.files import write_csv
 from resnetlab.pictures import divide, list_data, name_of, read_listed
 from resnetlab.recipe import Recipe
-from resnetlab.resolve import resolve_training
+from resnetlab.resolve import resolve_listed
 from resnetlab.run import create_run
 
 
@@ -26,8 +24,7 @@ def find_rate(
     recipe = recipe or Recipe()
     require_writable(out)
     catalog, recipe = list_data(data, recipe)
-    count = int(np.isin(catalog.split, ["", "train"]).sum())
-    recipe = resolve_training(recipe, len(catalog.classes), count)
+    recipe = resolve_listed(recipe, catalog)
     pictures = read_listed(name_of(data), catalog, recipe)
     rates = try_rates(divide(pictures.catalog, recipe), pictures.store, recipe)
     folder = create_run(out, name or f"{name_of(data)}-rates").folder

@@ -23,7 +23,7 @@ from resnetlab.inspection import describe_pictures
 from resnetlab.pictures import Pictures, divide, list_data, name_of, read_listed
 from resnetlab.progress import duration, say
 from resnetlab.recipe import Recipe, validate
-from resnetlab.resolve import resolve_training
+from resnetlab.resolve import resolve_listed
 from resnetlab.run import Run, create_run
 from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
 from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
@@ -48,8 +48,7 @@ def train(
     require_packages(recipe)
     catalog, recipe = list_data(data, recipe)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
-    most = int(np.isin(catalog.split, ["", "train"]).sum())
-    recipe = resolve_training(recipe, len(catalog.classes), most)
+    recipe = resolve_listed(recipe, catalog)
     run = new_run(out, name or f"{name_of(data)}-{recipe.model.name}", recipe, catalog)
     arguments = {
         "data": lasting(data),

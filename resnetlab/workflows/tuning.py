@@ -28,11 +28,7 @@ from resnetlab.workflows.planning import (
     settle,
 )
 from resnetlab.workflows.steps import write_beginnings
-from resnetlab.workflows.training import (
-    new_run,
-    require_packages,
-    train_on,
-)
+from resnetlab.workflows.training import new_run, require_packages, train_on
 from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 
 FOUND = "search.json"
