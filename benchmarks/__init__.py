@@ -1,1 +1,1 @@
-"""resnetlab and its peers on the same pictures, in turn, in one run: `python -m benchmarks`."""
+"""resnetlab and its peers on the same images, in turn, in one run: `python -m benchmarks`."""

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.measure import measure_part, read_lines
-from benchmarks.plan import LONG, PARTS, Settings, comparisons_of
+from benchmarks.plan import LONG, SPLITS, Settings, comparisons_of
 from benchmarks.table import markdown, rows_of
 
 PATHS = {
-    "pictures": "class folders of photographs; without it pictures are made up",
+    "images": "class folders of photographs; without it images are made up",
     "small": "CIFAR-10 as folders, for the part cifar",
     "bundle": "the network of the part infer",
     "runs": "finished runs to be described by the part cifar, which then trains none",
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     head = heading(settings)
     print(head, flush=True)
-    for part in options.parts or [part for part in PARTS if part not in LONG]:
+    for part in options.parts or [part for part in SPLITS if part not in LONG]:
         measure_part(part, settings, file)
         write_tables(out, head, settings)
     print((out / "results.md").read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(SPLITS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     for name, what in PATHS.items():
         parser.add_argument(f"--{name}", default="", help=what)
@@ -59,26 +59,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=getattr(Settings, name), help=what)
     parser.add_argument("--fresh", action="store_true", help="forget earlier measurements")
     options = parser.parse_args(arguments)
-    unknown = [part for part in options.parts if part not in PARTS]
+    unknown = [part for part in options.parts if part not in SPLITS]
     if unknown:
-        parser.error(f"there is no part {unknown[0]}; parts are {', '.join(PARTS)}")
+        parser.error(f"there is no part {unknown[0]}; parts are {', '.join(SPLITS)}")
     return options
 
 
 def machine() -> str:
     """Return what the figures depend on: processor, cores, versions."""
-    from resnetlab.training.hardware import processor
+    from resnetlab.runs.environment import processor
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
     return f"{processor()['name']}, {os.cpu_count()} cores; {versions}"
 
 
 def heading(settings: Settings) -> str:
-    """Return the lines above the tables: machine, load, pictures."""
-    pictures = "photographs" if settings.pictures else "made-up pictures (smooth noise, 500×375 px)"
+    """Return the lines above the tables: machine, load, images."""
+    images = "photographs" if settings.images else "made-up images (smooth noise, 500×375 px)"
     return (
         f"{settings.machine}; load {os.getloadavg()[0]:.1f} at the start. "
-        f"{settings.count:,} {pictures}. Medians of {settings.rounds} rounds.\n"
+        f"{settings.count:,} {images}. Medians of {settings.rounds} rounds.\n"
     )
 
 
@@ -87,7 +87,7 @@ def write_tables(out: Path, head: str, settings: Settings) -> None:
     lines = read_lines(out / "measurements.jsonl")
     found = {
         comparison: rows
-        for part in PARTS
+        for part in SPLITS
         for comparison in comparisons_of(part, settings)
         if (rows := rows_of(comparison, lines, settings))
     }

@@ -29,7 +29,7 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
 
 
 def prepare(settings: Settings) -> None:
-    """Nothing is made up here: the pictures must be there."""
+    """Nothing is made up here: the images must be there."""
     if not (settings.small or settings.runs):
         raise SystemExit("the part cifar needs --small, CIFAR-10 as folders, or --runs")
 
@@ -50,7 +50,7 @@ def train(seed: int, settings: Settings) -> Metrics:
 
 
 def finished(run: Path, _: Settings) -> Metrics:
-    """Read a run: test accuracy where the test part was opened, and the way there by validation."""
+    """Read a run: test accuracy where the test split was opened, and the way there by validation."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     minutes = metrics["training"]["seconds"] / 60
     with (run / "history.csv").open(encoding="utf-8") as file:

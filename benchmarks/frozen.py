@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.pictures import photographs, recipe_for
+from benchmarks.images import photographs, recipe_for
 from benchmarks.plan import Comparison, Metrics, Settings
 
 
 def comparisons(settings: Settings) -> tuple[Comparison, ...]:
     """Return what is compared here."""
     note = (
-        "Pictures a second that training itself reports, without its first epoch. Random weights: "
+        "Images a second that training itself reports, without its first epoch. Random weights: "
         "they cost as much as published ones. Computing the store once is not in the figure."
     )
     return tuple(
@@ -33,7 +33,7 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
 
 def prepare(settings: Settings) -> None:
     """Build the store of the pixels and all that is kept beside it."""
-    from resnetlab.pictures import read_data
+    from resnetlab.data.dataset import read_data
 
     read_data(photographs(settings), recipe_for(settings))
 
@@ -50,5 +50,5 @@ def epochs(last: str, views: int, settings: Settings) -> Metrics:
     shown = io.StringIO()
     with tempfile.TemporaryDirectory(dir=settings.work) as out, contextlib.redirect_stderr(shown):
         resnetlab.train(photographs(settings), recipe, Path(out))
-    rates = re.findall(r"^epoch .* ([\d,]+) pictures/s$", shown.getvalue(), re.MULTILINE)
-    return {"pictures/s": median(float(rate.replace(",", "")) for rate in rates[1:])}
+    rates = re.findall(r"^epoch .* ([\d,]+) images/s$", shown.getvalue(), re.MULTILINE)
+    return {"images/s": median(float(rate.replace(",", "")) for rate in rates[1:])}

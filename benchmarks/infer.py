@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.images import files_in, photographs, recipe_for, stored
 from benchmarks.input import BATCH, loader_of
-from benchmarks.pictures import files_in, photographs, recipe_for, stored
 from benchmarks.plan import Comparison, Metrics, Settings
 
-COUNT = 512  # pictures, at most
+COUNT = 512  # images, at most
 
 
 def comparisons(settings: Settings) -> tuple[Comparison, ...]:
     """Return what is compared here."""
-    made = "random weights, batch norms and head fitted to half of the pictures"
+    made = "random weights, batch norms and head fitted to half of the images"
     return (
         Comparison(
             f"Inference from files, ResNet-50 at {settings.size}, batch {BATCH}",
@@ -53,22 +53,22 @@ def exact_file(settings: Settings) -> Path:
 
 
 def some(settings: Settings) -> Path:
-    """Return the pictures to ask about."""
+    """Return the images to ask about."""
     return photographs(settings, min(COUNT, settings.count))
 
 
 def make_bundle(settings: Settings, folder: Path) -> None:
     """Make a network whose answers are as sure as a trained one's, without training it.
 
-    Norms that fit the pictures, and a head fitted to the features that random weights give.
+    Norms that fit the images, and a head fitted to the features that random weights give.
     """
     import torch
 
     from resnetlab.data.batches import samples_of
     from resnetlab.deploy.bundle import facts_for, save_bundle
     from resnetlab.models import build
+    from resnetlab.training.inputs import plain_view
     from resnetlab.training.predict import as_images
-    from resnetlab.training.shown import plain_view
 
     recipe = recipe_for(settings)
     catalog, store = stored(settings, some(settings))
@@ -104,10 +104,10 @@ def predictor(backend: str, settings: Settings) -> Metrics:
     exact = np.load(exact_file(settings))
     same = (probs.argmax(axis=1) == exact.argmax(axis=1)).mean()
     return {
-        "pictures/s": rate,
+        "images/s": rate,
         "same class": f"{same:.2%}",
         "largest difference of a probability": f"{np.abs(probs - exact).max():.2g}",
-        "first call, pictures/s": first,
+        "first call, images/s": first,
         "by": ours.runtime.name,
     }
 
@@ -136,4 +136,4 @@ def plain_torch(settings: Settings) -> Metrics:
         network(next(iter(loader))[0])
         started = time.perf_counter()
         count = sum(len(network(images).softmax(dim=1)) for images, _ in loader)
-    return {"pictures/s": count / (time.perf_counter() - started)}
+    return {"images/s": count / (time.perf_counter() - started)}

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.pictures import files_in, large_photographs, photographs, recipe_for, stored
+from benchmarks.images import files_in, large_photographs, photographs, recipe_for, stored
 from benchmarks.plan import Comparison, Metrics, Settings
 
 BATCH, WORKERS = 32, 2
@@ -32,7 +32,7 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
                 "timm (it has no rotation)": partial(by_folder, timm_transform),
                 "albumentations + OpenCV": albumentations,
             },
-            "Second pass over all pictures, workers kept, until the float batch is there.",
+            "Second pass over all images, workers kept, until the float batch is there.",
         ),
         building("Building the store from the photographs", photographs),
         building("Building the store from 12-megapixel JPEG", large_photographs),
@@ -52,7 +52,7 @@ def building(title: str, folder: Callable[[Settings], Path]) -> Comparison:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the pictures and the store."""
+    """Make the images and the store."""
     large_photographs(settings)
     stored(settings, photographs(settings))
 
@@ -64,7 +64,7 @@ def second_pass(loader: Any) -> Metrics:
     started, count = time.perf_counter(), 0
     for images, _ in loader:
         count += len(images)
-    return {"pictures/s": count / (time.perf_counter() - started)}
+    return {"images/s": count / (time.perf_counter() - started)}
 
 
 class Batches:
@@ -85,8 +85,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         from resnetlab.data.batches import batches, plan_epoch
+        from resnetlab.training.inputs import training_view
         from resnetlab.training.predict import as_images
-        from resnetlab.training.shown import training_view
 
         self.epoch += 1
         plan = plan_epoch(len(self.samples), BATCH, 0, self.epoch)
@@ -96,7 +96,7 @@ class Batches:
 
 
 def by_folder(transform: Callable[[int], Any], settings: Settings) -> Metrics:
-    """Measure a transform of Pillow's pictures, as everybody uses it."""
+    """Measure a transform of Pillow's images, as everybody uses it."""
     from torchvision.datasets import ImageFolder
 
     return second_pass(loader_of(ImageFolder(photographs(settings), transform(settings.size))))
@@ -170,7 +170,7 @@ def albumentations(settings: Settings) -> Metrics:
     cv2.setNumThreads(0)  # its workers are processes already
     folder = ImageFolder(
         photographs(settings),
-        transform=lambda picture: steps(image=picture)["image"],
+        transform=lambda image: steps(image=image)["image"],
         loader=lambda path: cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB),
     )
     return second_pass(loader_of(folder))
@@ -178,8 +178,8 @@ def albumentations(settings: Settings) -> Metrics:
 
 def build_store(settings: Settings, folder: Path) -> Metrics:
     """Measure building a store that isn't there yet, until it is on the disk."""
-    from resnetlab.data.pixels import read_pictures, short_side_for
     from resnetlab.data.sources.source import read_source
+    from resnetlab.data.store.pixels import read_images, short_side_for
     from resnetlab.recipe import Data
 
     cache = Path(settings.work) / "cache-built"
@@ -187,10 +187,10 @@ def build_store(settings: Settings, folder: Path) -> Metrics:
     os.environ["RESNETLAB_CACHE"] = str(cache)
     started = time.perf_counter()
     catalog = read_source(folder, Data())
-    read_pictures(catalog, short_side_for(settings.size), Data().max_pixels, workers=2)
+    read_images(catalog, short_side_for(settings.size), Data().max_pixels, workers=2)
     seconds = time.perf_counter() - started
     shutil.rmtree(cache)
-    return {"pictures/s": len(catalog) / seconds}
+    return {"images/s": len(catalog) / seconds}
 
 
 def decode_all(decode: Callable[[Path], None], folder: Path) -> Metrics:
@@ -200,7 +200,7 @@ def decode_all(decode: Callable[[Path], None], folder: Path) -> Metrics:
         list(pool.map(decode, paths[:4]))
         started = time.perf_counter()
         list(pool.map(decode, paths, chunksize=8))
-        return {"pictures/s": len(paths) / (time.perf_counter() - started)}
+        return {"images/s": len(paths) / (time.perf_counter() - started)}
 
 
 def by_pillow(path: Path) -> None:

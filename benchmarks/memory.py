@@ -1,4 +1,4 @@
-"""How much memory training takes with 100,000 pictures, and how the cost of the audit grows."""
+"""How much memory training takes with 100,000 images, and how the cost of the audit grows."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pictures import made_up, photographs, recipe_for, stored
+from benchmarks.images import made_up, photographs, recipe_for, stored
 from benchmarks.plan import Comparison, Metrics, Settings
 from benchmarks.train import timed
 
 MANY = 100_000
-GROWTH = (  # pictures, side in px, classes
+GROWTH = (  # images, side in px, classes
     (1_000, 64, 10),
     (10_000, 64, 10),
     (100_000, 64, 10),
@@ -31,43 +31,43 @@ GROWTH = (  # pictures, side in px, classes
 
 def comparisons(settings: Settings) -> tuple[Comparison, ...]:
     """Return what is measured here."""
-    share = max(1, 1000 // settings.count)  # a trial with fewer pictures is smaller here too
+    share = max(1, 1000 // settings.count)  # a trial with fewer images is smaller here too
     many, sets = MANY // share, [(count // share, *rest) for count, *rest in GROWTH]
     return (
         Comparison(
-            f"Memory of training ResNet-50 at {settings.size} with {many:,} pictures",
+            f"Memory of training ResNet-50 at {settings.size} with {many:,} images",
             {"resnetlab": partial(training_memory, many)},
             "The most that the process had resident. The store is as large as said, but sparse: the "
-            "pixels of the first pictures are real, the rest reads as black. One pass over all of "
+            "pixels of the first images are real, the rest reads as black. One pass over all of "
             "them without the network, then steps of training.",
             repeat=False,
         ),
         Comparison(
             "Cost of reading, audit and split",
             {
-                f"{count:,} pictures of {side} px, {classes:,} classes": partial(
+                f"{count:,} images of {side} px, {classes:,} classes": partial(
                     growth, count, side, classes
                 )
                 for count, side, classes in sets
             },
-            "Made-up pictures. Reading: list, hash, decode, store. Audit and split: problems, copies, "
-            "altered copies, parts.",
+            "Made-up images. Reading: list, hash, decode, store. Audit and split: problems, copies, "
+            "near-duplicates, parts.",
             repeat=False,
         ),
     )
 
 
 def prepare(settings: Settings) -> None:
-    """Build the store that is repeated; the made-up pictures are made by who needs them."""
+    """Build the store that is repeated; the made-up images are made by who needs them."""
     stored(settings, photographs(settings))
 
 
 def training_memory(count: int, settings: Settings) -> Metrics:
-    """Train from a store of `count` pictures."""
+    """Train from a store of `count` images."""
     from resnetlab.data.batches import batches, plan_evaluation, samples_of
-    from resnetlab.resolve import resolve_training
-    from resnetlab.run import create_run
-    from resnetlab.training.shown import training_view
+    from resnetlab.runs.run import create_run
+    from resnetlab.training.defaults import resolve_training
+    from resnetlab.training.inputs import training_view
     from resnetlab.workflows.training import finish_training
 
     catalog, store = repeated(settings, count)
@@ -84,9 +84,9 @@ def training_memory(count: int, settings: Settings) -> Metrics:
 
 def repeated(settings: Settings, count: int) -> tuple[Any, Any]:
     """Return catalog and store of `count` records, each with a place of its own in a sparse file."""
-    from resnetlab.data.building import FileBytes
     from resnetlab.data.catalog import new_catalog, objects
-    from resnetlab.data.pixels import PixelStore
+    from resnetlab.data.store.build import FileBytes
+    from resnetlab.data.store.pixels import PixelStore
 
     real, store = stored(settings, photographs(settings))
     index = np.resize(store.index, count)
@@ -106,12 +106,12 @@ def repeated(settings: Settings, count: int) -> tuple[Any, Any]:
 
 def growth(count: int, side: int, classes: int, settings: Settings) -> Metrics:
     """Measure what a new data set costs before training, in a cache of its own."""
-    from resnetlab.data.audit import audit
-    from resnetlab.data.duplicates import near_duplicates
+    from resnetlab.data.audit.near_duplicates import near_duplicates
+    from resnetlab.data.audit.quarantine import audit
+    from resnetlab.data.dataset import divide, read_pixels
+    from resnetlab.data.defaults import resolve_data
     from resnetlab.data.sources.source import read_source
-    from resnetlab.pictures import divide, read_pixels
     from resnetlab.recipe import Recipe
-    from resnetlab.resolve import resolve_data
 
     folder = made_up(settings, count, (side, side), classes)
     cache = Path(settings.work) / "cache-growth"

@@ -8,7 +8,7 @@ from typing import Any
 Metrics = dict[str, float | str]
 
 # Each is a module here with `comparisons(settings)` and `prepare(settings)`.
-PARTS = ("input", "train", "frozen", "infer", "memory", "cifar")
+SPLITS = ("input", "train", "frozen", "infer", "memory", "cifar")
 LONG = ("cifar",)  # only where it is asked for
 
 
@@ -16,12 +16,12 @@ LONG = ("cifar",)  # only where it is asked for
 class Settings:
     """What all measurements of a run share; an empty path stands for none."""
 
-    work: str  # what is made on the way: pictures, stores, runs
+    work: str  # what is made on the way: images, stores, runs
     machine: str = ""
-    pictures: str = ""  # class folders of photographs
+    images: str = ""  # class folders of photographs
     small: str = ""  # CIFAR-10 as folders
     bundle: str = ""
-    runs: str = ""  # finished runs on small pictures
+    runs: str = ""  # finished runs on small images
     size: int = 224  # px
     count: int = 1000  # photographs
     steps: int = 20  # of training, timed, over all rounds

@@ -8,7 +8,7 @@ from benchmarks.plan import Comparison, Settings
 
 Rows = dict[str, dict[str, Any]]  # by name: the middle of each metric, or 'error'
 
-MORE, LESS = "pictures/s", "first step, s"  # what is compared, and which is better
+MORE, LESS = "images/s", "first step, s"  # what is compared, and which is better
 RATIO = {MORE: "ours is × as fast", LESS: "ours starts × sooner"}
 
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.images import photographs, recipe_for
 from benchmarks.input import BATCH, loader_of, torchvision_v1
-from benchmarks.pictures import photographs, recipe_for
 from benchmarks.plan import Comparison, Metrics, Settings
 
 WARMUP = 5  # steps before the clock starts
@@ -38,11 +38,11 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
 
 def prepare(settings: Settings) -> None:
     """Build the store and all that is kept beside it."""
-    from resnetlab.data.giveaway import giveaways
-    from resnetlab.pictures import read_data
+    from resnetlab.data.audit.shortcuts import shortcuts
+    from resnetlab.data.dataset import read_data
 
-    pictures = read_data(enough_photographs(settings), recipe_for(settings))
-    giveaways(pictures.catalog, pictures.store)
+    images = read_data(enough_photographs(settings), recipe_for(settings))
+    shortcuts(images.catalog, images.store)
 
 
 def enough_photographs(settings: Settings) -> Path:
@@ -67,11 +67,11 @@ class Clock:
         if len(self.ends) == WARMUP + self.settings.timed_steps:
             raise Enough
 
-    def result(self, pictures: float = BATCH) -> Metrics:
-        """Return the rate of the timed steps, of so many pictures each, and the start."""
+    def result(self, images: float = BATCH) -> Metrics:
+        """Return the rate of the timed steps, of so many images each, and the start."""
         seconds = self.ends[-1] - self.ends[WARMUP - 1]
         return {
-            "pictures/s": self.settings.timed_steps * pictures / seconds,
+            "images/s": self.settings.timed_steps * images / seconds,
             "first step, s": self.ends[0] - self.settings.started,
         }
 
@@ -98,7 +98,7 @@ def ours(settings: Settings) -> Metrics:
             settings, lambda: resnetlab.train(enough_photographs(settings), recipe, Path(out))
         )
         (run,) = Path(out).iterdir()
-        count = len(Catalog.load(run / "catalog.parquet").part("train"))
+        count = len(Catalog.load(run / "catalog.parquet").rows("train"))
     return clock.result(count / math.ceil(count / BATCH))  # its batches are equal, not full
 
 
@@ -185,12 +185,12 @@ def timm_loop(fast: bool, settings: Settings) -> Metrics:
 
 
 def keras_fit(settings: Settings) -> Metrics:
-    """`fit` on a folder of pictures, varied by layers that it has."""
+    """`fit` on a folder of images, varied by layers that it has."""
     import keras
     import tensorflow as tf
 
     size, layers = (settings.size, settings.size), keras.layers
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         enough_photographs(settings), image_size=size, batch_size=BATCH, verbose=False
     )
     varied = keras.Sequential(
@@ -202,10 +202,10 @@ def keras_fit(settings: Settings) -> Metrics:
             layers.Rescaling(1 / 255),
         ]
     )
-    classes = len(pictures.class_names)
+    classes = len(images.class_names)
     model = keras.applications.ResNet50(weights=None, input_shape=(*size, 3), classes=classes)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
-    batches = pictures.map(lambda images, labels: (varied(images, training=True), labels))
+    batches = images.map(lambda batch, labels: (varied(batch, training=True), labels))
     clock = Clock(settings)
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: clock.step())
     with contextlib.suppress(Enough):

@@ -1,4 +1,4 @@
-"""resnetlab turns a folder of labelled pictures into a classifier whose quality is known.
+"""resnetlab turns a folder of labelled images into a classifier whose quality is known.
 
 Every verb of the command line is a function here: inspect, train, evaluate, compare, predict, ...
 """
@@ -11,7 +11,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
-    "find_rate",
+    "find_lr",
     "inspect",
     "load_recipe",
     "make",

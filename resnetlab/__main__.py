@@ -1,5 +1,5 @@
 """`python -m resnetlab` is the command line."""
 
-from resnetlab.cli import entry_point
+from resnetlab.cli.main import entry_point
 
 entry_point()

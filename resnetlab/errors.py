@@ -14,7 +14,7 @@ class RecipeError(ResnetlabError):
 
 
 class DataError(ResnetlabError):
-    """The pictures or labels are not fit for what was asked."""
+    """The images or labels are not fit for what was asked."""
 
     exit_code = 3
 

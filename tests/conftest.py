@@ -1,4 +1,4 @@
-"""Real small pictures that every test may read, and a cache of its own for each session."""
+"""Real small images that every test may read, and a cache of its own for each session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +29,8 @@ def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits = load_digits(n_class=4)
     for label in range(4):
         (folder / str(label)).mkdir(parents=True)
-        for number, picture in enumerate(digits.images[digits.target == label][:30]):
-            pixels = np.rint(picture * 255 / 16).astype(np.uint8)
+        for number, image in enumerate(digits.images[digits.target == label][:30]):
+            pixels = np.rint(image * 255 / 16).astype(np.uint8)
             Image.fromarray(pixels).save(folder / str(label) / f"{number:03d}.png")
     return folder
 

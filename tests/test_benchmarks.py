@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from benchmarks import measure
+from benchmarks.images import files_in, photographs
 from benchmarks.input import Batches
-from benchmarks.pictures import files_in, photographs
-from benchmarks.plan import PARTS, Comparison, Settings, comparisons_of
+from benchmarks.plan import SPLITS, Comparison, Settings, comparisons_of
 from benchmarks.table import markdown, rows_of
 from benchmarks.train import WARMUP, Clock, Enough
 
@@ -19,7 +19,7 @@ THREE = Comparison("a race", {name: lambda settings: {} for name in ("ours", "on
 
 def lines(settings: Settings, **rates: float) -> list[measure.Line]:
     return [
-        measure.line_of("a race", name, number, settings) | {"metrics": {"pictures/s": rate}}
+        measure.line_of("a race", name, number, settings) | {"metrics": {"images/s": rate}}
         for number in range(2)
         for name, rate in rates.items()
     ]
@@ -32,17 +32,17 @@ def test_every_second_round_runs_backwards() -> None:
     ]
 
 
-def test_a_part_goes_on_where_it_was_cut_and_tries_again_what_failed(
+def test_a_split_goes_on_where_it_was_cut_and_tries_again_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
-    def answer(part: str, title: str, name: str, settings: Settings) -> measure.Line:
+    def answer(split: str, title: str, name: str, settings: Settings) -> measure.Line:
         asked.append(name or "prepare")
-        return {"error": "out of luck"} if name == "one" else {"metrics": {"pictures/s": 1.0}}
+        return {"error": "out of luck"} if name == "one" else {"metrics": {"images/s": 1.0}}
 
     monkeypatch.setattr(measure, "in_process", answer)
-    monkeypatch.setattr(measure, "comparisons_of", lambda part, settings: (THREE,))
+    monkeypatch.setattr(measure, "comparisons_of", lambda split, settings: (THREE,))
     settings, file = Settings(work="", rounds=1), tmp_path / "lines"
     measure.measure_part("race", settings, file)
     assert asked == ["prepare", "ours", "one", "other"]
@@ -52,12 +52,12 @@ def test_a_part_goes_on_where_it_was_cut_and_tries_again_what_failed(
     assert asked[6:] == ["prepare", "ours", "one", "other"], "figures of another size don't count"
 
 
-def test_a_part_that_cannot_be_prepared_ends_the_run_with_the_reason(
+def test_a_split_that_cannot_be_prepared_ends_the_run_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "in_process", lambda *_: {"error": "no pictures"})
-    monkeypatch.setattr(measure, "comparisons_of", lambda part, settings: (THREE,))
-    with pytest.raises(SystemExit, match="race can't be prepared: no pictures"):
+    monkeypatch.setattr(measure, "in_process", lambda *_: {"error": "no images"})
+    monkeypatch.setattr(measure, "comparisons_of", lambda split, settings: (THREE,))
+    with pytest.raises(SystemExit, match="race can't be prepared: no images"):
         measure.measure_part("race", Settings(work=""), tmp_path / "lines")
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_installed_is_no_failure_of_the_run(monkeypatch: pytest.Monk
         raise ModuleNotFoundError("No module named 'rival'", name="rival")
 
     race = Comparison("a race", {"rival": rival})
-    monkeypatch.setattr(measure, "comparisons_of", lambda part, settings: (race,))
+    monkeypatch.setattr(measure, "comparisons_of", lambda split, settings: (race,))
     values = json.dumps({"work": ""})
     assert measure.measure("race", "a race", "rival", values) == {"error": "not installed (rival)"}
 
@@ -101,20 +101,20 @@ def test_the_clock_counts_steps_after_the_warm_up_and_ends_the_loop(
         clock.step()
     with pytest.raises(Enough):
         clock.step()
-    assert clock.result(32) == {"pictures/s": 16.0, "first step, s": 10.0}
+    assert clock.result(32) == {"images/s": 16.0, "first step, s": 10.0}
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_every_part_names_its_contestants_without_doing_anything(part: str) -> None:
-    found = comparisons_of(part, Settings(work="nowhere"))
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_names_its_contestants_without_doing_anything(split: str) -> None:
+    found = comparisons_of(split, Settings(work="nowhere"))
     assert all(each.contestants for each in found)
     assert len({each.title for each in found}) == len(found)
 
 
-def test_everybody_gets_the_same_number_of_pictures_spread_over_the_classes(
+def test_everybody_gets_the_same_number_of_images_spread_over_the_classes(
     tmp_path: Path, photo_folder: Path
 ) -> None:
-    settings = Settings(work=str(tmp_path), pictures=str(photo_folder), count=8)
+    settings = Settings(work=str(tmp_path), images=str(photo_folder), count=8)
     assert [path.parent.name for path in files_in(photographs(settings))] == ["china"] * 4 + [
         "flower"
     ] * 4
@@ -122,10 +122,10 @@ def test_everybody_gets_the_same_number_of_pictures_spread_over_the_classes(
     assert len(files_in(photographs(Settings(work=str(tmp_path), count=6)))) == 6, "made up"
 
 
-def test_our_pipeline_gives_normalised_floats_of_every_picture(
+def test_our_pipeline_gives_normalised_floats_of_every_image(
     tmp_path: Path, photo_folder: Path
 ) -> None:
-    settings = Settings(work=str(tmp_path), pictures=str(photo_folder), count=8, size=32)
+    settings = Settings(work=str(tmp_path), images=str(photo_folder), count=8, size=32)
     (images, labels), *rest = Batches(settings)
     assert not rest
     assert images.shape == (8, 3, 32, 32)

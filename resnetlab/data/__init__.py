@@ -1,1 +1,1 @@
-"""From sources to batches: which pictures there are, and how they reach a network. No torch."""
+"""From sources to batches: which images there are, and how they reach a network. No torch."""

@@ -1,4 +1,4 @@
-"""Batches: which pictures come together, in which order, drawn by threads that can't change a bit."""
+"""Batches: which images come together, in which order, drawn by threads that can't change a bit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from resnetlab.data.augment import PLAIN, Variations, draw, render_all
+from resnetlab.data.augment.draw import PLAIN, Variations, draw
+from resnetlab.data.augment.render import render_all
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.pixels import PixelStore
-from resnetlab.data.threads import in_order, threads
+from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Augment
+from resnetlab.system.threads import in_order, threads
 
 cv2.setNumThreads(1)  # the threads here already take all cores
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,).
+    """B images: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,).
 
     A source may give something else as images: maps of a frozen network, or a tensor on a GPU.
     """
@@ -30,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class View:
-    """How pictures are shown: plain for evaluation, augmented by (seed, epoch) for training."""
+    """How images are shown: plain for evaluation, augmented by (seed, epoch) for training."""
 
     image_size: int
     fit: str
@@ -39,7 +40,7 @@ class View:
     epoch: int = 0
 
     def draw(self, keys: np.ndarray, aspects: np.ndarray) -> Variations:
-        """Return how the pictures with these keys (B,) vary; `aspects` (B,) is width over height."""
+        """Return how the images with these keys (B,) vary; `aspects` (B,) is width over height."""
         if self.augment is None:
             return PLAIN
         return draw(self.augment, self.seed, self.epoch, keys, aspects)
@@ -47,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Samples:
-    """The pictures of one part, bound to the store: M samples, ordered by content.
+    """The images of one split, bound to the store: M samples, ordered by content.
 
     `ids` (M,), `labels` (M,), `records` of the store (M,), `keys` that address their randomness.
     """
@@ -81,8 +82,8 @@ class Samples:
 
     def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
         means, variations = self.vary(rows, view)
-        pictures = [self.store.picture(record) for record in self.records[rows].tolist()]
-        render_all(pictures, variations, means, view.fit, out)
+        images = [self.store.image(record) for record in self.records[rows].tolist()]
+        render_all(images, variations, means, view.fit, out)
 
 
 class Source(Protocol):
@@ -105,9 +106,9 @@ class Source(Protocol):
         ...
 
 
-def samples_of(catalog: Catalog, store: PixelStore, part: str) -> Samples:
-    """Bind a part to its pixels. Sorted by content, so that file names decide nothing."""
-    rows = catalog.part(part)
+def samples_of(catalog: Catalog, store: PixelStore, split: str) -> Samples:
+    """Bind a split to its pixels. Sorted by content, so that file names decide nothing."""
+    rows = catalog.rows(split)
     rows = rows[np.lexsort((catalog.ids[rows], catalog.sha256[rows]))]
     return Samples(
         store=store,
@@ -122,7 +123,7 @@ def plan_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[np.nd
     """Return the rows of each batch of a training epoch: a function of (seed, epoch).
 
     Every sample once. The batches are as equal as can be, at most `batch_size`. None is left with a
-    single picture, which batch norm can't use: where batches of two leave one over, one has three.
+    single image, which batch norm can't use: where batches of two leave one over, one has three.
     """
     pieces = -(-count // batch_size)
     if batch_size > 1:

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resnetlab.errors import CheckpointError, one_line
-from resnetlab.files import whole
+from resnetlab.system.files import whole
 
 # Between a file and what lies inside it, in a catalog's paths: no file's name can hold it.
 MEMBER = "\0"
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+CATALOG_FILE = "catalog.parquet"  # in the folder of a run
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Catalog:
     """Columns of N samples, in the order of their ids; every column has shape (N,).
 
     `ids` are the paths below `root` as text fit to print, `paths` the same as the file system
-    has them; a picture inside an archive has the archive's path, a NUL, and its own. `labels` index
+    has them; an image inside an archive has the archive's path, a NUL, and its own. `labels` index
     `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'. `fold` is -1 where there
-    are none. Samples with the same `group` never part. `problem` says why a sample is quarantined,
-    '' means sound. `sha256` (hex) tells the content, the same in whatever form a picture comes: of
+    are none. Samples with the same `group` never split. `problem` says why a sample is quarantined,
+    '' means sound. `sha256` (hex) tells the content, the same in whatever form an image comes: of
     the pixels where its format keeps them exactly, of the file's bytes for JPEG and WebP. It, `width`
-    and `height` (px, upright) are known after the pictures have been read.
+    and `height` (px, upright) are known after the images have been read.
     """
 
     root: Path
@@ -59,19 +60,19 @@ class Catalog:
         """Return a copy with some columns replaced."""
         return dataclasses.replace(self, **columns)
 
-    def part(self, name: str) -> np.ndarray:
-        """Return the rows of the sound, labelled samples of a part: 'train', 'val', 'test' or 'all'."""
+    def rows(self, split: str) -> np.ndarray:
+        """Return the rows of the sound, labelled samples of a split: 'train', 'val', 'test' or 'all'."""
         chosen = self.sound & (self.labels >= 0)
-        if name != "all":
-            chosen &= self.split == name
+        if split != "all":
+            chosen &= self.split == split
         return np.flatnonzero(chosen)
 
-    def counts(self, name: str) -> np.ndarray:
-        """Return how many sound samples of each class a part holds, (K,)."""
-        return np.bincount(self.labels[self.part(name)], minlength=len(self.classes))
+    def counts(self, split: str) -> np.ndarray:
+        """Return how many sound samples of each class a split holds, (K,)."""
+        return np.bincount(self.labels[self.rows(split)], minlength=len(self.classes))
 
     def sample_keys(self) -> np.ndarray:
-        """Return 64 bits of each picture's content, (N,) uint64: the address of its randomness."""
+        """Return 64 bits of each image's content, (N,) uint64: the address of its randomness."""
         return np.array([int(digest[:16], 16) for digest in self.sha256], dtype=np.uint64)
 
     def save(self, path: Path) -> None:
@@ -124,13 +125,13 @@ def new_catalog(
     groups: list[str] | None = None,
     folds: list[int] | None = None,
 ) -> Catalog:
-    """Make a catalog of pictures that haven't been read yet, ordered by path.
+    """Make a catalog of images that haven't been read yet, ordered by path.
 
-    `groups` are names of what must stay together, '' for a picture that stands alone.
+    `groups` are names of what must stay together, '' for an image that stands alone.
     """
     order = sorted(range(len(paths)), key=lambda row: paths[row])
     count = len(paths)
-    # The group of a picture is the first row of those with its group's name.
+    # The group of an image is the first row of those with its group's name.
     first: dict[str, int] = {}
     group = [
         first.setdefault(groups[old], row) if groups and groups[old] else row

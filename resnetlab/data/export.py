@@ -1,16 +1,16 @@
-"""The parts of a split as folders, for tools that want it so."""
+"""The splits of a split as folders, for tools that want it so."""
 
 from pathlib import Path
 
-from resnetlab.checks import require_empty, require_outside
-from resnetlab.data.catalog import PARTS, Catalog
-from resnetlab.data.sources.listing import is_picture
+from resnetlab.data.catalog import SPLITS, Catalog
+from resnetlab.data.sources.listing import is_image
 from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import MachineError
+from resnetlab.system.requirements import require_empty, require_outside
 
 
 def export_split(catalog: Catalog, out: Path) -> None:
-    """Copy every part into out/<part>/<class>/; the originals stay.
+    """Copy every split into out/<split>/<class>/; the originals stay.
 
     Raises MachineError where the folder is not empty or can't be written.
     """
@@ -18,9 +18,9 @@ def export_split(catalog: Catalog, out: Path) -> None:
     require_empty(out)
     read = Reader(catalog.root)
     try:
-        for part in PARTS:
-            for row in catalog.part(part):
-                folder = out / part / catalog.classes[catalog.labels[row]]
+        for split in SPLITS:
+            for row in catalog.rows(split):
+                folder = out / split / catalog.classes[catalog.labels[row]]
                 folder.mkdir(parents=True, exist_ok=True)
                 free_name(folder, catalog.paths[row]).write_bytes(read(catalog.paths[row]))
     except OSError as error:
@@ -28,9 +28,9 @@ def export_split(catalog: Catalog, out: Path) -> None:
 
 
 def free_name(folder: Path, path: str) -> Path:
-    """Return a file name that is not taken: pictures of one class may come from several folders."""
+    """Return a file name that is not taken: images of one class may come from several folders."""
     name = Path(path.replace("\0", "/"))
-    ending = name.suffix if is_picture(name.name) else ".ppm"  # bare pixels of an array
+    ending = name.suffix if is_image(name.name) else ".ppm"  # bare pixels of an array
     target, count = folder / f"{name.stem}{ending}", 1
     while target.exists():
         count += 1

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnetlab.data.catalog import PARTS, Catalog, Part
+from resnetlab.data.catalog import SPLITS, Catalog, Split
 from resnetlab.data.sources.listing import natural_key
 from resnetlab.errors import DataError, RecipeError
 
-TRAIN: Part = "train"
-KEPT_APART: tuple[Part, ...] = ("test", "val")
+TRAIN: Split = "train"
+KEPT_APART: tuple[Split, ...] = ("test", "val")
 Units = list[list[int]]  # rows that go together, in the order in which they are dealt
 
 
@@ -25,29 +25,29 @@ def split(
     """Return the catalog with every sound sample in 'train', 'val' or 'test'.
 
     `fractions` are for those three and sum to 1. Parts that the user's folders give are kept; a
-    part they lack is taken from their training part. Each class is divided by itself; samples of
-    one group go together. Which go where depends on the seed and the pictures' content alone, not
-    on names or order. A picture in `known` (content: part), an earlier split, stays where it was.
-    Raises DataError for a class with too few pictures.
+    split they lack is taken from their training split. Each class is divided by itself; samples of
+    one group go together. Which go where depends on the seed and the images' content alone, not
+    on names or order. An image in `known` (content: split), an earlier split, stays where it was.
+    Raises DataError for a class with too few images.
     """
-    wanted = wanted_parts(catalog, fractions)
+    wanted = wanted_splits(catalog, fractions)
     assigned = catalog.split.copy()
     pool = catalog.sound & ((assigned == "") | (assigned == "train"))
     units = units_by_class(catalog, np.flatnonzero(pool), seed)
     for label, name in enumerate(catalog.classes):
         stays, free = keep_known(catalog, units.get(label, []), wanted, known or {})
-        for part, rows in deal(name, free, wanted, stays).items():
-            assigned[rows] = part
+        for split, rows in deal(name, free, wanted, stays).items():
+            assigned[rows] = split
     return catalog.with_columns(split=assigned)
 
 
-def wanted_parts(catalog: Catalog, fractions: tuple[float, float, float]) -> dict[Part, float]:
-    """Return the parts that are to be made, with their fractions; given ones are there already."""
-    given = {part for part in PARTS if (catalog.split == part).any()}
+def wanted_splits(catalog: Catalog, fractions: tuple[float, float, float]) -> dict[Split, float]:
+    """Return the splits that are to be made, with their fractions; given ones are there already."""
+    given = {split for split in SPLITS if (catalog.split == split).any()}
     return {
-        part: fraction
-        for part, fraction in zip(PARTS, fractions, strict=True)
-        if part == "train" or (fraction > 0 and part not in given)
+        split: fraction
+        for split, fraction in zip(SPLITS, fractions, strict=True)
+        if split == "train" or (fraction > 0 and split not in given)
     }
 
 
@@ -70,59 +70,59 @@ def groups_of(catalog: Catalog, rows: np.ndarray) -> Units:
 
 
 def draw_lot(seed: int, digest: str) -> str:
-    """Return a lot for a picture: a hash of seed and content, so that it stays when others come."""
+    """Return a lot for an image: a hash of seed and content, so that it stays when others come."""
     return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
 
 
 def keep_known(
-    catalog: Catalog, units: Units, wanted: Mapping[Part, float], known: Mapping[str, str]
-) -> tuple[dict[Part, list[int]], Units]:
-    """Return the rows of units that an earlier split had, by part, and the units that are new.
+    catalog: Catalog, units: Units, wanted: Mapping[Split, float], known: Mapping[str, str]
+) -> tuple[dict[Split, list[int]], Units]:
+    """Return the rows of units that an earlier split had, by split, and the units that are new.
 
-    Where a unit has pictures of several parts, because one came that links them, test wins, then
+    Where a unit has images of several splits, because one came that links them, test wins, then
     validation.
     """
-    stays: dict[Part, list[int]] = {part: [] for part in wanted}
+    stays: dict[Split, list[int]] = {split: [] for split in wanted}
     free = []
     for members in units:
         before = {known.get(catalog.sha256[row]) for row in members}
-        part = next(
-            (part for part in (*KEPT_APART, TRAIN) if part in before and part in stays), None
+        split = next(
+            (split for split in (*KEPT_APART, TRAIN) if split in before and split in stays), None
         )
-        if part is None:
+        if split is None:
             free.append(members)
         else:
-            stays[part] += members
+            stays[split] += members
     return stays, free
 
 
 def deal(
     name: str,
     units: Units,
-    wanted: Mapping[Part, float],
-    stays: Mapping[Part, list[int]] | None = None,
-) -> dict[Part, list[int]]:
+    wanted: Mapping[Split, float],
+    stays: Mapping[Split, list[int]] | None = None,
+) -> dict[Split, list[int]]:
     """Deal the units of the class `name`: test first, then validation, what is left trains.
 
-    Each part gets its share to the nearest whole picture, and at least one unit; `stays` are rows
-    that have their part already.
+    Each split gets its share to the nearest whole image, and at least one unit; `stays` are rows
+    that have their split already.
     """
-    dealt = {part: list((stays or {}).get(part, [])) for part in wanted}
+    dealt = {split: list((stays or {}).get(split, [])) for split in wanted}
     if len(units) < sum(not rows for rows in dealt.values()):
         fewer = len(units) > 1 and len(wanted) > 2
-        instead = "use fewer parts, such as --split 0.8 0 0.2" if fewer else "leave the class out"
+        instead = "use fewer splits, such as --split 0.8 0 0.2" if fewer else "leave the class out"
         raise DataError(
-            f"class '{name}' has {len(units)} different pictures, too few for {len(wanted)} parts "
+            f"class '{name}' has {len(units)} different images, too few for {len(wanted)} splits "
             f"({', '.join(wanted)}); add some, or {instead}"
         )
     total = sum(map(len, units)) + sum(map(len, dealt.values()))
     whole = sum(wanted.values())
     remaining = list(units)
-    others = [part for part in KEPT_APART if part in wanted]
-    for index, part in enumerate(others):
-        target = round(total * wanted[part] / whole)
-        rows = dealt[part]
-        # Units that the parts still to come need at least.
+    others = [split for split in KEPT_APART if split in wanted]
+    for index, split in enumerate(others):
+        target = round(total * wanted[split] / whole)
+        rows = dealt[split]
+        # Units that the splits still to come need at least.
         keep = sum(not dealt[later] for later in (*others[index + 1 :], "train"))
         while len(remaining) > keep and (not rows or len(rows) + len(remaining[0]) / 2 <= target):
             rows += remaining.pop(0)
@@ -134,30 +134,30 @@ def split_by_time(catalog: Catalog, fractions: tuple[float, float, float], patte
     """Return the catalog split by age: the newest test, the ones before validate, the oldest train.
 
     `pattern` finds the time in an id; its groups, or all it matches, are compared in natural order.
-    Pictures of one time or one group stay together. Raises RecipeError for no pattern, DataError
-    where it isn't found, or a part would lack a class.
+    Images of one time or one group stay together. Raises RecipeError for no pattern, DataError
+    where it isn't found, or a split would lack a class.
     """
-    wanted = wanted_parts(catalog, fractions)
+    wanted = wanted_splits(catalog, fractions)
     if len(wanted) < sum(fraction > 0 for fraction in fractions):
         raise DataError(
-            "data.time_pattern: these pictures are in parts already; take one of the two"
+            "data.time_pattern: these images are in splits already; take one of the two"
         )
-    rows = catalog.part("all")
+    rows = catalog.rows("all")
     times = {int(row): time_of(catalog.ids[row], pattern) for row in rows}
     units: dict[str, list[int]] = defaultdict(list)
     for members in groups_of(catalog, rows):
         units[max((times[row] for row in members), key=natural_key)] += members
     newest_first = [units[time] for time in sorted(units, key=natural_key, reverse=True)]
     assigned = catalog.split.copy()
-    for part, members in deal("all together", newest_first, wanted).items():
-        assigned[members] = part
+    for split, members in deal("all together", newest_first, wanted).items():
+        assigned[members] = split
     catalog = catalog.with_columns(split=assigned)
-    for part in wanted:
-        missing = np.flatnonzero(catalog.counts(part) == 0)
+    for split in wanted:
+        missing = np.flatnonzero(catalog.counts(split) == 0)
         if len(missing):
             raise DataError(
-                f"data.time_pattern: class '{catalog.classes[missing[0]]}' has no picture in the {part} "
-                "part; use other fractions, or leave the class out"
+                f"data.time_pattern: class '{catalog.classes[missing[0]]}' has no image in the {split} "
+                "split; use other fractions, or leave the class out"
             )
     return catalog
 
@@ -177,9 +177,9 @@ def folds(catalog: Catalog, count: int, seed: int, repeat: int = 0) -> np.ndarra
     """Return the fold, 0 to count - 1, of each sample that is not tested on, (N,) int64; else -1.
 
     Stratified, groups together, decided by seed, repeat and content; every fold has each class.
-    Folds that the data names are kept as they are. Raises DataError for a class with too few pictures.
+    Folds that the data names are kept as they are. Raises DataError for a class with too few images.
     """
-    rows = catalog.part("all")
+    rows = catalog.rows("all")
     rows = rows[catalog.split[rows] != "test"]
     if (catalog.fold[rows] >= 0).any():
         return given_folds(catalog, rows, count)
@@ -187,8 +187,8 @@ def folds(catalog: Catalog, count: int, seed: int, repeat: int = 0) -> np.ndarra
     for label, units in units_by_class(catalog, rows, seed + 2**32 * repeat).items():
         if len(units) < count:
             raise DataError(
-                f"class '{catalog.classes[label]}' has {len(units)} different pictures outside the test "
-                f"part, too few for {count} folds; at most --set data.folds={max(2, len(units))} would do, "
+                f"class '{catalog.classes[label]}' has {len(units)} different images outside the test "
+                f"split, too few for {count} folds; at most --set data.folds={max(2, len(units))} would do, "
                 "or add some"
             )
         sizes = np.zeros(count, dtype=np.int64)
@@ -213,14 +213,14 @@ def given_folds(catalog: Catalog, rows: np.ndarray, count: int) -> np.ndarray:
     for members in groups_of(catalog, rows):
         if len(set(result[members])) > 1:
             raise DataError(
-                f"{', '.join(catalog.ids[members][:2])} show the same picture or are of one group, but "
+                f"{', '.join(catalog.ids[members][:2])} show the same image or are of one group, but "
                 "the data puts them into different folds; mend its folds"
             )
     return result
 
 
 def validate_on(catalog: Catalog, fold: int) -> Catalog:
-    """Return the catalog with one fold as the validation part and the others for training."""
+    """Return the catalog with one fold as the validation split and the others for training."""
     assigned = catalog.split.copy()
     assigned[catalog.fold >= 0] = "train"
     assigned[catalog.fold == fold] = "val"

@@ -1,4 +1,4 @@
-"""The bundle: weights, class names and the exact way to prepare a picture. Nothing is a pickle."""
+"""The bundle: weights, class names and the exact way to prepare an image. Nothing is a pickle."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from resnetlab.data.pixels import short_side_for
+from resnetlab.data.store.pixels import short_side_for
 from resnetlab.errors import CheckpointError, RecipeError, one_line
-from resnetlab.files import whole, write_json, write_text
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
 from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
+from resnetlab.system.files import whole, write_json, write_text
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
@@ -26,7 +26,7 @@ WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 class BundleFacts:
     """What must be known beside the weights to use a model.
 
-    A picture is decoded, reduced to `short_side` px, then cut ('crop') or squeezed ('stretch') to
+    An image is decoded, reduced to `short_side` px, then cut ('crop') or squeezed ('stretch') to
     a square of `image_size` px; scaling and normalisation are part of the network.
     """
 
@@ -38,7 +38,7 @@ class BundleFacts:
     short_side: int
     fit: str
     max_pixels: int
-    mirror: bool = False
+    horizontal_flip: bool = False
     hidden: tuple[int, ...] = ()
 
 
@@ -76,7 +76,7 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
             facts.image_size,
             facts.stem,
             facts.dropout,
-            mirror=facts.mirror,
+            horizontal_flip=facts.horizontal_flip,
             hidden=facts.hidden,
         )
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
@@ -140,13 +140,13 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         short_side=short_side_for(largest_size(recipe)),
         fit=recipe.data.fit,
         max_pixels=recipe.data.max_pixels,
-        mirror=recipe.evaluation.mirror,
+        horizontal_flip=recipe.evaluation.horizontal_flip,
         hidden=recipe.model.hidden,
     )
 
 
 def recipe_of(facts: BundleFacts) -> Recipe:
-    """Return the recipe by which pictures are prepared for a bundle."""
+    """Return the recipe by which images are prepared for a bundle."""
     tree = {
         "data": {"image_size": facts.image_size, "fit": facts.fit, "max_pixels": facts.max_pixels},
         "model": {
@@ -155,6 +155,6 @@ def recipe_of(facts: BundleFacts) -> Recipe:
             "hidden": list(facts.hidden),
             "dropout": facts.dropout,
         },
-        "evaluation": {"mirror": facts.mirror},
+        "evaluation": {"horizontal_flip": facts.horizontal_flip},
     }
     return validate(tree, "bundle")

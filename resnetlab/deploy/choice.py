@@ -1,4 +1,4 @@
-"""Which way to compute: what is here is tried on some of the pictures, and must keep the answers."""
+"""Which way to compute: what is here is tried on some of the images, and must keep the answers."""
 
 import time
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from scipy.special import softmax
 from resnetlab.deploy.runtimes import Compute, installed, make_compute
 from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
-from resnetlab.training.probe import fastest_precision
+from resnetlab.training.hardware.probe import fastest_precision
 
-COMPARED = 16  # pictures on which another way is held against fp32
+COMPARED = 16  # images on which another way is held against fp32
 CALIBRATED = 64  # others, from which int8 takes the range of its numbers
 TIMED = 8  # of those compared, computed once more against the clock
 WORTH_S = 20.0  # work left from which converting the network, some seconds, can pay
@@ -23,8 +23,8 @@ TOLERANCE = {"torch-bf16": 0.02, "openvino-bf16": 0.02, "openvino": 1e-4, "onnx"
 class Runtime:
     """A way to compute probabilities, and how far it is from PyTorch in fp32.
 
-    On `compared` pictures the likeliest class was the same `agreed` times and no probability was
-    off by more than `difference`. With `exact`, pictures whose two likeliest classes could change
+    On `compared` images the likeliest class was the same `agreed` times and no probability was
+    off by more than `difference`. With `exact`, images whose two likeliest classes could change
     places within `tolerance` are computed again by that.
     """
 
@@ -36,13 +36,13 @@ class Runtime:
     agreed: int = 0
     compared: int = 0
 
-    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
-        """Return float64 probabilities (B, K) for prepared pictures, uint8 (B, S, S, 3)."""
-        probs = probabilities_by(self.compute, pictures)
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return float64 probabilities (B, K) for prepared images, uint8 (B, S, S, 3)."""
+        probs = probabilities_by(self.compute, images)
         if self.exact is not None:
             close = margins(probs) < 2 * self.tolerance
             if close.any():
-                probs[close] = probabilities_by(self.exact, pictures[close])
+                probs[close] = probabilities_by(self.exact, images[close])
         return probs
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Runtime:
             return f"{self.name} in fp32"
         kept = f"; where two classes are nearer than {2 * self.tolerance:g}, torch in fp32"
         return (
-            f"{self.name} (against fp32 on {self.compared} of the pictures: same class "
+            f"{self.name} (against fp32 on {self.compared} of the images: same class "
             f"{self.agreed} times, probabilities at most {self.difference:.1g} off)"
             f"{kept if self.exact else ''}"
         )
@@ -70,7 +70,7 @@ def named(name: str, classifier: Classifier, samples: np.ndarray) -> Runtime:
 
 
 def choose(classifier: Classifier, samples: np.ndarray, count: int) -> Runtime:
-    """Return the fastest runtime that keeps the answers, for `count` pictures like `samples`.
+    """Return the fastest runtime that keeps the answers, for `count` images like `samples`.
 
     It keeps them where no probability of the samples is off by its TOLERANCE. Runtimes that convert
     the network are tried only where the work left is long enough.
@@ -87,7 +87,7 @@ def choose(classifier: Classifier, samples: np.ndarray, count: int) -> Runtime:
 
 
 class Trial:
-    """The best runtime so far, and the seconds a picture takes it."""
+    """The best runtime so far, and the seconds an image takes it."""
 
     def __init__(self, classifier: Classifier, samples: np.ndarray) -> None:
         self.classifier, self.samples = classifier, samples
@@ -128,9 +128,9 @@ def compare(
     return Runtime(name, compute, exact, tolerance, difference, agreed, len(samples))
 
 
-def probabilities_by(compute: Compute, pictures: np.ndarray) -> np.ndarray:
+def probabilities_by(compute: Compute, images: np.ndarray) -> np.ndarray:
     """Return float64 probabilities (B, K)."""
-    probs: np.ndarray = softmax(compute(pictures).astype(np.float64), axis=1)
+    probs: np.ndarray = softmax(compute(images).astype(np.float64), axis=1)
     return probs
 
 
@@ -142,7 +142,7 @@ def margins(probs: np.ndarray) -> np.ndarray:
 
 
 def seconds_of(runtime: Runtime, samples: np.ndarray) -> float:
-    """Return the seconds a picture takes, once the runtime has been used before."""
+    """Return the seconds an image takes, once the runtime has been used before."""
     started = time.perf_counter()
     runtime.probabilities(samples[:TIMED])
     return (time.perf_counter() - started) / len(samples[:TIMED])

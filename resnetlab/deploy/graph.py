@@ -8,40 +8,40 @@ from torch import Tensor, nn
 
 from resnetlab.models.classifier import Classifier
 
-PICTURES, LOGITS = "pictures", "logits"  # names of what goes in and what comes out
+IMAGES, LOGITS = "images", "logits"  # names of what goes in and what comes out
 
 
 class FromPixels(nn.Module):
-    """A classifier that takes pictures as they lie in memory once decoded, channels last."""
+    """A classifier that takes images as they lie in memory once decoded, channels last."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
         self.eval()  # the exporter gives back the mode it finds, to all that lies within
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Turn uint8 pictures (B, S, S, 3) into logits (B, K)."""
-        logits: Tensor = self.classifier(pictures.permute(0, 3, 1, 2))
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (B, S, S, 3) into logits (B, K)."""
+        logits: Tensor = self.classifier(images.permute(0, 3, 1, 2))
         return logits
 
 
 def as_onnx(classifier: Classifier, image_size: int) -> bytes:
-    """Return the classifier as an ONNX file's bytes, for any number B of pictures at once.
+    """Return the classifier as an ONNX file's bytes, for any number B of images at once.
 
-    Takes `pictures`, uint8 (B, S, S, 3) with S `image_size` px, and gives `logits`, (B, K).
+    Takes `images`, uint8 (B, S, S, 3) with S `image_size` px, and gives `logits`, (B, K).
     """
-    picture = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
+    image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The older exporter: a second or two for ResNet-50, where the newer one takes ten.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             FromPixels(classifier),
-            (picture,),
+            (image,),
             buffer,  # type: ignore[arg-type]  # the older exporter writes into one too
             dynamo=False,
-            input_names=[PICTURES],
+            input_names=[IMAGES],
             output_names=[LOGITS],
-            dynamic_axes={PICTURES: {0: "B"}, LOGITS: {0: "B"}},
+            dynamic_axes={IMAGES: {0: "B"}, LOGITS: {0: "B"}},
         )
     return buffer.getvalue()

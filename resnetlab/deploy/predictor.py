@@ -11,22 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from resnetlab.data.augment import PLAIN, render
-from resnetlab.data.decode import PictureProblem, decode
-from resnetlab.data.threads import in_order, threads
+from resnetlab.data.augment.draw import PLAIN
+from resnetlab.data.augment.render import render
+from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
 from resnetlab.deploy.fold import folded
 from resnetlab.deploy.runtimes import by_torch, check_backend
 from resnetlab.errors import CheckpointError
-from resnetlab.memory import keep_freed_memory
-from resnetlab.progress import Progress
+from resnetlab.system.allocator import keep_freed_memory
+from resnetlab.system.progress import Progress
+from resnetlab.system.threads import in_order, threads
 
-FEW = 64  # pictures below which nothing is tried: PyTorch in fp32 answers at once
+FEW = 64  # images below which nothing is tried: PyTorch in fp32 answers at once
 AHEAD = 3  # batches decoded while the network works on another
 
 Read = Callable[[Path], bytes]
-Prepared = np.ndarray | PictureProblem
+Prepared = np.ndarray | ImageProblem
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Predictor:
     """A bundle, ready to answer; the same preparation as in training and evaluation.
 
     `backend` is one of deploy.runtimes.BACKENDS, or 'auto': the fastest that keeps the class that
-    fp32 gives, for few pictures fp32 itself. `runtime` is what answered last. Raises RecipeError
+    fp32 gives, for few images fp32 itself. `runtime` is what answered last. Raises RecipeError
     for an unknown backend, MachineError for one that is not installed.
     """
 
@@ -62,7 +63,7 @@ class Predictor:
         workers: int | None = None,
         read: Read = Path.read_bytes,
     ) -> list[Answer]:
-        """Return an answer for every file, in order; a file that is no sound picture says why.
+        """Return an answer for every file, in order; a file that is no sound image says why.
 
         `workers` threads (None: one a core) decode the next batches while the network works on one.
         `read` gives a file's bytes, or raises OSError.
@@ -74,22 +75,22 @@ class Predictor:
             Progress("predicting", len(paths)) as progress,
         ):
             self.runtime = runtime = self._settle(paths, pool, prepare)
-            for chunk, pictures in prepared_ahead(paths, batch_size, pool, prepare):
-                answers += answer_batch(runtime, chunk, pictures)
+            for chunk, images in prepared_ahead(paths, batch_size, pool, prepare):
+                answers += answer_batch(runtime, chunk, images)
                 progress.advance(len(chunk))
         return answers
 
     def _settle(
         self, paths: Sequence[Path], pool: ThreadPoolExecutor, prepare: Callable[[Path], Prepared]
     ) -> Runtime:
-        """Decide who computes; a choice once made on many pictures stays for the next many."""
+        """Decide who computes; a choice once made on many images stays for the next many."""
         by_itself = self.backend == "auto"
         if self.backend == "torch" or (by_itself and len(paths) < FEW):
             return self.exact
         if self.settled is None:
             wanted = COMPARED if by_itself else COMPARED + CALIBRATED
             found = in_order(pool, prepare, spread(paths, wanted), AHEAD)
-            sound = [picture for picture in found if isinstance(picture, np.ndarray)]
+            sound = [image for image in found if isinstance(image, np.ndarray)]
             if not sound:
                 return self.exact
             samples = np.stack(sound)
@@ -103,33 +104,33 @@ class Predictor:
     def _prepare(self, read: Read, path: Path) -> Prepared:
         facts = self.facts
         try:
-            picture = decode(read(path), facts.short_side, facts.max_pixels)
+            image = decode(read(path), facts.short_side, facts.max_pixels)
         except OSError as error:
-            return PictureProblem(f"can't be read ({error.strerror})")
-        except PictureProblem as problem:
+            return ImageProblem(f"can't be read ({error.strerror})")
+        except ImageProblem as problem:
             return problem
         out = np.empty((facts.image_size, facts.image_size, 3), dtype=np.uint8)
-        render(picture.pixels, PLAIN, np.zeros(3), facts.fit, out)
+        render(image.pixels, PLAIN, np.zeros(3), facts.fit, out)
         return out
 
 
 def answer_batch(
-    runtime: Runtime, paths: Sequence[Path], pictures: Sequence[Prepared]
+    runtime: Runtime, paths: Sequence[Path], images: Sequence[Prepared]
 ) -> list[Answer]:
     """Return the answers to a batch: one computation for all that are sound.
 
     Raises CheckpointError where an answer is no finite number, which no sound bundle gives.
     """
-    sound = [picture for picture in pictures if isinstance(picture, np.ndarray)]
+    sound = [image for image in images if isinstance(image, np.ndarray)]
     probs = runtime.probabilities(np.stack(sound)) if sound else np.empty(0)
     if not np.isfinite(probs).all():
         raise CheckpointError("the model's answers are no finite numbers: its weights are damaged")
     each = iter(probs)
     return [
-        Answer(path, None, str(picture))
-        if isinstance(picture, PictureProblem)
+        Answer(path, None, str(image))
+        if isinstance(image, ImageProblem)
         else Answer(path, next(each))
-        for path, picture in zip(paths, pictures, strict=True)
+        for path, image in zip(paths, images, strict=True)
     ]
 
 
@@ -139,7 +140,7 @@ def prepared_ahead(
     pool: ThreadPoolExecutor,
     prepare: Callable[[Path], Prepared],
 ) -> Iterator[tuple[Sequence[Path], list[Prepared]]]:
-    """Give the batches in order, each with its prepared pictures, at most AHEAD of them early."""
+    """Give the batches in order, each with its prepared images, at most AHEAD of them early."""
     stream = in_order(pool, prepare, paths, AHEAD * batch_size)
     for start in range(0, len(paths), batch_size):
         chunk = paths[start : start + batch_size]

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnetlab.deploy.graph import PICTURES, as_onnx
+from resnetlab.deploy.graph import IMAGES, as_onnx
 from resnetlab.errors import MachineError, RecipeError, one_line
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import did_you_mean
 
-Compute = Callable[[np.ndarray], np.ndarray]  # pictures uint8 (B, S, S, 3) -> logits (B, K)
+Compute = Callable[[np.ndarray], np.ndarray]  # images uint8 (B, S, S, 3) -> logits (B, K)
 
 CONVERTED = ("openvino", "openvino-bf16", "openvino-int8", "onnx")  # on a processor alone
 NEEDS = {
@@ -32,7 +32,7 @@ def make_compute(name: str, classifier: Classifier, samples: np.ndarray) -> Comp
     """Return what computes logits by the backend of this name; see BACKENDS.
 
     `classifier` is folded, in evaluation mode, channels last. `samples`, uint8 (P, S, S, 3), are
-    pictures of the kind to come: int8 takes the range of its numbers from them. Raises MachineError
+    images of the kind to come: int8 takes the range of its numbers from them. Raises MachineError
     where the network can't be converted.
     """
     if name not in CONVERTED:
@@ -73,11 +73,11 @@ def by_torch(classifier: Classifier, low: bool = False) -> Compute:
     """Compute by PyTorch in fp32; `low`: all but the head in bf16."""
     device = classifier.mean.device
 
-    def compute(pictures: np.ndarray) -> np.ndarray:
-        images = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)
+    def compute(images: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
             with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                features = classifier.features(images)
+                features = classifier.features(batch)
             logits: Tensor = classifier.head(features.float())  # bf16 would round the logits
             return logits.cpu().numpy()
 
@@ -99,7 +99,7 @@ def by_openvino(classifier: Classifier, samples: np.ndarray, precision: str = "f
     }
     compiled = core.compile_model(model, "CPU", settings)
     # Its answers lie in memory that the next call writes into.
-    return lambda pictures: np.array(compiled(pictures)[0])
+    return lambda images: np.array(compiled(images)[0])
 
 
 def quantised(model: Any, samples: np.ndarray) -> Any:
@@ -107,7 +107,7 @@ def quantised(model: Any, samples: np.ndarray) -> Any:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    dataset = nncf.Dataset([picture[None] for picture in samples])
+    dataset = nncf.Dataset([image[None] for image in samples])
     with contextlib.redirect_stdout(io.StringIO()):  # it draws bars where results belong
         return nncf.quantize(model, dataset, subset_size=len(samples))
 
@@ -121,8 +121,8 @@ def by_onnx(classifier: Classifier, samples: np.ndarray) -> Compute:
     content = as_onnx(classifier, samples.shape[1])
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def compute(pictures: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run(None, {PICTURES: pictures})[0]
+    def compute(images: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = session.run(None, {IMAGES: images})[0]
         return logits
 
     return compute

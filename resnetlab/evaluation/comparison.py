@@ -1,7 +1,7 @@
-"""Which of several runs is better, and whether the pictures at hand can show it.
+"""Which of several runs is better, and whether the images at hand can show it.
 
-All runs answered the same pictures, so what counts is where two of them disagree: the test is
-McNemar's exact one on the pictures that only one run gets right, adjusted after Holm for the
+All runs answered the same images, so what counts is where two of them disagree: the test is
+McNemar's exact one on the images that only one run gets right, adjusted after Holm for the
 number of pairs; the interval is Tango's for paired proportions.
 """
 
@@ -27,7 +27,7 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
     """Compare every pair of runs (name: predictions) and say in words what is shown.
 
     `runs` come back best first, `pairs` with the better one as `a`. The result can be written as
-    JSON. Raises RecipeError for fewer than two runs, DataError for runs on different pictures.
+    JSON. Raises RecipeError for fewer than two runs, DataError for runs on different images.
     """
     if len(runs) < 2:
         raise RecipeError(f"A comparison needs at least two runs, got {len(runs)}.")
@@ -59,7 +59,7 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
 def compare_pair(a: Predictions, b: Predictions, confidence: float = 0.95) -> dict[str, Any]:
     """Give difference (accuracy a - b, paired), only_a_right, only_b_right and p_value.
 
-    Rows are matched by id. Raises DataError where the two hold different pictures or labels.
+    Rows are matched by id. Raises DataError where the two hold different images or labels.
     """
     right = _right_by_id({"a": a, "b": b})
     return _compare(right["a"], right["b"], confidence)
@@ -68,7 +68,7 @@ def compare_pair(a: Predictions, b: Predictions, confidence: float = 0.95) -> di
 def paired_interval(
     only_a_right: int, only_b_right: int, n: int, confidence: float = 0.95
 ) -> Interval:
-    """Give the difference of two accuracies on the same `n` pictures with Tango's score interval.
+    """Give the difference of two accuracies on the same `n` images with Tango's score interval.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """
@@ -104,16 +104,16 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def smallest_difference(n: int, discordant: float, alpha: float) -> float:
-    """Give the smallest true difference in accuracy that `n` pictures show in 4 of 5 cases.
+    """Give the smallest true difference in accuracy that `n` images show in 4 of 5 cases.
 
-    Two runs disagree on the share `discordant` 0..1 of the pictures; `alpha` is the level of the
+    Two runs disagree on the share `discordant` 0..1 of the images; `alpha` is the level of the
     test after adjustment. Connor's sample size n = ((z_a √D + z_b √(D - d²)) / d)² solved for d
     gives d = k √D. The difference can't be larger than the disagreement: where D is too small for
     anything to be shown, the answer is d = D = k², every disagreement in favour of one run. It is
-    1 where so few pictures show nothing at all.
+    1 where so few images show nothing at all.
     Source: Connor 1987, Biometrics 43, 207-211.
     """
-    if 2 * 0.5**n >= alpha:  # the exact p of one run right and the other wrong on every picture
+    if 2 * 0.5**n >= alpha:  # the exact p of one run right and the other wrong on every image
         return 1.0
     z_a, z_b = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
     k = (z_a * sqrt(n) + z_b * sqrt(max(n + z_b**2 - z_a**2, 0.0))) / (n + z_b**2)
@@ -121,30 +121,30 @@ def smallest_difference(n: int, discordant: float, alpha: float) -> float:
 
 
 def _right_by_id(runs: Mapping[str, Predictions]) -> dict[str, Right]:
-    """Say for each run which pictures it gets right, all in the same order."""
+    """Say for each run which images it gets right, all in the same order."""
     tables = {}
     for name, predictions in runs.items():
         predictions.require_labels()
         tables[name] = predictions.in_id_order()
     (first, reference), *others = tables.items()
     for name, table in others:
-        _require_same_pictures(first, reference, name, table)
+        _require_same_images(first, reference, name, table)
     return {name: table.predicted == table.labels for name, table in tables.items()}
 
 
-def _require_same_pictures(a: str, first: Predictions, b: str, second: Predictions) -> None:
+def _require_same_images(a: str, first: Predictions, b: str, second: Predictions) -> None:
     advice = "Compare runs made on the same split: same data, same seed, same data.split."
     if first.classes != second.classes:
         raise DataError(f"The classes of {a} and {b} differ. {advice}")
     strays = set(first.ids) ^ set(second.ids)
     if strays:
         raise DataError(
-            f"{a} and {b} did not answer the same pictures: {len(strays)} ids are in one of them "
+            f"{a} and {b} did not answer the same images: {len(strays)} ids are in one of them "
             f"only, the first is {min(strays)!r}. {advice}"
         )
     relabelled = int((first.labels != second.labels).sum())
     if relabelled:
-        raise DataError(f"{relabelled} pictures have another label in {a} than in {b}. {advice}")
+        raise DataError(f"{relabelled} images have another label in {a} than in {b}. {advice}")
 
 
 def _compare(a: Right, b: Right, confidence: float) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _compare(a: Right, b: Right, confidence: float) -> dict[str, Any]:
 def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
     """Find the smallest difference d that the score test does not refuse, at most the observed.
 
-    The test's variance takes the likeliest share q of `minus` pictures given d.
+    The test's variance takes the likeliest share q of `minus` images given d.
     """
     from scipy.optimize import brentq
 
@@ -206,7 +206,7 @@ def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
         return f"{ahead}, but {test} does not show it ({p})."
     return (
         f"{pair['a']} and {pair['b']} differ by {points} {limits}: "
-        f"{samples:,} pictures cannot show which is better ({p})."
+        f"{samples:,} images cannot show which is better ({p})."
     )
 
 
@@ -232,7 +232,7 @@ def _summary(names: list[str], pairs: list[dict[str, Any]], samples: int, smalle
     worse = f"; {_listed(beaten)} {_is(beaten)} shown to be worse than {best}" if beaten else ""
     enough = f" (about {_points(smallest)} points would show)" if smallest < 1 else ""
     return (
-        f"{samples:,} pictures cannot show which of {_listed([best, *rivals])} is best"
+        f"{samples:,} images cannot show which of {_listed([best, *rivals])} is best"
         f"{enough}{worse}."
     )
 

@@ -1,9 +1,9 @@
 """How sure a figure is: intervals for proportions, for means and for resampled statistics.
 
-A percentile bootstrap cannot see errors that did not occur: twenty pictures out of twenty right
-would give [1, 1], and a class with one picture adds nothing to the width. So what is resampled is
+A percentile bootstrap cannot see errors that did not occur: twenty images out of twenty right
+would give [1, 1], and a class with one image adds nothing to the width. So what is resampled is
 never reported alone: its interval is widened until it also covers that of a formula which knows
-how few pictures there were (`covering`). On simulated test sets with rare classes the percentile
+how few images there were (`covering`). On simulated test sets with rare classes the percentile
 interval alone holds the truth in as few as 3 of 10 cases where 9.5 were promised; widened, in 9.
 """
 
@@ -45,7 +45,7 @@ def wilson_share(share: float, n: float, confidence: float = 0.95) -> Interval:
 
 
 def effective_size(strata: NDArray[np.int64]) -> float:
-    """Give how many pictures stand behind a mean over classes of `strata` (K,) >= 1 pictures each.
+    """Give how many images stand behind a mean over classes of `strata` (K,) >= 1 images each.
 
     K² / Σ 1/n_c: all of them where classes are equal, few where one class is rare.
     Source: Kish 1965, Survey Sampling (effective size under unequal weights).
@@ -66,7 +66,7 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
 def stratified(strata: NDArray[np.int64], resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Draw N positions with replacement, each from the stratum it replaces, `resamples` times.
 
-    Every resample so has as many pictures of each class as `strata` (N,). Fixed by the seed.
+    Every resample so has as many images of each class as `strata` (N,). Fixed by the seed.
     """
     order = np.argsort(strata, kind="stable")
     _, first, size = np.unique(strata[order], return_index=True, return_counts=True)

@@ -2,7 +2,7 @@
 
 Definitions are scikit-learn's, with 0 for a precision or recall that has nothing to count
 (`zero_division=0`). Macro averages run over the classes that occur among labels or predictions,
-balanced accuracy over those that have pictures. The loss is the cross-entropy in nats.
+balanced accuracy over those that have images. The loss is the cross-entropy in nats.
 """
 
 from typing import Any
@@ -47,30 +47,30 @@ def score(
 ) -> dict[str, Any]:
     """Give every figure as {value, low, high}, the classes' own figures and the confusion matrix.
 
-    Proportions of counted pictures (accuracy, top5, recall, precision) have Wilson intervals; the
+    Proportions of counted images (accuracy, top5, recall, precision) have Wilson intervals; the
     rest come from resampling within each true class, widened to cover what a resample cannot show
-    (see `intervals`): Wilson's for the effective number of pictures, Student's for the loss.
+    (see `intervals`): Wilson's for the effective number of images, Student's for the loss.
     The result can be written as JSON and holds no NaN. The order of the rows decides nothing.
-    Raises DataError where a label is unknown or a picture appears twice.
+    Raises DataError where a label is unknown or an image appears twice.
     """
     predictions.require_labels()
     predictions = predictions.in_id_order()
     right, predicted, support = class_counts(predictions)
     occurring = (predicted + support) > 0
-    per_picture = losses(predictions)
-    drawn_right, drawn_predicted, drawn_loss = _resample(predictions, per_picture, resamples, seed)
+    per_image = losses(predictions)
+    drawn_right, drawn_predicted, drawn_loss = _resample(predictions, per_image, resamples, seed)
     macro = macro_scores(right, predicted, support, occurring)
     drawn_macro = macro_scores(drawn_right, drawn_predicted, support, occurring)
-    pictures = effective_size(support[support > 0])
+    images = effective_size(support[support > 0])
     return {
         "samples": len(predictions),
         "confidence": confidence,
         "accuracy": wilson(int(right.sum()), len(predictions), confidence),
-        "loss": _loss_interval(per_picture, drawn_loss, confidence),
+        "loss": _loss_interval(per_image, drawn_loss, confidence),
         "top5": _top5(predictions, confidence),
         **{
             name: covering(
-                wilson_share(float(macro[name]), pictures, confidence),
+                wilson_share(float(macro[name]), images, confidence),
                 drawn_macro[name],
                 confidence,
             )
@@ -87,14 +87,14 @@ def score(
 
 
 def losses(predictions: Predictions) -> Floats:
-    """Give the cross-entropy (N,) of each picture, computed in float64 and without overflow."""
+    """Give the cross-entropy (N,) of each image, computed in float64 and without overflow."""
     log_probs = log_softmax(predictions.logits.astype(np.float64), axis=1)
     own: Floats = -log_probs[np.arange(len(predictions)), predictions.labels]
     return own
 
 
 def confusion_matrix(predictions: Predictions) -> Counts:
-    """Count pictures (K, K) by true class (row) and predicted class (column)."""
+    """Count images (K, K) by true class (row) and predicted class (column)."""
     k = len(predictions.classes)
     cells = predictions.labels * k + predictions.predicted
     return np.bincount(cells, minlength=k * k).reshape(k, k)
@@ -120,7 +120,7 @@ def macro_scores(
 ) -> dict[str, Floats]:
     """Average the classes' scores (..., K) over the `occurring` (K,) ones, all weighing the same.
 
-    Balanced accuracy is the mean recall of the classes that have pictures.
+    Balanced accuracy is the mean recall of the classes that have images.
     """
     scores = class_scores(right, predicted, support)
     return {
@@ -135,7 +135,7 @@ def _ratio(part: Counts, whole: Counts) -> Floats:
 
 
 def _resample(
-    predictions: Predictions, per_picture: Floats, resamples: int, seed: int
+    predictions: Predictions, per_image: Floats, resamples: int, seed: int
 ) -> tuple[Counts, Counts, Floats]:
     """Count right (R, K) and predicted (R, K) and average the loss (R,) in each resample.
 
@@ -148,12 +148,12 @@ def _resample(
     loss = np.empty(resamples)
     for i, drawn in enumerate(stratified(predictions.labels, resamples, seed)):
         counts[i] = np.bincount(cells[drawn], minlength=2 * k).reshape(2, k)
-        loss[i] = per_picture[drawn].mean()
+        loss[i] = per_image[drawn].mean()
     return counts[:, 1], counts.sum(axis=1), loss
 
 
-def _loss_interval(per_picture: Floats, drawn: Floats, confidence: float) -> Interval:
-    interval = covering(mean_interval(per_picture, confidence), drawn, confidence)
+def _loss_interval(per_image: Floats, drawn: Floats, confidence: float) -> Interval:
+    interval = covering(mean_interval(per_image, confidence), drawn, confidence)
     interval["low"] = max(interval["low"], 0.0)
     return interval
 

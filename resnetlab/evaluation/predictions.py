@@ -1,4 +1,4 @@
-"""The table that all evidence rests on: what a model said about each picture, and the truth."""
+"""The table that all evidence rests on: what a model said about each image, and the truth."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-from resnetlab import files
 from resnetlab.errors import CheckpointError, DataError
+from resnetlab.system import files
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said about N pictures of K classes, as columns of equal length.
+    """What a model said about N images of K classes, as columns of equal length.
 
     Columns are brought to the types named here; DataError where they do not fit together.
     """
@@ -54,7 +54,7 @@ class Predictions:
         fold: ArrayLike = -1,
         seed: ArrayLike = 0,
     ) -> Self:
-        """Build the table; a single fold or seed stands for every picture."""
+        """Build the table; a single fold or seed stands for every image."""
         rows = (len(ids),)
         return cls(
             ids=np.asarray(ids, dtype=object),
@@ -93,7 +93,7 @@ class Predictions:
     def in_id_order(self) -> "Predictions":
         """Give the same table sorted by id, so that the order of the rows decides nothing.
 
-        Raises DataError where a picture appears twice: counted as two pictures, it would make
+        Raises DataError where an image appears twice: counted as two images, it would make
         every interval and test look surer than it is.
         """
         ordered = self.take(np.argsort(self.ids, kind="stable"))
@@ -101,19 +101,19 @@ class Predictions:
         if len(twice):
             raise DataError(
                 f"{len(set(twice))} ids appear more than once, the first is {twice[0]!r}. "
-                "Evidence needs each picture once: take one seed at a time."
+                "Evidence needs each image once: take one seed at a time."
             )
         return ordered
 
     def require_labels(self) -> None:
-        """Raise DataError unless there are pictures and the label of each is known."""
+        """Raise DataError unless there are images and the label of each is known."""
         if not len(self):
-            raise DataError("There are no predictions to score: the split holds no pictures.")
+            raise DataError("There are no predictions to score: the split holds no images.")
         unknown = int((self.labels == -1).sum())
         if unknown:
             raise DataError(
                 f"{unknown} of {len(self)} predictions have no known label and cannot be scored. "
-                "Score a split in which every picture has a label."
+                "Score a split in which every image has a label."
             )
 
     def save(self, path: Path) -> None:
@@ -160,7 +160,7 @@ class Predictions:
             found = getattr(self, name).shape
             if found != shape:
                 raise DataError(
-                    f"Predictions of {rows[0]} pictures and {len(self.classes)} classes need "
+                    f"Predictions of {rows[0]} images and {len(self.classes)} classes need "
                     f"{name} of shape {shape}, got {found}."
                 )
 

@@ -1,6 +1,6 @@
 """Which of several settings is best, by their scores on the same folds, and whether that is shown.
 
-Folds share most of their training pictures, so their scores are more alike than independent ones
+Folds share most of their training images, so their scores are more alike than independent ones
 would be; the test counts that in. It is paired: every setting was tried on the same folds.
 """
 
@@ -28,8 +28,8 @@ def compare_trials(
 ) -> dict[int, dict[str, Any]]:
     """Compare every trial with the best one: mean, spread, `difference` to the best, verdict.
 
-    `validated_on` is the share of the pictures that one fold validates on. Scores move in steps of
-    `resolution` (one picture of a fold), which no spread can be below, and can't differ by more than
+    `validated_on` is the share of the images that one fold validates on. Scores move in steps of
+    `resolution` (one image of a fold), which no spread can be below, and can't differ by more than
     `bound` (1 for shares). With a single fold there is
     no difference to be tested. `shown` means: shown to be worse than the best. The p-values are
     adjusted after Holm for all pairs of trials, for any of them might have come out best.
@@ -76,8 +76,8 @@ def corrected_t_test(
     """Give the mean of paired differences, one a fold, with its interval, and the two-sided p.
 
     The variance of the mean of J differences is taken as (1 / J + `ratio`) times theirs, where
-    `ratio` is that of validation to training pictures: without it, folds that share training
-    pictures look surer than they are. Each score may be half a `resolution` off what a finer measure
+    `ratio` is that of validation to training images: without it, folds that share training
+    images look surer than they are. Each score may be half a `resolution` off what a finer measure
     would give; equal differences over two folds are no proof of a small variance.
     Source: Nadeau and Bengio 2003, Machine Learning 52, 239-281.
     """

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
-from resnetlab.models.cnn import CNN
-from resnetlab.models.fastcnn import FastCNN, WideFastCNN
-from resnetlab.models.mlp import MLP
-from resnetlab.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from resnetlab.models.networks.cnn import CNN
+from resnetlab.models.networks.fastcnn import FastCNN, WideFastCNN
+from resnetlab.models.networks.mlp import MLP
+from resnetlab.models.networks.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from resnetlab.recipe import Model, did_you_mean
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "build_for",
 ]
 
-SMALLEST_PX = 4  # the CNN halves a picture twice
+SMALLEST_PX = 4  # the CNN halves an image twice
 
 
 def _without_stem(network: Callable[[int], Backbone]) -> Callable[[int, str], Backbone]:
@@ -68,14 +68,14 @@ def build(
     dropout: float = 0.0,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    mirror: bool = False,
+    horizontal_flip: bool = False,
     hidden: Sequence[int] = (),
 ) -> Classifier:
-    """Build a classifier of K `num_classes` for square pictures of `image_size` px, fresh weights.
+    """Build a classifier of K `num_classes` for square images of `image_size` px, fresh weights.
 
     `mean` and `std` are those of pixel values in 0 to 1; `hidden` gives the widths of dense layers
-    before the head, `dropout` comes before each of these; with `mirror` it answers, in evaluation,
-    by the mean over a picture and its mirror image.
+    before the head, `dropout` comes before each of these; with `horizontal_flip` it answers, in evaluation,
+    by the mean over an image and its horizontal flip.
 
     Raises:
         RecipeError: the name, size, stem, mean or deviation is wrong.
@@ -91,4 +91,4 @@ def build(
             f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
         )
     backbone = MODELS[name](image_size, stem)
-    return Classifier(backbone, num_classes, dropout, mean, std, mirror, hidden)
+    return Classifier(backbone, num_classes, dropout, mean, std, horizontal_flip, hidden)

@@ -1,4 +1,4 @@
-"""A picture classifier: normalise, backbone, perhaps dense layers, head."""
+"""An image classifier: normalise, backbone, perhaps dense layers, head."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetlab.errors import RecipeError
-from resnetlab.models.norm import BatchNorm1d
+from resnetlab.models.networks.norm import BatchNorm1d
 from resnetlab.recipe import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,14 +16,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """A network that turns pictures into features of a fixed width D, its `feature_dim`.
+    """A network that turns images into features of a fixed width D, its `feature_dim`.
 
     It is a chain: its children are its stages, and run in the order they were given their names.
     """
 
     feature_dim: int
-    first_look = 0  # training pictures from which first weights follow, see `init_from`
-    any_size = True  # False where the pictures must have the size that it was built for
+    init_images = 0  # training images from which first weights follow, see `init_from`
+    any_size = True  # False where the images must have the size that it was built for
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the stages by name, in the order they run; an Identity only holds a place."""
@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         }
 
     def features(self, images: Tensor) -> Tensor:
-        """Turn normalised float pictures (N, 3, H, W) into features (N, D)."""
+        """Turn normalised float images (N, 3, H, W) into features (N, D)."""
         return run(self.stages().values(), images)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Backbone(nn.Module):
         return self.features(images)
 
     def init_from(self, images: Tensor) -> None:
-        """Set what follows from normalised training pictures (N, 3, H, W). Nothing unless a network differs."""
+        """Set what follows from normalised training images (N, 3, H, W). Nothing unless a network differs."""
 
     def init_head(self, head: nn.Linear) -> None:
         """Set the first weights of a new head. PyTorch's own stay unless a network differs."""
@@ -54,7 +54,7 @@ class Classifier(nn.Module):
     `mean` and `std` are three numbers each, for pixel values in 0 to 1. The first `frozen` stages
     of the backbone don't learn (see `freeze`); they and the rest can run one without the other.
     `hidden` gives the widths of dense layers between backbone and head; `dropout` comes before the
-    head, with `hidden` after each of those. `mirror` is for evaluation alone.
+    head, with `hidden` after each of those. `horizontal_flip` is for evaluation alone.
 
     Raises:
         RecipeError: `mean` or `std` can't be those of pixel values in 0 to 1.
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        mirror: bool = False,
+        horizontal_flip: bool = False,
         hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -81,22 +81,22 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std))
         self.backbone = backbone
         self.frozen = 0
-        self.mirror = mirror
+        self.horizontal_flip = horizontal_flip
         self.hidden = dense_layers(backbone.feature_dim, hidden, dropout)
         self.dropout = nn.Dropout(0.0 if hidden else dropout)
         self.head = nn.Linear((backbone.feature_dim, *hidden)[-1], num_classes)
         backbone.init_head(self.head)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W) into floats of about mean 0 and deviation 1.
+        """Turn uint8 images (N, 3, H, W) into floats of about mean 0 and deviation 1.
 
         Raises:
-            TypeError: the pictures are not uint8.
+            TypeError: the images are not uint8.
 
         """
         if images.dtype != torch.uint8:
             raise TypeError(
-                "Classifier takes pictures as torch.uint8, values 0 to 255. "
+                "Classifier takes images as torch.uint8, values 0 to 255. "
                 f"Got {images.dtype} instead: leave scaling and normalisation to it."
             )
         # One pass along whole rows of pixels: along three channels it takes three times as long.
@@ -107,28 +107,28 @@ class Classifier(nn.Module):
         return floats.reshape(*floats.shape[:2], width, 3).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W) into features (N, D).
+        """Turn uint8 images (N, 3, H, W) into features (N, D).
 
-        In evaluation with `mirror` they are the mean over each picture and its mirror image; so are
+        In evaluation with `horizontal_flip` they are the mean over each image and its horizontal flip; so are
         the logits then, for the head is linear.
         """
         features = self.embed(images)
-        if self.mirror and not self.training:
+        if self.horizontal_flip and not self.training:
             features = (features + self.embed(images.flip(3))) / 2
         return features
 
     def embed(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W) into features (N, D), each by what it shows alone."""
+        """Turn uint8 images (N, 3, H, W) into features (N, D), each by what it shows alone."""
         features: Tensor = self.hidden(self.backbone.features(self.normalise(images)))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W), of any memory format, into logits (N, K)."""
+        """Turn uint8 images (N, 3, H, W), of any memory format, into logits (N, K)."""
         logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
 
     def prefix(self, images: Tensor) -> Tensor:
-        """Turn uint8 pictures (N, 3, H, W) into what the frozen stages make of them, (N, ...)."""
+        """Turn uint8 images (N, 3, H, W) into what the frozen stages make of them, (N, ...)."""
         return run(self._stages()[: self.frozen], self.normalise(images))
 
     def rest(self, maps: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class Classifier(nn.Module):
         """Switch to training or evaluation; frozen stages stay in evaluation.
 
         Their batch norms use the statistics they came with and their dropout is off, so what they
-        make of a picture depends on nothing else.
+        make of an image depends on nothing else.
         """
         super().train(mode)
         for stage in self._stages()[: self.frozen]:

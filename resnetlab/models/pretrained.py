@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnetlab.errors import CheckpointError, MachineError, RecipeError
 from resnetlab.models.classifier import Classifier
-from resnetlab.models.resnet import SMALL_STEM_UP_TO_PX, ResNet
+from resnetlab.models.networks.resnet import SMALL_STEM_UP_TO_PX, ResNet
 
 State = dict[str, Tensor]
 

@@ -1,4 +1,4 @@
-"""What each stage of a network does to a picture: shapes, parameters, multiply-adds."""
+"""What each stage of a network does to an image: shapes, parameters, multiply-adds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from resnetlab.models.classifier import Backbone, Classifier
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table; shapes are those of one picture, without the batch.
+    """One row of the table; shapes are those of one image, without the batch.
 
     `learns` says whether any of its parameters does.
     """
@@ -32,7 +32,7 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
     """List the stages in the order they run, and last their total.
 
     A stage is a child of the backbone, or the head; one that does not run gives no row. The
-    multiply-adds are those of convolutions and dense layers. Runs one black picture of
+    multiply-adds are those of convolutions and dense layers. Runs one black image of
     `image_size` px on the model's own device; the model is left as it was.
     """
     rows: list[Stage] = []
@@ -50,7 +50,7 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
 
         return hook
 
-    picture = _black_picture(model, image_size)
+    image = _black_image(model, image_size)
     with ExitStack() as hooks, _evaluating(model), torch.no_grad():
         # Layers first: a stage that is itself one layer must be counted before it is recorded.
         for layer in model.modules():
@@ -58,9 +58,9 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
                 hooks.enter_context(layer.register_forward_hook(count))
         for name, stage in _stages(model):
             hooks.enter_context(stage.register_forward_hook(record(name)))
-        output = model(picture)
+        output = model(image)
     total_macs = sum(row.macs for row in rows)
-    shapes = _shape(picture), _shape(output)
+    shapes = _shape(image), _shape(output)
     costs = _parameters(model), total_macs
     return [*rows, Stage("total", "", *shapes, *costs, _learns(model))]
 
@@ -114,7 +114,7 @@ def _window(kernel: int | tuple[int, ...], stride: int | tuple[int, ...]) -> str
     return f"{high}x{wide}" + (f"/{step}" if step > 1 else "")
 
 
-def _black_picture(model: Backbone | Classifier, image_size: int) -> Tensor:
+def _black_image(model: Backbone | Classifier, image_size: int) -> Tensor:
     weight = next(model.parameters())
     dtype = torch.uint8 if isinstance(model, Classifier) else weight.dtype
     return torch.zeros(1, 3, image_size, image_size, dtype=dtype, device=weight.device)

@@ -13,9 +13,9 @@ from resnetlab.report.style import (
     INK,
     MUTED,
     PAPER,
-    PART_NAMES,
-    PARTS,
     SERIES,
+    SPLIT_NAMES,
+    SPLITS,
     WIDTH,
     drawing,
     panel,
@@ -56,7 +56,7 @@ def _one_run(history: History, best_epoch: int | None, path: Path) -> None:
         for column, measure in enumerate(("loss", "accuracy")):
             axes = panel(figure, 0.5 + column * 4.55, 0.35, 3.1, 2.2)
             axes.set_title(_title(measure))
-            curves = _parts(history, measure)
+            curves = _splits(history, measure)
             _draw(axes, curves)
             _label_ends(axes, curves, height=2.2)
             kept = _ring_best(axes, curves, best_epoch)
@@ -68,7 +68,7 @@ def _one_run(history: History, best_epoch: int | None, path: Path) -> None:
 def _folds_side_by_side(
     history: History, folds: Sequence[int], best_epoch: int | None, path: Path
 ) -> None:
-    wide = max(1.2, (WIDTH - 1.6) / len(folds))  # beyond six folds the picture grows
+    wide = max(1.2, (WIDTH - 1.6) / len(folds))  # beyond six folds the image grows
     with drawing(path, wide * len(folds) + 1.6, 4.6) as figure:
         for row, measure in enumerate(("loss", "accuracy")):
             first: Axes | None = None
@@ -81,7 +81,7 @@ def _folds_side_by_side(
                     axes.sharey(first)
                     axes.tick_params(labelleft=False)
                 rows = [line for line in history if int(line["fold"]) == fold]
-                curves = _parts(rows, measure)
+                curves = _splits(rows, measure)
                 _draw(axes, curves)
                 _ring_best(axes, curves, best_epoch)
                 axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -111,7 +111,7 @@ def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
             _label_ends(axes, curves, height, form)
 
 
-def rate_curve(
+def lr_curve(
     rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggested: float, path: Path
 ) -> None:
     """Draw the loss of each step (N,) over the learning rate it was made with, the suggestion marked."""
@@ -146,10 +146,10 @@ def _title(measure: str) -> str:
     return "Loss" if measure == "loss" else "Accuracy, %"
 
 
-def _parts(history: History, measure: str) -> list[Curve]:
+def _splits(history: History, measure: str) -> list[Curve]:
     curves = [
-        Curve(*_values(history, f"{part}_{measure}"), PART_NAMES[part], PARTS[part])
-        for part in ("train", "val")
+        Curve(*_values(history, f"{split}_{measure}"), SPLIT_NAMES[split], SPLITS[split])
+        for split in ("train", "val")
     ]
     return [curve for curve in curves if len(curve.epochs)]
 

@@ -1,4 +1,4 @@
-"""How the pictures of a set spread over what can be measured on them."""
+"""How the images of a set spread over what can be measured on them."""
 
 from collections.abc import Mapping
 from pathlib import Path

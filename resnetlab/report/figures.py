@@ -17,8 +17,8 @@ from resnetlab.report.style import (
     INK,
     MUTED,
     PAPER,
-    PART_NAMES,
-    PARTS,
+    SPLIT_NAMES,
+    SPLITS,
     WIDTH,
     bare,
     drawing,
@@ -37,10 +37,10 @@ _RIGHT = LinearSegmentedColormap.from_list("right", ["#f4f6f8", "#cdd8e3"])
 def class_distribution(
     counts: Mapping[str, Sequence[int]], classes: Sequence[str], path: Path
 ) -> None:
-    """Draw how many pictures each class has, in all and within each part, largest first."""
-    parts = {name: np.asarray(values) for name, values in counts.items() if sum(values)}
+    """Draw how many images each class has, in all and within each split, largest first."""
+    splits = {name: np.asarray(values) for name, values in counts.items() if sum(values)}
     total = np.sum([np.asarray(values) for values in counts.values()], axis=0)
-    panels = {"all": total, **parts} if len(parts) > 1 else parts or {"all": total}
+    panels = {"all": total, **splits} if len(splits) > 1 else splits or {"all": total}
     order = np.argsort(-total, kind="stable")
     note = ""
     if len(order) > MOST_BARS:
@@ -49,9 +49,9 @@ def class_distribution(
         order = np.concatenate([order[:half], order[-half:]])
     pitch, size = row_pitch(len(order))
     with drawing(path, WIDTH, len(order) * pitch + 0.5, "constrained") as figure:
-        for axes, (part, values) in zip(_row(figure, len(panels)), panels.items(), strict=True):
-            _bars(axes, values[order], PARTS.get(part, INK), size)
-            name = PART_NAMES.get(part, part).capitalize()
+        for axes, (split, values) in zip(_row(figure, len(panels)), panels.items(), strict=True):
+            _bars(axes, values[order], SPLITS.get(split, INK), size)
+            name = SPLIT_NAMES.get(split, split).capitalize()
             axes.set_title(f"{name}  {int(values.sum()):,}")
         _name_rows(figure.axes[0], [shorten(classes[index], 26) for index in order], size)
         _note(figure, note)
@@ -151,7 +151,7 @@ def _colour_key(figure: Figure, axes: Axes, most: float, normalised: bool) -> No
 def per_class_scores(per_class: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw each class's precision, recall and F1 with their intervals, the lowest F1 first.
 
-    Beyond 40 classes only the 40 lowest are drawn, and the picture says so.
+    Beyond 40 classes only the 40 lowest are drawn, and the image says so.
     """
     rows = sorted(per_class, key=lambda row: float(row["f1"]["value"]))[:MOST_SCORES]
     note = (
@@ -165,12 +165,12 @@ def per_class_scores(per_class: Sequence[Mapping[str, Any]], path: Path) -> None
         *panels, last = _row(figure, 4, (1, 1, 1, 0.16))
         for axes, key in zip(panels, ("precision", "recall", "f1"), strict=True):
             axes.set_title("F1" if key == "f1" else key.capitalize())
-            _whiskers(axes, [row[key] for row in rows], [PARTS["train"]] * len(rows))
+            _whiskers(axes, [row[key] for row in rows], [SPLITS["train"]] * len(rows))
             _percent_axis(axes)
             axes.set_xlim(100 * np.floor(lowest * 10) / 10 - 1, 101)
         bare(last)
         last.set(xlim=(0, 1), xticks=[])
-        last.set_title("Pictures", loc="right", fontweight="normal", color=MUTED)
+        last.set_title("Images", loc="right", fontweight="normal", color=MUTED)
         for index, row in enumerate(rows):
             text = f"{row['support']:,}"
             last.text(1, index, text, ha="right", va="center", fontsize=size, color=MUTED)
@@ -184,7 +184,7 @@ def difference_plot(comparison: Mapping[str, Any], path: Path) -> None:
     with drawing(path, WIDTH, len(pairs) * 0.3 + 0.95, "constrained") as figure:
         axes = figure.subplots()
         shown = [pair["verdict"] == "shown" for pair in pairs]
-        colours = [PARTS["train"] if is_shown else MUTED for is_shown in shown]
+        colours = [SPLITS["train"] if is_shown else MUTED for is_shown in shown]
         axes.axvline(0, color=INK, linewidth=0.9)
         _whiskers(axes, [pair["difference"] for pair in pairs], colours, shown)
         names = [f"{shorten(pair['a'], 24)} − {shorten(pair['b'], 24)}" for pair in pairs]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from resnetlab import progress
+from resnetlab.system import progress
 
 
 def percent(value: float) -> str:
@@ -27,7 +27,7 @@ def points(interval: Mapping[str, float]) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Return '1 picture' or '1,797 pictures'."""
+    """Return '1 image' or '1,797 images'."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
 

@@ -8,18 +8,18 @@ from typing import Any
 import yaml
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from resnetlab import files
 from resnetlab.errors import DataError
 from resnetlab.report import formats, trials, words
-from resnetlab.report.style import DPI, PART_NAMES
+from resnetlab.report.style import DPI, SPLIT_NAMES
+from resnetlab.system import files
 
 Json = Mapping[str, Any]
 
 MOST_CONFUSIONS = 8
 PX_AN_INCH = 100  # so that letters of all figures have the size of the text beside them
 CAPTIONS = {
-    "classes": "Pictures of each class, in all and in each part. Every panel has its own scale.",
-    "augmented": "Training pictures as the network sees them, varied anew in every epoch.",
+    "classes": "Images of each class, in all and in each split. Every panel has its own scale.",
+    "augmented": "Training images as the network sees them, varied anew in every epoch.",
     "curves": "Loss and accuracy over the epochs. The ring is the epoch whose weights are kept.",
     "confusion": "True classes in rows, the model’s answers in columns. What is right lies on the "
     "pale diagonal; the redder a cell, the more mistakes.",
@@ -27,10 +27,10 @@ CAPTIONS = {
     "per-class": "Precision, recall and F1 of each class with their intervals, lowest F1 first.",
     "samples": "Sample predictions: the true name and, below it, the answer and its confidence.",
     "mistakes": "Mistakes: the true name and, below it, the answer and its confidence.",
-    "contact-sheet": "Some pictures of each class.",
-    "distributions": "How the pictures spread.",
-    "extremes": "The pictures at the ends: worth a look, for this is where mistakes gather.",
-    "copies-apart": "Altered copies that lie in different parts or classes. The first are the least alike.",
+    "contact-sheet": "Some images of each class.",
+    "distributions": "How the images spread.",
+    "extremes": "The images at the ends: worth a look, for this is where mistakes gather.",
+    "copies-apart": "Near-duplicates that lie in different splits or classes. The first are the least alike.",
     "search-parallel": "Every trial as a line, through its settings to its score, the best on top: the darker, "
     "the better; the thick one was chosen. Dashed ones were pruned and end at the last score they reported. "
     "A line passes below a setting that its trial does not have.",
@@ -38,7 +38,7 @@ CAPTIONS = {
     "search-trials": "The score of every trial as it trained, averaged over the folds so far. A cross marks "
     "where a trial was pruned.",
     "curves-folds": "The chosen trial in each fold. The ring is the epoch that is best on the average of the folds.",
-    "copies": "Altered copies within one part and class. The first are the least alike.",
+    "copies": "Near-duplicates within one split and class. The first are the least alike.",
 }
 COMPARISON_CAPTIONS = {
     "curves": "Validation accuracy and loss of every run over the epochs.",
@@ -104,7 +104,7 @@ def write_run_report(folder: Path) -> Path:
         trained="training" in metrics,
         training=words.describe_training(metrics.get("training", {}), metrics.get("model", {})),
         settings=words.describe_settings(settings),
-        sure=words.how_sure(metrics[splits[0]], PART_NAMES[splits[0]]) if splits else [],
+        sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
         ledger=ledger,
         openings=words.openings(ledger),
         environment=_read(folder / "environment.json", {}),
@@ -127,21 +127,19 @@ def _verdict(metrics: Json, found: Json, folder: Path) -> dict[str, str]:
         return {"sentence": found["summary"], "note": "" if found["chosen"] is None else note}
     score = metrics["val"]
     verdict["sentence"] = (
-        f"Of {formats.plural(score['samples'], 'picture')} that it had not learned from, the chosen "
+        f"Of {formats.plural(score['samples'], 'image')} that it had not learned from, the chosen "
         f"trial of the search names {formats.percent(score['accuracy']['value'])} correctly "
         f"({words.confidence(score)} interval {formats.percent_range(score['accuracy'])})."
     )
-    verdict["note"] = (
-        "These pictures also chose the settings, so the figure is a little optimistic."
-    )
+    verdict["note"] = "These images also chose the settings, so the figure is a little optimistic."
     if "command" in verdict:
-        verdict["note"] += " The test pictures have not been used yet; this opens them:"
+        verdict["note"] += " The test images have not been used yet; this opens them:"
     return verdict
 
 
 def write_inspect_page(audit: Json, figures: Mapping[str, Path], path: Path) -> None:
     """Write what an audit of the data found, with its figures by name (`classes`, ...)."""
-    _write(path, "inspect.html", audit=audit, title=audit.get("name", "Pictures"), figures=figures)
+    _write(path, "inspect.html", audit=audit, title=audit.get("name", "Images"), figures=figures)
 
 
 def write_comparison_page(
@@ -177,12 +175,12 @@ def _write(
     captions: Mapping[str, str] = CAPTIONS,
     **values: Any,
 ) -> None:
-    pictures = {
+    images = {
         name: {"caption": _caption(name, captions), **_embed(file)}
         for name, file in figures.items()
         if file.is_file()
     }
-    page = _environment().get_template(template).render(figures=pictures, **values)
+    page = _environment().get_template(template).render(figures=images, **values)
     files.write_text(path, page)
 
 
@@ -202,7 +200,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "SCORES": SCORES,
         "KEY_SCORES": KEY_SCORES,
-        "PART_NAMES": PART_NAMES,
+        "PART_NAMES": SPLIT_NAMES,
         "ENVIRONMENT": ENVIRONMENT,
         "confidence": words.confidence,
         "confusions": confusions,
@@ -227,7 +225,7 @@ def _embed(png: Path) -> dict[str, Any]:
 
 def _caption(name: str, captions: Mapping[str, str]) -> str:
     """Return the caption of `confusion-test-normalised` and its like, whichever the split."""
-    kind = "-".join(word for word in name.split("-") if word not in PART_NAMES)
+    kind = "-".join(word for word in name.split("-") if word not in SPLIT_NAMES)
     return captions.get(kind, name.replace("-", " ").capitalize())
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from resnetlab.report.style import INK, MUTED, PAPER, PARTS, WIDTH, bare, drawing, panel, shorten
+from resnetlab.report.style import INK, MUTED, PAPER, SPLITS, WIDTH, bare, drawing, panel, shorten
 from resnetlab.report.trials import (
     chosen_number,
     has_score,
@@ -28,7 +28,7 @@ Json = Mapping[str, Any]
 Heights = dict[int, float]
 Ticks = list[tuple[float, str]]
 
-CHOSEN, PALE = PARTS["val"], "#b3bcc6"
+CHOSEN, PALE = SPLITS["val"], "#b3bcc6"
 RIGHT = 1.5  # inches beside the last axis, for the score and the name of the chosen trial
 _HALO = [withStroke(linewidth=2.5, foreground=PAPER)]  # keeps letters readable on lines
 _SCORES = LinearSegmentedColormap.from_list("scores", ["#d3dee8", "#7ea6ca", "#0b5fa5"])

@@ -21,7 +21,7 @@ from resnetlab.report.parallel import (
 from resnetlab.report.style import (
     INK,
     MUTED,
-    PARTS,
+    SPLITS,
     WIDTH,
     bare,
     drawing,
@@ -72,7 +72,7 @@ def importance(search: Json, path: Path) -> None:
         axes = figure.subplots()
         bare(axes)
         bars = axes.barh(
-            range(len(rows)), [100 * share for _, share in rows], 0.6, color=PARTS["train"]
+            range(len(rows)), [100 * share for _, share in rows], 0.6, color=SPLITS["train"]
         )
         axes.bar_label(bars, fmt="{:.0f} %", padding=3, fontsize=size, color=MUTED)
         axes.set(xlim=(0, 112 * max(share for _, share in rows)), xticks=[])

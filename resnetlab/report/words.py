@@ -21,19 +21,19 @@ Json = Mapping[str, Any]
 def verdict(metrics: Json, folder: Path) -> dict[str, str]:
     """Return the report's first `sentence` and, where one is due, a `note` and a `command`."""
     if "test" in metrics:
-        pictures = plural(metrics["test"]["samples"], "test picture")
+        images = plural(metrics["test"]["samples"], "test image")
         # Only a run that trained the model knows what it has seen; one that got it does not.
         unseen = " that it had never seen" if "training" in metrics else ""
-        return {"sentence": f"On {pictures}{unseen}, {_named(metrics['test'])}"}
+        return {"sentence": f"On {images}{unseen}, {_named(metrics['test'])}"}
     if "val" not in metrics:
         return {"sentence": "This run has no results yet."}
-    pictures = plural(metrics["val"]["samples"], "validation picture")
-    note = "These pictures also chose the best epoch, so the figure is a little optimistic."
-    result = {"sentence": f"On {pictures}, {_named(metrics['val'])}", "note": note}
+    images = plural(metrics["val"]["samples"], "validation image")
+    note = "These images also chose the best epoch, so the figure is a little optimistic."
+    result = {"sentence": f"On {images}, {_named(metrics['val'])}", "note": note}
     if not sum(metrics.get("dataset", {}).get("counts", {}).get("test", [])):
-        result["note"] += " No pictures were set aside for a test."
+        result["note"] += " No images were set aside for a test."
         return result
-    result["note"] += " The test pictures have not been used yet; this opens them:"
+    result["note"] += " The test images have not been used yet; this opens them:"
     return result | {"command": f"resnetlab evaluate {run_path(folder)}"}
 
 
@@ -57,17 +57,17 @@ def confidence(score: Json) -> str:
 
 
 def describe_data(audit: Json) -> list[str]:
-    """Return sentences on the number of pictures, their balance, sizes and copies."""
+    """Return sentences on the number of images, their balance, sizes and copies."""
     classes, counts = audit.get("classes", []), audit.get("counts", {})
     total = [sum(column) for column in zip(*counts.values(), strict=True)]
     names = (("train", "training"), ("val", "validation"), ("test", "the test"))
-    parts = [
-        f"{sum(counts[part]):,} for {name}" for part, name in names if sum(counts.get(part, []))
+    pieces = [
+        f"{sum(counts[split]):,} for {name}" for split, name in names if sum(counts.get(split, []))
     ]
-    used, found = audit.get("used", sum(total)), audit.get("pictures", sum(total))
-    start = plural(used, "picture") if used == found else f"{used:,} of {plural(found, 'picture')}"
+    used, found = audit.get("used", sum(total)), audit.get("images", sum(total))
+    start = plural(used, "image") if used == found else f"{used:,} of {plural(found, 'image')}"
     usable = "" if used == found else " can be used,"
-    split = f": {listed(parts)}" if len(parts) > 1 else ""
+    split = f": {listed(pieces)}" if len(pieces) > 1 else ""
     sentences = [f"{start}{usable} in {plural(len(classes), 'class')}{split}."]
     if len(total) > 1:
         sentences.append(_balance(classes, total))
@@ -84,7 +84,7 @@ def describe_data(audit: Json) -> list[str]:
 def _balance(classes: Sequence[str], total: Sequence[int]) -> str:
     most, least = max(total), min(total)
     if most == least:
-        return f"Every class has {plural(most, 'picture')}."
+        return f"Every class has {plural(most, 'image')}."
     if most <= 1.5 * least:
         advice = "the classes are close to even"
     elif most <= 3 * least:
@@ -98,39 +98,37 @@ def _balance(classes: Sequence[str], total: Sequence[int]) -> str:
 def _sizes(sizes: Json) -> str:
     width, height = sizes["width"], sizes["height"]
     if width[0] == width[2] and height[0] == height[2]:
-        return f"All pictures are {width[0]:,} × {height[0]:,} px."
+        return f"All images are {width[0]:,} × {height[0]:,} px."
     wide, high = (f"{low:,} to {top:,} px (median {mid:,})" for low, mid, top in (width, height))
-    return f"The pictures are {wide} wide and {high} high."
+    return f"The images are {wide} wide and {high} high."
 
 
 def _copies(duplicates: int, conflicts: int) -> str:
     if not duplicates:
-        return "No picture is an exact copy of another."
+        return "No image is an exact copy of another."
     copies = "is an exact copy" if duplicates == 1 else "are exact copies"
-    sentence = f"{plural(duplicates, 'picture')} {copies} of another."
+    sentence = f"{plural(duplicates, 'image')} {copies} of another."
     if conflicts:
         verb = "carries" if conflicts == 1 else "carry"
-        sentence += (
-            f" {plural(conflicts, 'picture')} {verb} two labels; nobody knows which is right."
-        )
+        sentence += f" {plural(conflicts, 'image')} {verb} two labels; nobody knows which is right."
     return sentence
 
 
 def describe_near(near: Json) -> list[str]:
-    """Return sentences on pictures that are there twice, altered."""
-    if not near.get("pictures"):
-        return ["No picture was found to be an altered copy of another."]
-    have = "has" if near["pictures"] == 1 else "have"
+    """Return sentences on images that are there twice, altered."""
+    if not near.get("images"):
+        return ["No image was found to be a near-duplicate of another."]
+    have = "has" if near["images"] == 1 else "have"
     sentences = [
-        f"{plural(near['pictures'], 'picture')} {have} an altered copy: scaled, cropped, compressed anew, "
-        "recoloured or mirrored. Such pictures never part: they train together or are tested on together."
+        f"{plural(near['images'], 'image')} {have} a near-duplicate: scaled, cropped, compressed anew, "
+        "recoloured or flipped. Such images never split: they train together or are tested on together."
     ]
-    for part, name in (("val", "validation"), ("test", "test")):
-        count = near["across_parts"][part]
+    for split, name in (("val", "validation"), ("test", "test")):
+        count = near["across_splits"][split]
         if count:
             sentences.append(
-                f"{plural(count, name + ' picture')} {'has' if count == 1 else 'have'} one in another part as the "
-                "data came; what lies in the training part is left out, so that the test stays fair."
+                f"{plural(count, name + ' image')} {'has' if count == 1 else 'have'} one in another split as the "
+                "data came; what lies in the training split is left out, so that the test stays fair."
             )
     if near["across_labels"]:
         sentences.append(
@@ -164,9 +162,9 @@ def _network(model: Json) -> str:
     if 0 < model.get("trainable", 0) < model.get("parameters", 0):
         facts.append(f"{large(model['trainable'])} of them trained")
     if model.get("macs"):
-        facts.append(f"{large(model['macs'])} multiplications a picture")
+        facts.append(f"{large(model['macs'])} multiplications an image")
     if "image_size" in model:
-        facts.append(f"pictures of {model['image_size']} × {model['image_size']} px")
+        facts.append(f"images of {model['image_size']} × {model['image_size']} px")
     return f"The network is {model['name']}" + (f": {', '.join(facts)}." if facts else ".")
 
 
@@ -183,8 +181,8 @@ def _length(training: Json) -> str:
     if "device" in training:
         precision = f" ({training['precision']})" if "precision" in training else ""
         sentence += f" on {training['device']}{precision}"
-    if training.get("pictures_per_second"):
-        sentence += f", {training['pictures_per_second']:,.0f} pictures a second"
+    if training.get("images_per_second"):
+        sentence += f", {training['images_per_second']:,.0f} images a second"
     end = ", and stopped early, as the score no longer rose" if early else ""
     return sentence + end + "."
 
@@ -211,7 +209,7 @@ def describe_settings(recipe: Json) -> str:
     return f"Settings: {', '.join(facts)}." if facts else ""
 
 
-def how_sure(score: Json, part: str) -> list[str]:
+def how_sure(score: Json, split: str) -> list[str]:
     """Return what the interval means for a reader, and what it leaves out."""
     number, interval = score["samples"], score["accuracy"]
     half = 50 * (interval["high"] - interval["low"])
@@ -221,34 +219,34 @@ def how_sure(score: Json, part: str) -> list[str]:
         default=None,
     )
     sentences = [
-        f"The figures come from {plural(number, f'{part} picture')}. Another {number:,} of the same kind "
+        f"The figures come from {plural(number, f'{split} image')}. Another {number:,} of the same kind "
         f"would give a slightly different accuracy, by chance alone; the {confidence(score)} "
         f"interval, {percent_range(interval)}, is where the accuracy on endlessly many such "
-        f"pictures is to be expected. That is about ±{half:.1f} points. Four times as many "
-        "pictures would halve it."
+        f"images is to be expected. That is about ±{half:.1f} points. Four times as many "
+        "images would halve it."
     ]
     if smallest is not None and len(score["per_class"]) > 1:
         sentences.append(
             f"Figures of single classes are rougher: class {smallest['class']} rests on "
-            f"{plural(smallest['support'], 'picture')}."
+            f"{plural(smallest['support'], 'image')}."
         )
     sentences.append(
-        "The interval does not cover what these pictures cannot show: another camera, other "
+        "The interval does not cover what these images cannot show: another camera, other "
         "places or times, wrong labels, or the luck of one training run."
     )
     return sentences
 
 
 def openings(ledger: Sequence[Json]) -> dict[str, Any]:
-    """Say how often the test part was opened; more than once is worth a `warning`."""
+    """Say how often the test split was opened; more than once is worth a `warning`."""
     if not ledger:
-        return {"sentence": "The test part has not been opened."}
+        return {"sentence": "The test split has not been opened."}
     if len(ledger) == 1:
-        return {"sentence": f"The test part was opened once, on {moment(ledger[0]['opened'])}."}
+        return {"sentence": f"The test split was opened once, on {moment(ledger[0]['opened'])}."}
     recipes = len({entry.get("recipe_sha256") for entry in ledger})
     by = f" by {recipes} different recipes" if recipes > 1 else ""
     return {
-        "warning": f"The test part was opened {len(ledger)} times{by}. As soon as a choice follows "
-        "from one look, the next figure is no longer from unseen pictures. Trust the first most, "
-        f"{percent(ledger[0]['accuracy'])}, or test on fresh pictures."
+        "warning": f"The test split was opened {len(ledger)} times{by}. As soon as a choice follows "
+        "from one look, the next figure is no longer from unseen images. Trust the first most, "
+        f"{percent(ledger[0]['accuracy'])}, or test on fresh images."
     }

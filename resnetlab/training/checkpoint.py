@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from resnetlab.errors import CheckpointError, one_line
-from resnetlab.files import unwritable, whole
 from resnetlab.models.classifier import Classifier, learned_state
 from resnetlab.models.pretrained import described
-from resnetlab.training.average import Average
+from resnetlab.system.files import unwritable, whole
+from resnetlab.training.optim.ema import Average
 
 MODEL, OPTIMIZER, AVERAGE = "model.", "optimizer.", "average."
 FACTS = "resnetlab"  # the file's metadata: progress and checksum
@@ -61,7 +61,7 @@ def load_checkpoint(
     Raises CheckpointError where the file is damaged or of another network; then nothing is loaded.
     """
     tensors, progress = read_checkpoint(path)
-    weights, averaged = (part_of(tensors, prefix) for prefix in (MODEL, AVERAGE))
+    weights, averaged = (tensors_below(tensors, prefix) for prefix in (MODEL, AVERAGE))
     complaint = misfit(weights, learned_state(model))
     if complaint:
         raise CheckpointError(
@@ -79,7 +79,7 @@ def load_checkpoint(
     return progress
 
 
-def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin so, by the rest of their names."""
     return {
         name.removeprefix(prefix): tensor

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from resnetlab.errors import MachineError
-from resnetlab.files import write_csv
+from resnetlab.system.files import write_csv
 
 COLUMNS = (
     "epoch",  # from 1
     "fold",  # -1 where there are none
     "lr",  # at the middle of the epoch
-    "train_loss",  # cross-entropy over the augmented pictures while learning
+    "train_loss",  # cross-entropy over the augmented images while learning
     "train_accuracy",
     "val_loss",
     "val_accuracy",

@@ -14,9 +14,10 @@ from resnetlab.data.batches import Samples, Source, batches, plan_epoch
 from resnetlab.errors import DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
-from resnetlab.progress import Progress, say
 from resnetlab.recipe import Recipe
-from resnetlab.training.frozen import Rest
+from resnetlab.system.progress import Progress, log
+from resnetlab.training.checkpoint_manager import START, CheckpointManager, EpochProgress
+from resnetlab.training.hardware.micro_batches import micro_batches_for
 from resnetlab.training.history import (
     History,
     best_epoch,
@@ -24,25 +25,24 @@ from resnetlab.training.history import (
     scores,
     write_history,
 )
-from resnetlab.training.keeper import START, Keeper, Place
-from resnetlab.training.learner import Learner, address, make_learner
+from resnetlab.training.inputs import evaluation_inputs, plain_view, training_inputs, training_view
+from resnetlab.training.optim.learner import Learner, address, make_learner
+from resnetlab.training.optim.schedules import lr_factor
 from resnetlab.training.predict import as_images, predict
-from resnetlab.training.room import pieces_for
-from resnetlab.training.schedules import rate_factor
-from resnetlab.training.shown import plain_view, training_view, what_is_asked, what_learns
+from resnetlab.training.stored_features import Rest
 
 CHECK_EVERY = 10  # steps between two looks at whether the loss is finite; each look waits for a GPU
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What an epoch of training showed: means over its pictures, and pictures a second."""
+class EpochResult:
+    """What an epoch of training showed: means over its images, and images a second."""
 
     loss: float
     accuracy: float
     lr: float  # at its middle
     rate: float
-    place: Place  # at its end
+    done: EpochProgress  # at its end
 
 
 def fit(
@@ -53,7 +53,7 @@ def fit(
     classes: tuple[str, ...],
     recipe: Recipe,
     folder: Path,
-    tell: Callable[[History, str], None] = lambda history, line: say(line),
+    on_epoch_end: Callable[[History, str], None] = lambda history, line: log(line),
     name: str = "",
 ) -> History:
     """Train to the end of the recipe, or until patience runs out; return the history.
@@ -66,55 +66,57 @@ def fit(
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    part, shown = what_learns(fabric.device, classifier, train, recipe)
-    asked, held_out = what_is_asked(classifier, val, recipe)
+    part, shown = training_inputs(fabric.device, classifier, train, recipe)
+    scored, held_out = evaluation_inputs(classifier, val, recipe)
     learner = make_learner(fabric, classifier, part, training)
-    keeper = Keeper(folder / "checkpoints", classifier, learner)
-    place, history = keeper.resume(recipe.model.weights), keeper.history
-    if not keeper.there:
-        learner.pieces = pieces_that_fit(learner, shown, recipe)
+    checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
+    done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
+    if not checkpoints.there:
+        learner.micro_batches = micro_batches_that_fit(learner, shown, recipe)
         if training.on_divergence == "restart":
-            keeper.save(START)  # to come back to
+            checkpoints.save(START)  # to come back to
     while len(history) < training.epochs:
         if out_of_patience(history, training.monitor, training.patience):
             break
         try:
-            learned = train_epoch(learner, shown, recipe, history, place, keeper.after_step, name)
+            result = train_epoch(
+                learner, shown, recipe, history, done, checkpoints.after_step, name
+            )
             try:
                 with learner.averaged():
-                    row = score_epoch(asked, held_out, classes, recipe, learned, history)
+                    row = score_epoch(scored, held_out, classes, recipe, result, history)
             except StoppedError:
-                keeper.save(learned.place)
+                checkpoints.save(result.done)
                 raise
         except DivergedError as error:
-            place = keeper.restart(error, recipe.model.weights)
+            done = checkpoints.restart(error, recipe.model.weights)
             continue
         history.append(row)
-        tell(history, describe_row(row, training.epochs, learned))
+        on_epoch_end(history, describe_row(row, training.epochs, result))
         is_best = best_epoch(history, training.monitor) == len(history)
         if is_best:
             with learner.averaged():
-                keeper.save(START, "best")
+                checkpoints.save(START, "best")
         write_history(folder, history, training.log)
         # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
-        keeper.end_epoch(is_best)
-        place = START
-    keeper.before.unlink(missing_ok=True)  # nothing goes on from here
+        checkpoints.end_epoch(is_best)
+        done = START
+    checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
     return history
 
 
-def pieces_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
+def micro_batches_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
     """Return in how many pieces a batch must be shown so that memory holds it; say so where in several."""
     batch_size = min(recipe.training.batch_size, len(samples))
     view = training_view(recipe, recipe.training.epochs - 1)  # the last epoch has the largest
     images = learner.fabric.to_device(as_images(samples.batch(np.arange(1), view).images))
-    pieces = pieces_for(learner.model, images, batch_size)
-    if pieces > 1:
-        say(
-            f"note: memory does not hold {batch_size} pictures at once; each batch is shown in "
-            f"{pieces} pieces, a step is still over all of it"
+    micro_batches = micro_batches_for(learner.model, images, batch_size)
+    if micro_batches > 1:
+        log(
+            f"note: memory does not hold {batch_size} images at once; each batch is shown in "
+            f"{micro_batches} pieces, a step is still over all of it"
         )
-    return pieces
+    return micro_batches
 
 
 def train_epoch(
@@ -122,46 +124,48 @@ def train_epoch(
     samples: Source,
     recipe: Recipe,
     history: History,
-    place: Place = START,
+    done: EpochProgress = START,
     after_step: Callable[[int, torch.Tensor], None] = lambda step, sums: None,
     name: str = "",
-) -> Learned:
-    """Show every training picture once, from a place on, in the epoch that follows the history.
+) -> EpochResult:
+    """Show every training image once, from a place on, in the epoch that follows the history.
 
     `after_step` is told how many steps of the epoch are done, and the sums of loss and hits (2,).
     """
     training, epoch = recipe.training, len(history)
     plan = plan_epoch(len(samples), training.batch_size, recipe.seed, epoch)
     steps = [plan[i : i + training.accumulate] for i in range(0, len(plan), training.accumulate)]
-    begun = place.step * training.accumulate
-    stream = batches(samples, plan[begun:], training_view(recipe, epoch), int(recipe.data.workers))
+    batches_done = done.step * training.accumulate
+    stream = batches(
+        samples, plan[batches_done:], training_view(recipe, epoch), int(recipe.data.workers)
+    )
     past = scores(history, training.monitor)
-    totals = torch.tensor(place.sums, device=learner.fabric.device)  # loss and hits
-    shown = sum(map(len, plan[:begun]))
+    totals = torch.tensor(done.sums, device=learner.fabric.device)  # loss and hits
+    shown = sum(map(len, plan[:batches_done]))
     title = f"{name}epoch {epoch + 1}/{training.epochs}"
     learner.model.train()
     with Progress(title, len(samples), done=shown, stoppable=False) as progress:
-        for step, group in enumerate(steps[place.step :], place.step):
-            factor = rate_factor(training, epoch + (step + 0.5) / len(steps), past)
+        for step, group in enumerate(steps[done.step :], done.step):
+            factor = lr_factor(training, epoch + (step + 0.5) / len(steps), past)
             seed = address(recipe.seed, epoch, step)
             totals += learner.step(
                 list(islice(stream, len(group))), factor, seed, epoch * len(steps) + step
             )
             progress.advance(sum(map(len, group)))
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:
-                refuse_divergence(totals, epoch, step)
+                raise_if_diverged(totals, epoch, step)
             after_step(step + 1, totals)
         # What the last step did to the weights, no loss of this epoch shows.
         weights = torch.nn.utils.get_total_norm(learner.model.parameters())
-        refuse_divergence(weights, epoch, len(steps) - 1)
-        middle = rate_factor(training, epoch + 0.5, past) * learner.damping
-        loss, hits = totals.tolist()
-        return Learned(
+        raise_if_diverged(weights, epoch, len(steps) - 1)
+        middle = lr_factor(training, epoch + 0.5, past) * learner.lr_scale
+        loss, correct = totals.tolist()
+        return EpochResult(
             loss=loss / len(samples),
-            accuracy=hits / len(samples),
+            accuracy=correct / len(samples),
             lr=float(training.lr) * middle,
             rate=progress.rate,
-            place=Place(len(steps), (loss, hits)),
+            done=EpochProgress(len(steps), (loss, correct)),
         )
 
 
@@ -170,16 +174,16 @@ def score_epoch(
     val: Source,
     classes: tuple[str, ...],
     recipe: Recipe,
-    learned: Learned,
+    result: EpochResult,
     history: History,
 ) -> dict[str, Any]:
-    """Predict the validation part and return the epoch's row of the history."""
+    """Predict the validation split and return the epoch's row of the history."""
     row = {
         "epoch": len(history) + 1,
         "fold": -1,
-        "lr": learned.lr,
-        "train_loss": learned.loss,
-        "train_accuracy": learned.accuracy,
+        "lr": result.lr,
+        "train_loss": result.loss,
+        "train_accuracy": result.accuracy,
     }
     names = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
     if not len(val):
@@ -190,7 +194,7 @@ def score_epoch(
     return row | {f"val_{name}": measured[name] for name in names}
 
 
-def refuse_divergence(sums: torch.Tensor, epoch: int, step: int) -> None:
+def raise_if_diverged(sums: torch.Tensor, epoch: int, step: int) -> None:
     """Raise DivergedError where a sum is no finite number: then a part of it is none either."""
     if not torch.isfinite(sums).all():
         raise DivergedError(
@@ -198,9 +202,9 @@ def refuse_divergence(sums: torch.Tensor, epoch: int, step: int) -> None:
         )
 
 
-def describe_row(row: dict[str, Any], epochs: int, learned: Learned) -> str:
+def describe_row(row: dict[str, Any], epochs: int, result: EpochResult) -> str:
     """Return one line about an epoch."""
     text = f"epoch {row['epoch']:>3}/{epochs}  train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.1%}"
     if row["val_loss"] is not None:
         text += f"  validation loss {row['val_loss']:.3f} accuracy {row['val_accuracy']:.1%}"
-    return f"{text}  {learned.rate:,.0f} pictures/s"
+    return f"{text}  {result.rate:,.0f} images/s"

@@ -1,4 +1,4 @@
-"""The one way from a classifier and pictures to logits; validation, test and folds share it."""
+"""The one way from a classifier and images to logits; validation, test and folds share it."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from resnetlab.data.batches import Source, View, batches, plan_evaluation
 from resnetlab.errors import DivergedError
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.progress import Progress
+from resnetlab.system.progress import Progress
 
 NOT_FINITE = "the network's answers are no finite numbers"
 

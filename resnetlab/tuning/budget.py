@@ -10,22 +10,22 @@ import numpy as np
 import torch
 
 from resnetlab.data.batches import Samples, batches, plan_epoch, samples_of
-from resnetlab.data.pixels import PixelStore
+from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
-from resnetlab.progress import duration
 from resnetlab.recipe import Recipe
-from resnetlab.training.fresh import fresh_classifier
-from resnetlab.training.hardware import make_fabric
-from resnetlab.training.learner import address, make_learner
+from resnetlab.system.progress import duration
+from resnetlab.training.hardware.device import make_fabric
+from resnetlab.training.initial import initial_classifier
+from resnetlab.training.inputs import plain_view, training_view
+from resnetlab.training.optim.learner import address, make_learner
 from resnetlab.training.predict import predict
-from resnetlab.training.shown import plain_view, training_view
 from resnetlab.tuning.sampling import REDUCTION, first_rung
 from resnetlab.tuning.trial import Fold
 
 WARM_UP, TRIED = 2, 6  # steps
-ASKED = 128  # pictures
+ASKED = 128  # images
 RETRAINING_SHARE = 1.15  # of what it should take: machines are not always equally fast
-REPORT_S = 20  # for evidence, pictures and page
+REPORT_S = 20  # for evidence, images and page
 MOST_TRIALS = 200
 
 
@@ -41,7 +41,7 @@ class Plan:
 
 def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
     """Return about how many seconds an epoch of a fold takes, its validation included: tried out."""
-    classifier = fresh_classifier(recipe, fold.catalog, store)
+    classifier = initial_classifier(recipe, fold.catalog, store)
     training = recipe.training
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     fabric.to_device(classifier.to(memory_format=torch.channels_last))

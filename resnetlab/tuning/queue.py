@@ -15,11 +15,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 
-from resnetlab import pause
 from resnetlab.errors import one_line
-from resnetlab.files import exclusive, take
-from resnetlab.progress import say
 from resnetlab.recipe import Recipe
+from resnetlab.system import interruption
+from resnetlab.system.files import exclusive, take
+from resnetlab.system.progress import log
 from resnetlab.tuning.space import Values, as_name, drawn, grid
 from resnetlab.tuning.study import BEAT_S, Search
 
@@ -49,7 +49,7 @@ def next_trial(search: Search, go_on: Callable[[], bool]) -> Iterator[optuna.Tri
     processes are left, those are waited for: one may die, and its trial be queued again.
     """
     while go_on():
-        pause.obey()
+        interruption.raise_if_requested()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             cut_off = [
@@ -59,7 +59,7 @@ def next_trial(search: Search, go_on: Callable[[], bool]) -> Iterator[optuna.Tri
                 folder = search.trial_folder(frozen.number)
                 folder.mkdir(parents=True, exist_ok=True)
                 with (folder / ".lock").open("a+b", buffering=0) as lock:
-                    if take(lock, say) and claimed(search, frozen):
+                    if take(lock, log) and claimed(search, frozen):
                         with beating(search.storage, frozen._trial_id):
                             yield optuna.Trial(search.study, frozen._trial_id)
                         return
@@ -135,7 +135,7 @@ def finish(
     except (UpdateFinishedTrialError, ValueError) as error:
         if search.storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
             raise
-        say(
+        log(
             f"note: trial {trial.number} was silent for long and counts as dead ({one_line(error)})"
         )
 

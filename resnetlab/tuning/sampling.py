@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from resnetlab.training.learner import address
+from resnetlab.training.optim.learner import address
 
 
 class Addressed(BaseSampler):

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 Space = Mapping[str, Choice | Range]
 Values = dict[str, Any]  # by dotted key of the recipe
 
-# Of data, only what doesn't change which pictures are learned from or measured on.
+# Of data, only what doesn't change which images are learned from or measured on.
 SEARCHABLE_DATA = ("data.image_size", "data.fit", "data.normalize", "data.augment")
 NOT_SEARCHABLE = {
     "seed": "every trial gets the same seeds, so that trials differ by their settings alone",
     "tuning": "it is the search itself",
-    "data": "it decides which pictures there are, and trials are compared on the same ones",
+    "data": "it decides which images there are, and trials are compared on the same ones",
     "evaluation.confidence": "it changes no answer",
     "evaluation.resamples": "it changes no answer",
     "training.monitor": "it is what trials are compared by",
@@ -58,7 +58,7 @@ def check_space(recipe: Recipe) -> None:
 def faults_of(recipe: Recipe, key: str) -> Iterator[str]:
     """Give what is wrong with one searched setting."""
     if without_place(key) not in RECIPE_KEYS:
-        yield no_such_key(key)
+        yield no_such_key(key, RECIPE_KEYS)
         return
     reason = next(
         (why for name, why in NOT_SEARCHABLE.items() if f"{key}.".startswith(f"{name}.")), ""

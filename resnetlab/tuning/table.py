@@ -32,11 +32,11 @@ def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> di
     rows = {trial.number: row_of_trial(trial) for trial in trials}
     scores = {number: row["scores"] for number, row in rows.items() if row["state"] == "finished"}
     catalog = folds[0].catalog
-    validated = min(len(fold.catalog.part("val")) for fold in folds)
+    validated = min(len(fold.catalog.rows("val")) for fold in folds)
     facts = compare_trials(
         scores,
         monitor != "loss",
-        validated / (validated + len(catalog.part("train"))),
+        validated / (validated + len(catalog.rows("train"))),
         recipe.evaluation.confidence,
         1 / validated if monitor == "accuracy" else 0.0,
         inf if monitor == "loss" else 1.0,
@@ -125,15 +125,15 @@ def choose(
 def epochs_of(
     recipe: Recipe, values: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> int:
-    """Return for how many epochs to train by a trial's values, without looking at any test part.
+    """Return for how many epochs to train by a trial's values, without looking at any test split.
 
     As many as the trial; where patience ended its folds, the middle one of their best epochs.
     """
     if recipe.training.patience is None or not history:
         return int(values.get("training.epochs", recipe.training.epochs))
     folds = {row["fold"] for row in history}
-    parts = ([dict(row) for row in history if row["fold"] == fold] for fold in sorted(folds))
-    return int(statistics.median_high([row_of(part, recipe)["epoch"] for part in parts]))
+    splits = ([dict(row) for row in history if row["fold"] == fold] for fold in sorted(folds))
+    return int(statistics.median_high([row_of(split, recipe)["epoch"] for split in splits]))
 
 
 def plain(setting: Any) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def summarise(search: Mapping[str, Any]) -> str:
     if not rest and not shown:
         text = f"{start}; no other was finished."
     elif runs == 1:
-        text = f"{start}; a single validation part can't show how sure that is (--folds 5 could)."
+        text = f"{start}; a single validation split can't show how sure that is (--folds 5 could)."
     elif not rest:
         text = f"{start}, and is shown to be better than {each_of(shown)}."
     elif not shown:

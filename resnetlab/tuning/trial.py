@@ -10,27 +10,27 @@ import numpy as np
 
 from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.pixels import PixelStore
 from resnetlab.data.splits import folds, validate_on
+from resnetlab.data.store.pixels import PixelStore
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.files import read_csv
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Recipe
-from resnetlab.training.average import Average
+from resnetlab.system.files import read_csv
 from resnetlab.training.checkpoint import load_checkpoint
-from resnetlab.training.fresh import fresh_classifier
-from resnetlab.training.hardware import make_fabric
+from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.history import History, best_epoch
+from resnetlab.training.initial import initial_classifier
+from resnetlab.training.inputs import plain_view
 from resnetlab.training.loop import fit
+from resnetlab.training.optim.ema import Average
 from resnetlab.training.predict import predict
-from resnetlab.training.shown import plain_view
 
 PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A part of the pictures that validates while the others train; the same for every trial."""
+    """A part of the images that validates while the others train; the same for every trial."""
 
     index: int  # from 0, through all repeats
     catalog: Catalog
@@ -38,9 +38,9 @@ class Fold:
 
 
 def make_folds(catalog: Catalog, recipe: Recipe) -> list[Fold]:
-    """Return the folds of a catalog whose test part is settled, in the order they are trained.
+    """Return the folds of a catalog whose test split is settled, in the order they are trained.
 
-    Each repeat deals them anew and trains by the next seed. With one fold, the validation part that
+    Each repeat deals them anew and trains by the next seed. With one fold, the validation split that
     the catalog has is that of every repeat.
     """
     tuning = recipe.tuning
@@ -65,7 +65,7 @@ def train_fold(
 ) -> History:
     """Train a fresh network on one fold, or go on with it; return the history, `fold` in each row.
 
-    Writes the answers for the fold's validation part, after which the checkpoints are removed. `tell`
+    Writes the answers for the fold's validation split, after which the checkpoints are removed. `tell`
     and `name` are as in `fit`. Raises DivergedError, StoppedError.
     """
     if (folder / PREDICTIONS).is_file():
@@ -73,9 +73,9 @@ def train_fold(
         return with_fold(read_history(folder / "history.csv"), fold)
     recipe = recipe.override({"seed": fold.seed})
     training, catalog = recipe.training, fold.catalog
-    classifier = fresh_classifier(recipe, catalog, store)
+    classifier = initial_classifier(recipe, catalog, store)
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
-    train, val = (samples_of(catalog, store, part) for part in ("train", "val"))
+    train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
     history = fit(fabric, classifier, train, val, catalog.classes, recipe, folder, tell, name)
     load_scored(classifier, recipe, folder / "checkpoints")
     workers = int(recipe.data.workers)
@@ -133,12 +133,12 @@ def read_history(path: Path) -> History:
 
 def out_of_fold(folders: Sequence[Path]) -> Predictions:
     """Return the answers of several folds of one repeat as one table."""
-    parts = [Predictions.load(folder / PREDICTIONS) for folder in folders]
+    splits = [Predictions.load(folder / PREDICTIONS) for folder in folders]
     return Predictions(
-        ids=np.concatenate([part.ids for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        logits=np.concatenate([part.logits for part in parts]),
-        classes=parts[0].classes,
-        fold=np.concatenate([part.fold for part in parts]),
-        seed=np.concatenate([part.seed for part in parts]),
+        ids=np.concatenate([split.ids for split in splits]),
+        labels=np.concatenate([split.labels for split in splits]),
+        logits=np.concatenate([split.logits for split in splits]),
+        classes=splits[0].classes,
+        fold=np.concatenate([split.fold for split in splits]),
+        seed=np.concatenate([split.seed for split in splits]),
     )

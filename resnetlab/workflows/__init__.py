@@ -5,7 +5,7 @@ and `--help` answer at once.
 """
 
 from resnetlab.workflows.data import augment, inspect, make
-from resnetlab.workflows.rates import find_rate
+from resnetlab.workflows.lr_finder import find_lr
 from resnetlab.workflows.reproducing import reproduce
 from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
 from resnetlab.workflows.resuming import resume
@@ -17,7 +17,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
-    "find_rate",
+    "find_lr",
     "inspect",
     "make",
     "predict",

@@ -3,28 +3,23 @@
 from pathlib import Path
 from typing import Any
 
-from resnetlab.checks import require_outside, require_writable
+from resnetlab.data.augment.offline import SOURCES_FILE, begin, write_copies
 from resnetlab.data.batches import View, samples_of
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.offline import SOURCES_FILE, begin, write_copies
+from resnetlab.data.dataset import list_data, name_of, read_data, read_listed
+from resnetlab.data.defaults import settle_augment
+from resnetlab.data.description import describe_dataset, plan_splits
 from resnetlab.data.sources.folder import SPLIT_NAMES
 from resnetlab.data.sources.made import write_digit_sum
-from resnetlab.data.sources.table import write_label_table
+from resnetlab.data.sources.tables.write import write_label_table
 from resnetlab.errors import DataError, RecipeError
-from resnetlab.inspection import describe_pictures, plan_parts, write_inspection
-from resnetlab.pictures import (
-    describe_lost,
-    list_data,
-    lost_rows,
-    name_of,
-    read_data,
-    read_listed,
-)
-from resnetlab.progress import say
 from resnetlab.recipe import Augment, Recipe, did_you_mean, validate
-from resnetlab.resolve import settle_augment
-from resnetlab.run import Run
-from resnetlab.workflows.unfinished import FILE, lasting, unfinished
+from resnetlab.report.inspection import write_inspection
+from resnetlab.runs.reopen import describe_lost, lost_rows
+from resnetlab.runs.run import Run
+from resnetlab.runs.unfinished import FILE, lasting, unfinished
+from resnetlab.system.progress import log
+from resnetlab.system.requirements import require_outside, require_writable
 
 MADE_SETS = {"digit-sum": write_digit_sum}
 
@@ -32,25 +27,25 @@ MADE_SETS = {"digit-sum": write_digit_sum}
 def inspect(
     data: Path, recipe: Recipe | None = None, out: Path | None = None, fix: Path | None = None
 ) -> dict[str, Any]:
-    """Audit a data set and return what was found; with `out`, write pictures and a page there.
+    """Audit a data set and return what was found; with `out`, write images and a page there.
 
-    With `fix`, write a label table of what can be trusted, to train from: its pictures are DATA.
+    With `fix`, write a label table of what can be trusted, to train from: its images are DATA.
     Raises DataError where the data can't be used at all.
     """
     for folder in (out, fix and fix.parent):
         if folder is not None:
             require_writable(folder)
-    pictures = read_data(data, recipe or Recipe())
-    findings = describe_pictures(pictures, "all") | {"planned": plan_parts(pictures)}
+    dataset = read_data(data, recipe or Recipe())
+    findings = describe_dataset(dataset, "all") | {"planned": plan_splits(dataset)}
     if out is not None:
-        write_inspection(out, findings, pictures)
+        write_inspection(out, findings, dataset)
     if fix is not None:
-        findings["fixed"] = str(write_label_table(fix, pictures.catalog))
+        findings["fixed"] = str(write_label_table(fix, dataset.catalog))
     return findings
 
 
 def make(name: str, out: Path, count: int, seed: int = 0) -> None:
-    """Write a made set of pictures into a new folder. Raises RecipeError for a name that is none."""
+    """Write a made set of images into a new folder. Raises RecipeError for a name that is none."""
     if name not in MADE_SETS:
         raise RecipeError(
             f"there is no made set '{name}' (there are: {', '.join(MADE_SETS)}){did_you_mean(name, MADE_SETS)}"
@@ -60,16 +55,16 @@ def make(name: str, out: Path, count: int, seed: int = 0) -> None:
 
 
 def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None) -> int:
-    """Write the training pictures and `copies` variations of each as files; return how many files.
+    """Write the training images and `copies` variations of each as files; return how many files.
 
-    Where DATA is divided into parts, the training part alone. A call that was cut off goes on.
-    Raises DataError for a test or validation folder, or where pictures have changed since `out` was
+    Where DATA is divided into splits, the training split alone. A call that was cut off goes on.
+    Raises DataError for a test or validation folder, or where images have changed since `out` was
     begun, MachineError where `out` can't be used.
     """
     name = data.resolve().name.lower()
     if SPLIT_NAMES.get(name, "train") != "train":
         raise DataError(
-            f"{data}: is a {SPLIT_NAMES[name]} part by its name; what a model is measured on must stay as it is"
+            f"{data}: is a {SPLIT_NAMES[name]} split by its name; what a model is measured on must stay as it is"
         )
     require_outside(out, data)
     require_writable(out, "choose another folder")
@@ -84,30 +79,30 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
         "recipe": recipe.model_dump(mode="json"),
     }
     with Run(out).held(), unfinished(out, "augment", **arguments):
-        pictures = read_listed(name_of(data), catalog, recipe)
-        keep_sources(out / SOURCES_FILE, pictures.catalog)
-        part = "train" if (pictures.catalog.split != "").any() else "all"
-        if part == "train":
-            say("note: only the training part is augmented; what is measured on stays as it is")
-        samples = samples_of(pictures.catalog, pictures.store, part)
-        classes, workers = pictures.catalog.classes, int(recipe.data.workers)
+        dataset = read_listed(name_of(data), catalog, recipe)
+        keep_sources(out / SOURCES_FILE, dataset.catalog)
+        split = "train" if (dataset.catalog.split != "").any() else "all"
+        if split == "train":
+            log("note: only the training split is augmented; what is measured on stays as it is")
+        samples = samples_of(dataset.catalog, dataset.store, split)
+        classes, workers = dataset.catalog.classes, int(recipe.data.workers)
         return write_copies(samples, classes, view, copies, out, workers)
 
 
 def go_on_augmenting(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
-    """Write the copies that are missing; of pictures that have changed, none are ever mixed in."""
+    """Write the copies that are missing; of images that have changed, none are ever mixed in."""
     recipe = validate(arguments["recipe"], str(folder / FILE))
     augment(Path(arguments["data"]), folder, arguments["copies"], recipe)
 
 
 def keep_sources(file: Path, catalog: Catalog) -> None:
-    """Keep which pictures copies are made of. Raises DataError where earlier ones were of others."""
+    """Keep which images copies are made of. Raises DataError where earlier ones were of others."""
     if file.is_file():
         before = Catalog.load(file)
         changes = describe_lost(before, lost_rows(before, catalog))
         if changes:
             raise DataError(
-                f"{catalog.root}: not the pictures with which {file.parent} was begun: "
+                f"{catalog.root}: not the images with which {file.parent} was begun: "
                 f"{'; '.join(changes)}; bring them back, or choose a new folder for the copies"
             )
     catalog.save(file)

@@ -6,15 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from resnetlab.changes import tree_differences
-from resnetlab.checks import require_space, require_writable
 from resnetlab.data.catalog import Catalog
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.files import read_csv, write_json
-from resnetlab.pictures import reopen_data
-from resnetlab.progress import say
-from resnetlab.run import Run, create_run, open_run
+from resnetlab.runs.differences import tree_differences
+from resnetlab.runs.reopen import reopen_data
+from resnetlab.runs.run import Run, create_run, open_run
+from resnetlab.runs.unfinished import (
+    discarded_without_recipe,
+    lasting,
+    require_trained,
+    unfinished,
+)
+from resnetlab.system.files import read_csv, write_json
+from resnetlab.system.progress import log
+from resnetlab.system.requirements import require_space, require_writable
 from resnetlab.workflows.steps import begin_run, changes_of_recipe
 from resnetlab.workflows.training import (
     checkpoint_bytes,
@@ -22,25 +28,19 @@ from resnetlab.workflows.training import (
     require_packages,
     train_on,
 )
-from resnetlab.workflows.unfinished import (
-    discarded_without_recipe,
-    lasting,
-    require_trained,
-    unfinished,
-)
 
 # Entries of environment.json that tell runs apart but change no bit.
 NO_CAUSES = {"command", "started", "seed", "recipe", "git_here", "went_on_anyway"}
 
 
 def reproduce(folder: Path, out: Path = Path("runs")) -> Run:
-    """Train a finished run again, by its recipe on its pictures and parts, as a new run `x-again`.
+    """Train a finished run again, by its recipe on its images and splits, as a new run `x-again`.
 
     What agrees with the first run and what does not is written into its reproduction.json. Raises
-    DataError where the run isn't finished or its pictures have changed, RecipeError where its recipe
+    DataError where the run isn't finished or its images have changed, RecipeError where its recipe
     has, MachineError where `out` can't be written or what the recipe asks for isn't here.
     """
-    from resnetlab.training.hardware import choose_device
+    from resnetlab.training.hardware.device import choose_device
 
     original = open_run(folder)
     require_trained(original)
@@ -59,7 +59,7 @@ def reproduce(folder: Path, out: Path = Path("runs")) -> Run:
     require_space(out, needed, "the checkpoints")
     compare_bits(original, original)  # a damaged file shows before the training, not after it
     run = create_run(out, f"{original.name}-again")
-    say(f"run {run.folder}")
+    log(f"run {run.folder}")
     with run.held(), discarded_without_recipe(run):
         train_again(run, original)
     return run
@@ -90,13 +90,13 @@ def compare_bits(original: Run, run: Run) -> dict[str, Any]:
 
     `causes` are the differences between the two environments that may explain it.
     """
-    parts = {
+    splits = {
         "weights": compare_weights(original, run),
         "history": compare_histories(original, run),
         "predictions": compare_predictions(original, run),
     }
-    same = all(part["same"] for part in parts.values() if part is not None)
-    facts = {"original": original.name, "same": same, **parts}
+    same = all(split["same"] for split in splits.values() if split is not None)
+    facts = {"original": original.name, "same": same, **splits}
     return facts | {"summary": summarise(facts), "causes": possible_causes(original, run)}
 
 
@@ -119,14 +119,14 @@ def compare_histories(original: Run, run: Run) -> dict[str, Any]:
 
 
 def compare_predictions(original: Run, run: Run) -> dict[str, Any] | None:
-    """Return how far apart the answers on the validation part are; None where there is none."""
+    """Return how far apart the answers on the validation split are; None where there is none."""
     files = [each.predictions("val") for each in (original, run)]
     if not all(file.is_file() for file in files):
         return None
     first, second = (Predictions.load(file).in_id_order() for file in files)
     return {
         "same": np.array_equal(first.logits, second.logits),
-        "pictures": len(first),
+        "images": len(first),
         "largest_logit_difference": farthest(first.logits, second.logits),
         "different_answers": int((first.predicted != second.predicted).sum()),
         "accuracy": [float((each.predicted == each.labels).mean()) for each in (first, second)],
@@ -139,7 +139,7 @@ def farthest(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def possible_causes(original: Run, run: Run) -> list[str]:
-    """Return what of two runs differs beside recipe and pictures, one line each."""
+    """Return what of two runs differs beside recipe and images, one line each."""
     found = tree_differences(original.environment, run.environment)
     lines = [line for key, line in found if key.split(".")[0] not in NO_CAUSES]
     for each in (original, run):
@@ -153,14 +153,14 @@ def summarise(facts: dict[str, Any]) -> str:
     """Return one sentence on what agrees with the first run, or by how much it does not."""
     weights, history, predictions = facts["weights"], facts["history"], facts["predictions"]
     if facts["same"]:
-        seen = predictions and f" and predictions of {predictions['pictures']} validation pictures"
+        seen = predictions and f" and predictions of {predictions['images']} validation images"
         return f"the same to the bit as {facts['original']}: weights, history{seen or ''}"
-    parts = [f"weights differ by up to {weights['largest_difference']:.2g}"]
+    splits = [f"weights differ by up to {weights['largest_difference']:.2g}"]
     if not history["same"]:
-        parts.append(f"history from epoch {history['differs_from_epoch']} on")
+        splits.append(f"history from epoch {history['differs_from_epoch']} on")
     if predictions is not None:
         before, after = predictions["accuracy"]
-        parts.append(f"logits by up to {predictions['largest_logit_difference']:.2g}")
-        parts.append(f"{predictions['different_answers']} of {predictions['pictures']} answers")
-        parts.append(f"accuracy {before:.2%} -> {after:.2%}")
-    return f"not the same as {facts['original']}: {', '.join(parts)}"
+        splits.append(f"logits by up to {predictions['largest_logit_difference']:.2g}")
+        splits.append(f"{predictions['different_answers']} of {predictions['images']} answers")
+        splits.append(f"accuracy {before:.2%} -> {after:.2%}")
+    return f"not the same as {facts['original']}: {', '.join(splits)}"

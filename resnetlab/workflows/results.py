@@ -7,73 +7,74 @@ from typing import Any, Literal
 
 import numpy as np
 
-from resnetlab import evidence
-from resnetlab.checks import require_writable
 from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.dataset import list_data, name_of, read_listed
+from resnetlab.data.description import describe_dataset
 from resnetlab.data.sources.unlabelled import read_unlabelled
+from resnetlab.deploy.table import prediction_rows, write_predictions
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.inspection import describe_pictures
-from resnetlab.pictures import list_data, name_of, read_listed
-from resnetlab.progress import say
-from resnetlab.resolve import bundle_of
-from resnetlab.run import Run, create_run, open_run
-from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
-from resnetlab.workflows.unfinished import (
+from resnetlab.report import results
+from resnetlab.report.comparison import write_comparison
+from resnetlab.runs.run import Run, bundle_of, create_run, open_run
+from resnetlab.runs.unfinished import (
     discarded_without_recipe,
     lasting,
     require_trained,
     unfinished,
 )
+from resnetlab.system.progress import log
+from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
 
 
-def evaluate(folder: Path, part: Literal["val", "test"] = "test") -> dict[str, Any]:
-    """Score a finished run on its validation or test part and renew its report; return the scores.
+def evaluate(folder: Path, split: Literal["val", "test"] = "test") -> dict[str, Any]:
+    """Score a finished run on its validation or test split and renew its report; return the scores.
 
-    Opening the test part leaves a line in the run's ledger. Raises DataError where the part is
-    empty, the run isn't finished, or the pictures have changed since the training.
+    Opening the test split leaves a line in the run's ledger. Raises DataError where the split is
+    empty, the run isn't finished, or the images have changed since the training.
     """
     run = open_run(folder)
     require_trained(run)
-    if not len(Catalog.load(run.catalog_file).part(part)):
+    if not len(Catalog.load(run.catalog_file).rows(split)):
         raise DataError(
-            f"{run.folder}: has no {part} part (its split is {list(run.recipe.data.split)})"
+            f"{run.folder}: has no {split} split (its split is {list(run.recipe.data.split)})"
         )
     with run.held():
-        return score_part(run, part, len(run.ledger))
+        return score_split(run, split, len(run.ledger))
 
 
 def go_on_evaluating(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
-    """Score a part again after the scoring was cut off; the ledger counts that as one look."""
+    """Score a split again after the scoring was cut off; the ledger counts that as one look."""
     run = open_run(folder)
     with run.held():
-        score_part(run, arguments["part"], arguments["opened"], anyway)
+        score_split(run, arguments["split"], arguments["opened"], anyway)
 
 
-def score_part(
-    run: Run, part: Literal["val", "test"], opened: int, anyway: bool = False
+def score_split(
+    run: Run, split: Literal["val", "test"], opened: int, anyway: bool = False
 ) -> dict[str, Any]:
-    """Score a part of a run that is held; `opened` is how often its test part was opened before."""
+    """Score a part of a run that is held; `opened` is how often its test split was opened before."""
     from resnetlab.deploy.bundle import load_bundle
 
-    with unfinished(run.folder, "evaluate", part=part, opened=opened):
+    with unfinished(run.folder, "evaluate", split=split, opened=opened):
         classifier, _ = load_bundle(run.bundle)
         catalog, store = return_to(run, anyway)
-        if part == "test" and opened:
+        if split == "test" and opened:
             times = "once" if opened == 1 else f"{opened} times"
-            say(
-                f"note: this test part was opened {times} before; each look makes it less of a test"
+            log(
+                f"note: this test split was opened {times} before; each look makes it less of a test"
             )
-        scores = measure(run, catalog, store, run.recipe, classifier, part, opened)
-        evidence.write_report(run)
+        scores = measure(run, catalog, store, run.recipe, classifier, split, opened)
+        results.write_report(run)
     return scores
 
 
 def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
-    """Score a bundle on labelled pictures that it was not made from; return the new run.
+    """Score a bundle on labelled images that it was not made from; return the new run.
 
-    Every sound picture counts, whatever part of DATA it lies in. Raises DataError where DATA has
+    Every sound image counts, whatever split of DATA it lies in. Raises DataError where DATA has
     a class that the bundle doesn't know.
     """
     from resnetlab.deploy.bundle import FACTS, read_facts
@@ -81,21 +82,21 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     require_writable(out)
     facts, _ = read_facts(bundle_of(bundle) / FACTS)
     run = create_run(out, f"{name_of(data)}-{facts.network}-evaluation")
-    say(f"run {run.folder}")
+    log(f"run {run.folder}")
     with run.held(), discarded_without_recipe(run):
         score_bundle(run, bundle, data)
     return run
 
 
 def go_on_scoring(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
-    """Score a bundle on labelled pictures from the beginning, into the run that was cut off."""
+    """Score a bundle on labelled images from the beginning, into the run that was cut off."""
     run = Run(folder)
     with run.held():
         score_bundle(run, Path(arguments["bundle"]), Path(arguments["data"]))
 
 
 def score_bundle(run: Run, bundle: Path, data: Path) -> None:
-    """Score a bundle on labelled pictures, into a run that is held."""
+    """Score a bundle on labelled images, into a run that is held."""
     from resnetlab.deploy.bundle import load_bundle, recipe_of
 
     arguments = {"bundle": lasting(bundle), "data": lasting(data)}
@@ -107,8 +108,8 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
             raise DataError(
                 f"{data}: {bundle} doesn't know class '{unknown[0]}'; it knows {', '.join(facts.classes)}"
             )
-        pictures = read_listed(name_of(data), catalog, recipe, as_one=True)
-        catalog = pictures.catalog
+        dataset = read_listed(name_of(data), catalog, recipe, as_one=True)
+        catalog = dataset.catalog
         labels = np.array([facts.classes.index(name) for name in catalog.classes])[catalog.labels]
         catalog = catalog.with_columns(
             classes=facts.classes,
@@ -116,32 +117,32 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
             split=objects(["test"] * len(catalog)),
             notes=catalog.notes + overlap_notes(bundle, catalog),
         )
-        dataset = describe_pictures(replace(pictures, catalog=catalog), "test")
-        begin_run(run, catalog, dataset, recipe)
+        findings = describe_dataset(replace(dataset, catalog=catalog), "test")
+        begin_run(run, catalog, findings, recipe)
         run.add_metrics(model=describe_model(classifier, recipe))
-        measure(run, catalog, pictures.store, recipe, classifier, "test")
-        evidence.write_report(run)
+        measure(run, catalog, dataset.store, recipe, classifier, "test")
+        results.write_report(run)
 
 
 def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:
-    """Return a note where a run has learned from some of these very pictures."""
+    """Return a note where a run has learned from some of these very images."""
     learned_from = model / "catalog.parquet"  # a bundle alone can't tell
     if not learned_from.is_file():
         return ()
     known = Catalog.load(learned_from)
-    seen = int(np.isin(catalog.sha256, known.sha256[known.part("train")]).sum())
+    seen = int(np.isin(catalog.sha256, known.sha256[known.rows("train")]).sum())
     if not seen:
         return ()
-    note = f"{seen} of these {len(catalog)} pictures trained this model: the figures flatter it"
-    say(f"note: {note}")
+    note = f"{seen} of these {len(catalog)} images trained this model: the figures flatter it"
+    log(f"note: {note}")
     return (note,)
 
 
 def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
-    """Compare runs on the same pictures, pair by pair; with `out`, write pictures and a page there.
+    """Compare runs on the same images, pair by pair; with `out`, write images and a page there.
 
-    On the test part where every run has opened it, else on validation. Raises DataError where the
-    runs were not measured on the same pictures, RecipeError for fewer than two.
+    On the test split where every run has opened it, else on validation. Raises DataError where the
+    runs were not measured on the same images, RecipeError for fewer than two.
     """
     if out is not None:
         require_writable(out)
@@ -151,20 +152,25 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         raise RecipeError("compare needs two different runs at least")
     if len(set(names)) < len(names):  # the same name in two folders
         names = [str(run.folder) for run in runs]
-    part = next(
-        (part for part in ("test", "val") if all(run.predictions(part).is_file() for run in runs)),
+    split = next(
+        (
+            split
+            for split in ("test", "val")
+            if all(run.predictions(split).is_file() for run in runs)
+        ),
         None,
     )
-    if part is None:
+    if split is None:
         raise DataError(
-            "the runs share no evaluated part; finish them, or run 'resnetlab evaluate' on each"
+            "the runs share no evaluated split; finish them, or run 'resnetlab evaluate' on each"
         )
     tables = {
-        name: Predictions.load(run.predictions(part)) for name, run in zip(names, runs, strict=True)
+        name: Predictions.load(run.predictions(split))
+        for name, run in zip(names, runs, strict=True)
     }
-    comparison = compare_all(tables) | {"split": part}
+    comparison = compare_all(tables) | {"split": split}
     if out is not None:
-        evidence.write_comparison(out, comparison, dict(zip(names, runs, strict=True)))
+        write_comparison(out, comparison, dict(zip(names, runs, strict=True)))
     return comparison
 
 
@@ -174,18 +180,18 @@ def predict(
     """Classify files, or folders and archives of files, with a run or a bundle; with `out`, write a CSV.
 
     Returns a row a file: file, class, probability, one probability a class, problem. A file that
-    is no sound picture gets no class but a problem. `backend` computes, see Predictor. Raises
+    is no sound image gets no class but a problem. `backend` computes, see Predictor. Raises
     CheckpointError, DataError, RecipeError for an unknown backend, MachineError for one not installed.
     """
     from resnetlab.deploy.predictor import Predictor
 
     if out is not None:
         require_writable(out.parent)
-    pictures = read_unlabelled(images)
+    contents = read_unlabelled(images)
     predictor = Predictor(bundle_of(model), backend=backend)
-    answers = predictor.answer(list(pictures), read=lambda path: pictures[path]())
-    say(f"computed by {predictor.runtime}")
-    rows = evidence.prediction_rows(answers, predictor.facts.classes)
+    answers = predictor.answer(list(contents), read=lambda path: contents[path]())
+    log(f"computed by {predictor.runtime}")
+    rows = prediction_rows(answers, predictor.facts.classes)
     if out is not None:
-        evidence.write_predictions(out, rows)
+        write_predictions(out, rows)
     return rows

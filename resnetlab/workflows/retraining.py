@@ -1,24 +1,24 @@
-"""What follows a search: the network trained with the best settings, on all but the test part."""
+"""What follows a search: the network trained with the best settings, on all but the test split."""
 
 from typing import Any
 
 import numpy as np
 
-from resnetlab import evidence
 from resnetlab.data.batches import samples_of
 from resnetlab.evaluation.metrics import score
 from resnetlab.recipe import Recipe
-from resnetlab.resolve import resolve_training
-from resnetlab.run import Run
+from resnetlab.report import results
+from resnetlab.runs.run import Run
+from resnetlab.training.defaults import resolve_training
+from resnetlab.tuning.planning import all_train
+from resnetlab.tuning.search import Work
 from resnetlab.tuning.trial import PREDICTIONS, out_of_fold
-from resnetlab.workflows.planning import all_train
-from resnetlab.workflows.searching import Work
 from resnetlab.workflows.steps import begin_run
 from resnetlab.workflows.training import finish_training
 
 
 def best_recipe(work: Work, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of the retraining: the best values, on all but the test part, to the end.
+    """Return the recipe of the retraining: the best values, on all but the test split, to the end.
 
     Nothing validates it: what its setting is worth, the folds have shown.
     """
@@ -34,29 +34,29 @@ def best_recipe(work: Work, facts: dict[str, Any]) -> Recipe:
         }
     )
     catalog = all_train(work.catalog)
-    return resolve_training(best, len(catalog.classes), len(catalog.part("train")))
+    return resolve_training(best, len(catalog.classes), len(catalog.rows("train")))
 
 
 def retrain(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) -> None:
-    """Train by the best recipe on all pictures but the test part, as the run that this folder is."""
+    """Train by the best recipe on all images but the test split, as the run that this folder is."""
     show_out_of_fold(run, work, best, facts)
     catalog = all_train(work.catalog)
     dataset = run.metrics["dataset"]
-    counts = {part: catalog.counts(part).tolist() for part in dataset["counts"]}
+    counts = {split: catalog.counts(split).tolist() for split in dataset["counts"]}
     begin_run(run, catalog, dataset | {"counts": counts}, best)
     finish_training(run, catalog, work.store, best)
 
 
 def show_out_of_fold(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) -> None:
-    """Write what the chosen trial's networks answered for pictures that they hadn't learned from."""
+    """Write what the chosen trial's networks answered for images that they hadn't learned from."""
     folds = range(work.recipe.tuning.folds)  # of the first repeat
     folders = [work.search.fold_folder(facts["chosen"], fold) for fold in folds]
     if not all((folder / PREDICTIONS).is_file() for folder in folders):
         return  # it was stopped, or run on another machine
     catalog = work.catalog
     if len(folds) > 1:
-        parts = np.where(catalog.split == "train", "val", catalog.split).astype(object)
-        catalog = catalog.with_columns(split=parts)
+        splits = np.where(catalog.split == "train", "val", catalog.split).astype(object)
+        catalog = catalog.with_columns(split=splits)
     samples = samples_of(catalog, work.store, "val")
     answers = out_of_fold(folders)
     place = {id_: row for row, id_ in enumerate(answers.ids)}
@@ -64,4 +64,4 @@ def show_out_of_fold(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) 
     answers.save(run.predictions("val"))
     scores = score(answers, best.evaluation.confidence, best.evaluation.resamples)
     run.add_metrics(val=scores)
-    evidence.draw_results(run, "val", answers, scores, samples, best)
+    results.draw_results(run, "val", answers, scores, samples, best)

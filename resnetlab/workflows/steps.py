@@ -4,49 +4,50 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from resnetlab import evidence, pause
-from resnetlab.changes import differences
 from resnetlab.data.batches import samples_of
-from resnetlab.data.catalog import PARTS, Catalog
-from resnetlab.data.pixels import PixelStore
+from resnetlab.data.catalog import SPLITS, Catalog
+from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.files import write_json
-from resnetlab.pictures import reopen_data
-from resnetlab.progress import say
 from resnetlab.recipe import Recipe, evaluation_size, validate
-from resnetlab.run import Run
-from resnetlab.workflows.unfinished import resume_command
+from resnetlab.report import results
+from resnetlab.runs.differences import differences
+from resnetlab.runs.reopen import reopen_data
+from resnetlab.runs.run import Run
+from resnetlab.runs.unfinished import resume_command
+from resnetlab.system import interruption
+from resnetlab.system.files import write_json
+from resnetlab.system.progress import log
 
 
-def begin_run(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recipe) -> None:
+def begin_run(run: Run, catalog: Catalog, findings: dict[str, Any], recipe: Recipe) -> None:
     """Write what is known before the work: catalog, environment, data set, and last the recipe.
 
-    With the recipe the folder is a run: from here on its pictures and settings are settled.
+    With the recipe the folder is a run: from here on its images and settings are settled.
     """
-    write_beginnings(run, catalog, dataset, recipe)
+    write_beginnings(run, catalog, findings, recipe)
     run.write_recipe(recipe)
 
 
-def write_beginnings(run: Run, catalog: Catalog, dataset: dict[str, Any], recipe: Recipe) -> None:
+def write_beginnings(run: Run, catalog: Catalog, findings: dict[str, Any], recipe: Recipe) -> None:
     """Write catalog, environment and data set of what is about to begin."""
-    from resnetlab.training.hardware import environment
+    from resnetlab.runs.environment import environment
 
-    counts = {part: len(catalog.part(part)) for part in PARTS}
-    say("parts " + ", ".join(f"{part} {count:,}" for part, count in counts.items() if count))
+    counts = {split: len(catalog.rows(split)) for split in SPLITS}
+    log("splits " + ", ".join(f"{split} {count:,}" for split, count in counts.items() if count))
     catalog.save(run.catalog_file)
     facts = environment() | {"seed": recipe.seed, "started": now()}
     digest = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
     facts["recipe"] = {"sha256": digest, "values": recipe.model_dump(mode="json")}
     write_json(run.folder / "environment.json", facts)
-    run.add_metrics(dataset=dataset)
+    run.add_metrics(dataset=findings)
 
 
 def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:
     """Return the catalog and the pixels of a run that was cut off, if all is as it was.
 
-    Raises RecipeError where its recipe was changed by hand, DataError where its pictures were. With
+    Raises RecipeError where its recipe was changed by hand, DataError where its images were. With
     `anyway` the run goes on where that makes sense, and records what has changed.
     """
     changes = changes_of_recipe(run)
@@ -58,7 +59,7 @@ def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:
         )
     catalog, store, lost = reopen_data(run, run.recipe, anyway)
     if changes or lost:
-        record_going_on(run, [*changes, *(f"pictures: {each}" for each in lost)])
+        record_going_on(run, [*changes, *(f"images: {each}" for each in lost)])
     return catalog, store
 
 
@@ -72,15 +73,15 @@ def changes_of_recipe(run: Run) -> list[str]:
 
 def record_going_on(run: Run, changes: list[str]) -> None:
     """Write into environment and report of a run that it went on although this had changed."""
-    say(f"note: going on although this has changed: {'; '.join(changes)}")
+    log(f"note: going on although this has changed: {'; '.join(changes)}")
     entry = {"time": now(), "changes": changes}
     recipe = {"sha256": recipe_digest(run), "values": run.recipe.model_dump(mode="json")}
     run.add_to_environment(
         recipe=recipe, went_on_anyway=[*run.environment.get("went_on_anyway", []), entry]
     )
-    dataset = run.metrics["dataset"]
+    findings = run.metrics["dataset"]
     note = f"this run went on although something had changed: {'; '.join(changes)}"
-    run.add_metrics(dataset=dataset | {"notes": [*dataset["notes"], note]})
+    run.add_metrics(dataset=findings | {"notes": [*findings["notes"], note]})
 
 
 def measure(
@@ -89,35 +90,35 @@ def measure(
     store: PixelStore,
     recipe: Recipe,
     classifier: Any,
-    part: Literal["val", "test"],
+    split: Literal["val", "test"],
     opened: int = 0,
 ) -> dict[str, Any]:
-    """Predict a part, and write predictions, metrics and pictures into the run.
+    """Predict a split, and write predictions, metrics and images into the run.
 
-    `opened` is how often the test part was opened before; a look that was cut off after the ledger
+    `opened` is how often the test split was opened before; a look that was cut off after the ledger
     had its line gets no second one.
     """
+    from resnetlab.training.inputs import plain_view
     from resnetlab.training.predict import predict as predict_samples
-    from resnetlab.training.shown import plain_view
 
-    samples = samples_of(catalog, store, part)
+    samples = samples_of(catalog, store, split)
     workers = int(recipe.data.workers)
     predictions = predict_samples(
         classifier, samples, plain_view(recipe), catalog.classes, recipe.seed, workers
     )
-    if part == "test" and len(run.ledger) == opened:
+    if split == "test" and len(run.ledger) == opened:
         run.add_to_ledger(ledger_entry(run, predictions))
-    predictions.save(run.predictions(part))
-    pause.obey()
+    predictions.save(run.predictions(split))
+    interruption.raise_if_requested()
     scores = score(predictions, recipe.evaluation.confidence, recipe.evaluation.resamples)
-    run.add_metrics(**{part: scores})
-    pause.obey()
-    evidence.draw_results(run, part, predictions, scores, samples, recipe)
+    run.add_metrics(**{split: scores})
+    interruption.raise_if_requested()
+    results.draw_results(run, split, predictions, scores, samples, recipe)
     return scores
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """Return the line that tells when, by which recipe and with which answers a test part was opened."""
+    """Return the line that tells when, by which recipe and with which answers a test split was opened."""
     right = predictions.predicted == predictions.labels
     return {
         "opened": now(),

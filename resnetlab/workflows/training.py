@@ -7,26 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from resnetlab import evidence
-from resnetlab.checks import (
+from resnetlab.data.batches import samples_of
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
+from resnetlab.data.description import describe_dataset
+from resnetlab.data.export import export_split
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.deploy.card import card
+from resnetlab.recipe import Recipe, validate
+from resnetlab.report import results
+from resnetlab.runs.run import Run, create_run
+from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
+from resnetlab.system.progress import duration, log
+from resnetlab.system.requirements import (
     require_empty,
     require_outside,
     require_package,
     require_space,
     require_writable,
 )
-from resnetlab.data.batches import samples_of
-from resnetlab.data.catalog import Catalog
-from resnetlab.data.export import export_split
-from resnetlab.data.pixels import PixelStore
-from resnetlab.inspection import describe_pictures
-from resnetlab.pictures import Pictures, divide, list_data, name_of, read_listed
-from resnetlab.progress import duration, say
-from resnetlab.recipe import Recipe, validate
-from resnetlab.resolve import resolve_listed
-from resnetlab.run import Run, create_run
+from resnetlab.training.defaults import resolve_listed
 from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
-from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 
 
 def train(
@@ -56,9 +57,9 @@ def train(
         "export_split_to": export_split_to and lasting(export_split_to),
     }
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
-        pictures = read_listed(name_of(data), catalog, recipe)
-        catalog = settle_parts(run, pictures, export_split_to)
-        finish_training(run, catalog, pictures.store, recipe)
+        dataset = read_listed(name_of(data), catalog, recipe)
+        catalog = settle_splits(run, dataset, export_split_to)
+        finish_training(run, catalog, dataset.store, recipe)
     return run
 
 
@@ -66,22 +67,22 @@ def new_run(out: Path, name: str, recipe: Recipe, catalog: Catalog) -> Run:
     """Create the folder of a run where there is space for its checkpoints, and say which it is."""
     require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
     run = create_run(out, name)
-    say(f"run {run.folder}")
+    log(f"run {run.folder}")
     return run
 
 
-def settle_parts(run: Run, pictures: Pictures, export_split_to: Path | None) -> Catalog:
-    """Divide the pictures, write down all that was settled before the training; return the catalog."""
-    catalog = divide(pictures.catalog, pictures.recipe)
+def settle_splits(run: Run, dataset: Dataset, export_split_to: Path | None) -> Catalog:
+    """Divide the images, write down all that was settled before the training; return the catalog."""
+    catalog = divide(dataset.catalog, dataset.recipe)
     if export_split_to is not None:
         export_split(catalog, export_split_to)
-    dataset = describe_pictures(replace(pictures, catalog=catalog), "train")
-    begin_run(run, catalog, dataset, pictures.recipe)
+    findings = describe_dataset(replace(dataset, catalog=catalog), "train")
+    begin_run(run, catalog, findings, dataset.recipe)
     return catalog
 
 
 def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
-    """Go on with a training; one that was cut before its pictures were read begins with that."""
+    """Go on with a training; one that was cut before its images were read begins with that."""
     run = Run(folder)
     with run.held(), unfinished(folder, "train", **arguments):
         if (folder / "recipe.yaml").is_file():
@@ -90,34 +91,34 @@ def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> Non
         recipe = validate(arguments["recipe"], str(folder / FILE))
         require_packages(recipe)
         data, export_split_to = Path(arguments["data"]), arguments["export_split_to"]
-        pictures = read_listed(name_of(data), *list_data(data, recipe))
-        catalog = settle_parts(run, pictures, export_split_to and Path(export_split_to))
-        finish_training(run, catalog, pictures.store, recipe)
+        dataset = read_listed(name_of(data), *list_data(data, recipe))
+        catalog = settle_splits(run, dataset, export_split_to and Path(export_split_to))
+        finish_training(run, catalog, dataset.store, recipe)
 
 
 def train_on(run: Run, anyway: bool) -> None:
-    """Train to the end from the last checkpoint, where recipe and pictures are what they were.
+    """Train to the end from the last checkpoint, where recipe and images are what they were.
 
-    With `anyway`, training pictures that have changed or gone are left out from here on.
+    With `anyway`, training images that have changed or gone are left out from here on.
     """
     require_packages(run.recipe)
     catalog, store = return_to(run, anyway)
-    if len(catalog.part("train")) < sum(run.metrics["dataset"]["counts"]["train"]):
+    if len(catalog.rows("train")) < sum(run.metrics["dataset"]["counts"]["train"]):
         leave_out(run, catalog)
     finish_training(run, catalog, store, run.recipe)
 
 
 def leave_out(run: Run, catalog: Catalog) -> None:
-    """Write down a catalog in which more pictures are quarantined than when the run began."""
+    """Write down a catalog in which more images are quarantined than when the run began."""
     catalog.save(run.catalog_file)
-    dataset = run.metrics["dataset"]
-    dataset["used"] = len(catalog.part("all"))
-    dataset["counts"] = {part: catalog.counts(part).tolist() for part in dataset["counts"]}
-    dataset["problems"] = [
+    findings = run.metrics["dataset"]
+    findings["used"] = len(catalog.rows("all"))
+    findings["counts"] = {split: catalog.counts(split).tolist() for split in findings["counts"]}
+    findings["problems"] = [
         {"id": catalog.ids[row], "problem": catalog.problem[row]}
         for row in np.flatnonzero(~catalog.sound)
     ]
-    run.add_metrics(dataset=dataset)
+    run.add_metrics(dataset=findings)
 
 
 def require_packages(recipe: Recipe) -> None:
@@ -130,23 +131,23 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
     from resnetlab.training.checkpoint import load_checkpoint
-    from resnetlab.training.fresh import fresh_classifier
-    from resnetlab.training.hardware import make_fabric
+    from resnetlab.training.hardware.device import make_fabric
     from resnetlab.training.history import best_epoch
+    from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
 
-    classifier = fresh_classifier(recipe, catalog, store)
+    classifier = initial_classifier(recipe, catalog, store)
     training = recipe.training
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     run.add_metrics(model=describe_model(classifier, recipe))
-    parts = {part: samples_of(catalog, store, part) for part in ("train", "val")}
+    splits = {split: samples_of(catalog, store, split) for split in ("train", "val")}
     started = time.monotonic()
     history = fit(
-        fabric, classifier, parts["train"], parts["val"], catalog.classes, recipe, run.folder
+        fabric, classifier, splits["train"], splits["val"], catalog.classes, recipe, run.folder
     )
     seconds = time.monotonic() - started
-    say(f"trained {len(history)} epochs in {duration(seconds)}")
-    evidence.draw_data(run, catalog, store, recipe)
+    log(f"trained {len(history)} epochs in {duration(seconds)}")
+    results.draw_data(run, catalog, store, recipe)
     load_checkpoint(run.checkpoint("best"), classifier)
     monitor = recipe.training.monitor
     best = best_epoch(history, monitor)
@@ -159,18 +160,16 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
             "monitor": monitor,
             "best_score": history[best - 1][f"val_{monitor}"],
             "seconds": seconds,
-            "pictures_per_second": len(history) * len(parts["train"]) / seconds,
+            "images_per_second": len(history) * len(splits["train"]) / seconds,
             "precision": recipe.training.precision,
             "device": recipe.training.device,
             "stopped": "all epochs done" if finished else "early stopping",
         }
     )
-    save_bundle(
-        run.bundle, classifier, facts_for(recipe, catalog.classes), evidence.card(run, recipe)
-    )
-    if len(parts["val"]):
+    save_bundle(run.bundle, classifier, facts_for(recipe, catalog.classes), card(run, recipe))
+    if len(splits["val"]):
         measure(run, catalog, store, recipe, classifier, "val")
-    evidence.write_report(run, history)
+    results.write_report(run, history)
 
 
 def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:

@@ -6,19 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnetlab import evidence, pause
-from resnetlab.checks import require_writable
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.pixels import PixelStore
+from resnetlab.data.dataset import divide, list_data, name_of, read_listed
+from resnetlab.data.description import describe_dataset
+from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import DataError, DivergedError
-from resnetlab.files import write_json, write_text
-from resnetlab.inspection import describe_pictures
-from resnetlab.pictures import divide, list_data, name_of, read_listed, reopen_data
-from resnetlab.progress import say
 from resnetlab.recipe import Recipe, load_recipe, validate
-from resnetlab.run import Run
-from resnetlab.tuning.space import check_space
-from resnetlab.workflows.planning import (
+from resnetlab.report import results
+from resnetlab.runs.reopen import reopen_data
+from resnetlab.runs.run import Run
+from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
+from resnetlab.system import interruption
+from resnetlab.system.files import write_json, write_text
+from resnetlab.system.progress import log
+from resnetlab.system.requirements import require_writable
+from resnetlab.tuning.planning import (
     NEVER,
     SEARCH_RECIPE,
     all_train,
@@ -27,9 +29,9 @@ from resnetlab.workflows.planning import (
     planned,
     settle,
 )
+from resnetlab.tuning.space import check_space
 from resnetlab.workflows.steps import write_beginnings
 from resnetlab.workflows.training import new_run, require_packages, train_on
-from resnetlab.workflows.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 
 FOUND = "search.json"
 BEST = "best.yaml"
@@ -49,7 +51,7 @@ def tune(
 
     Trials are kept in `storage`, the address of a database that many processes may share, or in the
     run's folder; `jobs` processes work on them here. With `budget_s` all is planned to end in so many
-    seconds. The test part stays closed. Raises DataError, RecipeError, MachineError, CheckpointError,
+    seconds. The test split stays closed. Raises DataError, RecipeError, MachineError, CheckpointError,
     and DivergedError where no trial comes to its end.
     """
     deadline = NEVER if budget_s is None else time.monotonic() + budget_s
@@ -92,7 +94,7 @@ def go_on_tuning(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
             train_on(run, anyway)
         elif (folder / SEARCH_RECIPE).is_file():
             recipe = load_recipe(folder / SEARCH_RECIPE)
-            # Every picture validates in some fold: none may be another than it was.
+            # Every image validates in some fold: none may be another than it was.
             catalog, store, _ = reopen_data(run, recipe, None)
             search_and_retrain(run, recipe, (catalog, store), arguments, None, NEVER, NEVER)
         else:
@@ -109,21 +111,21 @@ def begin_and_search(
     storage: str | None,
     deadline: float,
 ) -> None:
-    """Read the pictures, settle parts and plan, and write that down; then search and retrain."""
-    pictures = read_listed(name_of(Path(arguments["data"])), catalog, recipe)
-    catalog = divide(pictures.catalog, recipe)
+    """Read the images, settle splits and plan, and write that down; then search and retrain."""
+    dataset = read_listed(name_of(Path(arguments["data"])), catalog, recipe)
+    catalog = divide(dataset.catalog, recipe)
     if recipe.tuning.folds > 1:
         # Folds are dealt for each repeat, unless the data itself names some.
-        catalog = all_train(catalog).with_columns(fold=pictures.catalog.fold)
-    elif not len(catalog.part("val")):
+        catalog = all_train(catalog).with_columns(fold=dataset.catalog.fold)
+    elif not len(catalog.rows("val")):
         raise DataError(
-            "tuning.folds=1 needs a validation part; give data.split one, or take folds"
+            "tuning.folds=1 needs a validation split; give data.split one, or take folds"
         )
-    dataset = describe_pictures(replace(pictures, catalog=catalog), "train")
-    recipe, until, plan = planned(recipe, catalog, pictures.store, deadline)
-    write_beginnings(run, catalog, dataset, recipe)
+    findings = describe_dataset(replace(dataset, catalog=catalog), "train")
+    recipe, until, plan = planned(recipe, catalog, dataset.store, deadline)
+    write_beginnings(run, catalog, findings, recipe)
     write_text(run.folder / SEARCH_RECIPE, recipe.to_yaml())
-    data = catalog, pictures.store
+    data = catalog, dataset.store
     search_and_retrain(run, recipe, data, arguments | {"plan": plan}, storage, until, deadline)
 
 
@@ -137,44 +139,45 @@ def search_and_retrain(
     deadline: float,
 ) -> None:
     """Run trials until all are done or the time is up; report; train with the best values."""
+    from resnetlab.report.search import draw_search
+    from resnetlab.tuning.search import assistants, join, open_work, run_trials
     from resnetlab.tuning.study import reachable, shown
     from resnetlab.tuning.table import describe_search
     from resnetlab.workflows.retraining import best_recipe, retrain
-    from resnetlab.workflows.searching import assistants, join, open_work, run_trials
 
     own = f"sqlite:///{(run.folder / 'study.db').absolute()}"
     url, name = storage or arguments["storage"] or own, arguments["name"]
     shared = arguments["storage"] is not None
-    say(f"trials in {shown(url)}")
+    log(f"trials in {shown(url)}")
     with reachable(url):
         work = open_work(run, recipe, data, url, name, until)
-        home = join(work, pictures_digest(work.catalog), arguments.get("plan"), shared)
+        home = join(work, images_digest(work.catalog), arguments.get("plan"), shared)
         with assistants(run, arguments["jobs"] - 1, url, name, until):
             run_trials(work)
         facts = describe_search(work.search, work.recipe, work.folds)
     write_json(run.folder / FOUND, facts)
-    evidence.draw_search(run, facts)
+    draw_search(facts, run.figures)
     if facts["chosen"] is None:
-        evidence.write_report(run)
+        results.write_report(run)
         raise DivergedError(f"{run.folder}: {facts['summary']}")
-    say(facts["summary"])
+    log(facts["summary"])
     best = best_recipe(work, facts)
     write_text(run.folder / BEST, best.to_yaml())
     if not arguments["retrain"] or home is not None:
         if home is not None:
-            say(
+            log(
                 f"the network is trained by {home}; to have it here: train --recipe {run.folder / BEST}"
             )
-        evidence.draw_data(run, work.catalog, work.store, best)
-        evidence.write_report(run)
+        results.draw_data(run, work.catalog, work.store, best)
+        results.write_report(run)
         return
     if deadline != NEVER:
-        pause.end_after(max(deadline - time.monotonic(), 0.0))
+        interruption.set_deadline(max(deadline - time.monotonic(), 0.0))
     retrain(run, work, best, facts)
 
 
-def pictures_digest(catalog: Catalog) -> str:
-    """Return a digest of the usable pictures of a search, their labels and their parts."""
-    rows = catalog.part("all")
+def images_digest(catalog: Catalog) -> str:
+    """Return a digest of the usable images of a search, their labels and their splits."""
+    rows = catalog.rows("all")
     lines = sorted(f"{catalog.sha256[i]} {catalog.labels[i]} {catalog.split[i]}" for i in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Which pictures come together: every one once, in an order and with pixels that no thread can change."""
+"""Which images come together: every one once, in an order and with pixels that no thread can change."""
 
 import gc
 import hashlib
@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resnetlab.data.audit import audit
-from resnetlab.data.augment import PLAIN, Variations, draw, render
+from resnetlab.data.audit.quarantine import audit
+from resnetlab.data.augment.draw import PLAIN, Variations, draw
+from resnetlab.data.augment.render import render
 from resnetlab.data.batches import (
     Batch,
     Samples,
@@ -23,9 +24,9 @@ from resnetlab.data.batches import (
     samples_of,
 )
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.pixels import PixelStore, read_pictures
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.data.splits import split
+from resnetlab.data.store.pixels import PixelStore, read_images
 from resnetlab.recipe import Augment, Data
 
 EVERYTHING = Augment(
@@ -40,7 +41,7 @@ quick = settings(max_examples=60)
 
 @pytest.fixture(scope="module")
 def data(photo_folder) -> tuple[Catalog, PixelStore]:
-    catalog, store = read_pictures(read_folder(photo_folder), 18, 10**6, 2)
+    catalog, store = read_images(read_folder(photo_folder), 18, 10**6, 2)
     return split(audit(catalog, Data(max_problem_frac=0.0)), (0.7, 0.1, 0.2), 0), store
 
 
@@ -52,9 +53,9 @@ def samples(data) -> Samples:
 # Samples
 
 
-def test_samples_are_the_part_in_the_order_of_content(data):
+def test_samples_are_the_split_in_the_order_of_content(data):
     catalog, store = data
-    rows = catalog.part("train")
+    rows = catalog.rows("train")
     samples = samples_of(catalog, store, "train")
 
     assert len(samples) == len(rows) > 0
@@ -76,7 +77,7 @@ def test_file_names_decide_nothing(photo_folder, tmp_path):
         new.write_bytes(path.read_bytes())
     seen = []
     for folder in (photo_folder, tmp_path):
-        catalog, store = read_pictures(read_folder(folder), 18, 10**6, 2)
+        catalog, store = read_images(read_folder(folder), 18, 10**6, 2)
         samples = samples_of(split(catalog, (0.7, 0.1, 0.2), 0), store, "train")
         plan = plan_epoch(len(samples), 5, 0, 1)
         seen.append(
@@ -106,7 +107,7 @@ def test_a_training_epoch_shows_every_sample_once(count, batch_size, seed, epoch
 @example(3, 2)
 @example(257, 2)
 @example(65, 64)
-def test_batches_are_as_equal_as_can_be_and_none_has_a_single_picture(count, batch_size):
+def test_batches_are_as_equal_as_can_be_and_none_has_a_single_image(count, batch_size):
     lengths = [len(rows) for rows in plan_epoch(count, batch_size, 0, 0)]
 
     assert max(lengths) - min(lengths) <= 1
@@ -144,7 +145,7 @@ def test_evaluation_keeps_the_order_and_every_sample(count, batch_size):
 
 
 def only(variations: Variations) -> Variations:
-    """Return what happens to the only picture that was drawn for."""
+    """Return what happens to the only image that was drawn for."""
     return Variations(**{name: value[0] for name, value in vars(variations).items()})
 
 
@@ -157,16 +158,16 @@ def test_a_batch_holds_what_rendering_gives(samples):
         assert batch.images.dtype == np.uint8
         assert batch.rows.tolist() == rows.tolist()
         assert batch.labels.tolist() == samples.labels[rows].tolist()
-        for row, image in zip(rows, batch.images, strict=True):
-            picture = samples.store.picture(samples.records[row])
-            height, width = picture.shape[:2]
-            mean = picture.reshape(-1, 3).mean(axis=0)
+        for row, shown in zip(rows, batch.images, strict=True):
+            image = samples.store.image(samples.records[row])
+            height, width = image.shape[:2]
+            mean = image.reshape(-1, 3).mean(axis=0)
             key, aspect = samples.keys[[row]], np.array([width / height])
-            expected = np.empty_like(image)
-            render(picture, only(draw(EVERYTHING, 3, 5, key, aspect)), mean, "crop", expected)
-            np.testing.assert_array_equal(image, expected)
+            expected = np.empty_like(shown)
+            render(image, only(draw(EVERYTHING, 3, 5, key, aspect)), mean, "crop", expected)
+            np.testing.assert_array_equal(shown, expected)
             samples.render(int(row), view, expected)
-            np.testing.assert_array_equal(image, expected)
+            np.testing.assert_array_equal(shown, expected)
 
 
 def test_without_augmentation_the_view_is_the_plain_one(samples):
@@ -184,7 +185,7 @@ def test_the_number_of_workers_changes_no_byte(samples, view):
     assert made[0] == made[1] == made[2] == made[3]
 
 
-def test_a_picture_looks_the_same_in_whatever_batch_it_comes(samples):
+def test_an_image_looks_the_same_in_whatever_batch_it_comes(samples):
     view = View(16, "crop", EVERYTHING, 1, 2)
     alone = {}
     for batch in batches(samples, plan_evaluation(len(samples), 1), view, 0):
@@ -204,27 +205,27 @@ def test_epochs_and_seeds_show_other_variations(samples):
 
 @pytest.fixture(scope="module")
 def small_samples(digit_folder) -> Samples:
-    """Pictures that have the network's size: 8×8 px."""
-    catalog, store = read_pictures(read_folder(digit_folder), 10, 10**6, 2)
+    """Images that have the network's size: 8×8 px."""
+    catalog, store = read_images(read_folder(digit_folder), 10, 10**6, 2)
     return samples_of(catalog, store, "all")
 
 
-def test_small_pictures_are_flipped_and_shifted_without_loss(small_samples):
+def test_small_images_are_flipped_and_shifted_without_loss(small_samples):
     augment = Augment(flip="alternate", translate_frac=0.25)
     for batch in batches(
         small_samples, plan_evaluation(100, 32), View(8, "crop", augment, 1, 2), 0
     ):
-        for row, image in zip(batch.rows, batch.images, strict=True):
-            picture = small_samples.store.picture(int(small_samples.records[row]))
-            assert set(np.unique(image)) <= set(np.unique(picture)), "no new values: no blur"
+        for row, shown in zip(batch.rows, batch.images, strict=True):
+            image = small_samples.store.image(int(small_samples.records[row]))
+            assert set(np.unique(shown)) <= set(np.unique(image)), "no new values: no blur"
 
 
-def test_small_pictures_in_the_plain_view_are_the_pictures(small_samples):
+def test_small_images_in_the_plain_view_are_the_images(small_samples):
     batch = small_samples.batch(np.array([5, 3, 3]), View(8, "crop"))
 
-    for row, image in zip((5, 3, 3), batch.images, strict=True):
-        picture = small_samples.store.picture(int(small_samples.records[row]))
-        np.testing.assert_array_equal(image, picture)
+    for row, shown in zip((5, 3, 3), batch.images, strict=True):
+        image = small_samples.store.image(int(small_samples.records[row]))
+        np.testing.assert_array_equal(shown, image)
 
 
 # Threads

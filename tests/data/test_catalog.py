@@ -52,13 +52,13 @@ def test_new_samples_are_sound_and_on_their_own():
     assert table.fold.tolist() == [-1, -1, -1]
 
 
-def test_a_part_holds_its_sound_and_labelled_samples(catalog):
+def test_a_split_holds_its_sound_and_labelled_samples(catalog):
     catalog = catalog.with_columns(problem=objects(["", "", "truncated", ""]))
 
-    assert catalog.part("train").tolist() == [0]
-    assert catalog.part("test").tolist() == [1]
-    assert catalog.part("val").tolist() == []
-    assert catalog.part("all").tolist() == [0, 1]
+    assert catalog.rows("train").tolist() == [0]
+    assert catalog.rows("test").tolist() == [1]
+    assert catalog.rows("val").tolist() == []
+    assert catalog.rows("all").tolist() == [0, 1]
 
 
 def test_counts_name_every_class_also_one_without_samples(catalog):

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnetlab.data.audit import audit
-from resnetlab.data.catalog import PARTS, Catalog, objects
+from resnetlab.data.audit.quarantine import audit
+from resnetlab.data.catalog import SPLITS, Catalog, objects
 from resnetlab.data.export import export_split
-from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
+from resnetlab.data.store.pixels import read_images
 from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.recipe import Data
 
@@ -45,27 +45,29 @@ def by_content(catalog: Catalog) -> dict[str, str]:
 
 @quick
 @given(CLASS_SIZES, FRACTIONS, st.integers(0, 2**32 - 1))
-def test_every_sample_is_in_exactly_one_part_and_every_part_has_every_class(
+def test_every_sample_is_in_exactly_one_split_and_every_split_has_every_class(
     make_catalog, sizes, fractions, seed
 ):
     catalog = split(make_catalog(rows_for(sizes)), fractions, seed)
-    wanted = {part for part, fraction in zip(PARTS, fractions, strict=True) if fraction}
+    wanted = {
+        split_name for split_name, fraction in zip(SPLITS, fractions, strict=True) if fraction
+    }
 
     assert set(catalog.split) == wanted
-    assert sum(len(catalog.part(part)) for part in PARTS) == len(catalog)
-    for part in wanted:
-        assert (catalog.counts(part) >= 1).all()
+    assert sum(len(catalog.rows(split_name)) for split_name in SPLITS) == len(catalog)
+    for split_name in wanted:
+        assert (catalog.counts(split_name) >= 1).all()
 
 
 @quick
 @given(CLASS_SIZES, FRACTIONS, st.integers(0, 2**32 - 1))
-def test_every_class_is_divided_to_the_nearest_picture(make_catalog, sizes, fractions, seed):
+def test_every_class_is_divided_to_the_nearest_image(make_catalog, sizes, fractions, seed):
     catalog = split(make_catalog(rows_for(sizes)), fractions, seed)
 
-    for part, fraction in zip(PARTS, fractions, strict=True):
-        for count, size in zip(catalog.counts(part), sizes, strict=True):
-            # Rounding, and one picture at least, cost the training part at most one each.
-            assert abs(count - fraction * size) <= (1 if part != "train" else 2)
+    for split_name, fraction in zip(SPLITS, fractions, strict=True):
+        for count, size in zip(catalog.counts(split_name), sizes, strict=True):
+            # Rounding, and one image at least, cost the training split at most one each.
+            assert abs(count - fraction * size) <= (1 if split_name != "train" else 2)
 
 
 @quick
@@ -75,18 +77,18 @@ def test_every_class_is_divided_to_the_nearest_picture(make_catalog, sizes, frac
     st.integers(0, 9),
 )
 def test_groups_are_never_parted(make_catalog, members, fractions, seed):
-    # At least three groups a class, so that there is something for every part.
+    # At least three groups a class, so that there is something for every split.
     members += [(label, group) for label in (0, 1) for group in (0, 1, 2)]
     rows = [(label, i, "") for i, (label, _) in enumerate(members)]
     groups = [10 * label + group for label, group in members]
     catalog = split(grouped(make_catalog(rows), groups), fractions, seed)
 
-    parts = defaultdict(set)
-    for group, part in zip(catalog.group, catalog.split, strict=True):
-        parts[group].add(part)
-    assert {len(found) for found in parts.values()} == {1}
-    for part, fraction in zip(PARTS, fractions, strict=True):
-        assert (catalog.counts(part) >= 1).all() == (fraction > 0)
+    split_names = defaultdict(set)
+    for group, split_name in zip(catalog.group, catalog.split, strict=True):
+        split_names[group].add(split_name)
+    assert {len(found) for found in split_names.values()} == {1}
+    for split_name, fraction in zip(SPLITS, fractions, strict=True):
+        assert (catalog.counts(split_name) >= 1).all() == (fraction > 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,7 +105,7 @@ def test_quarantined_samples_stay_outside(make_catalog):
     catalog = split(catalog, (0.8, 0.1, 0.1), 0)
 
     assert catalog.split[0] == ""
-    assert set(catalog.split[1:]) == set(PARTS)
+    assert set(catalog.split[1:]) == set(SPLITS)
 
 
 # What decides
@@ -131,7 +133,7 @@ def test_names_and_their_order_decide_nothing(make_catalog, sizes, random):
 
 def test_renamed_files_get_the_same_split(digit_folder, tmp_path):
     def of_folder(folder: Path) -> dict[str, str]:
-        catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+        catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
         return by_content(split(audit(catalog, Data(max_problem_frac=0.5)), (0.7, 0.1, 0.2), 0))
 
     for path in digit_folder.rglob("*.png"):
@@ -142,12 +144,12 @@ def test_renamed_files_get_the_same_split(digit_folder, tmp_path):
     assert of_folder(tmp_path) == of_folder(digit_folder)
 
 
-def test_when_pictures_come_nearly_all_test_pictures_stay(make_catalog):
+def test_when_images_come_nearly_all_test_images_stay(make_catalog):
     before = split(make_catalog(rows_for([200, 200])), (0.8, 0.1, 0.1), 0)
     more = rows_for([200, 200]) + rows_for([20, 20], tag="new ")
     after = by_content(split(make_catalog(more), (0.8, 0.1, 0.1), 0))
 
-    tested = [digest for digest, part in by_content(before).items() if part == "test"]
+    tested = [digest for digest, split_name in by_content(before).items() if split_name == "test"]
     stayed = sum(after[digest] == "test" for digest in tested)
     assert len(tested) == 40
     assert stayed >= 36
@@ -160,44 +162,54 @@ def test_copies_change_nothing_for_the_others(make_catalog):
     together = split(audit(with_copies, Data(max_problem_frac=0.0)), (0.8, 0.1, 0.1), 0)
 
     changed = [
-        digest for digest, part in by_content(alone).items() if by_content(together)[digest] != part
+        digest
+        for digest, split_name in by_content(alone).items()
+        if by_content(together)[digest] != split_name
     ]
-    assert len(changed) <= 2  # a class is larger by one, its parts may be too
+    assert len(changed) <= 2  # a class is larger by one, its splits may be too
 
 
 # Parts that the user's folders give
 
 
-def given_parts(train: int, val: int = 0, test: int = 0) -> list[tuple[int, object, str]]:
-    parts = ["train"] * train + ["val"] * val + ["test"] * test
-    return [(label, f"{label}-{i}", part) for label in (0, 1) for i, part in enumerate(parts)]
+def given_splits(train: int, val: int = 0, test: int = 0) -> list[tuple[int, object, str]]:
+    split_names = ["train"] * train + ["val"] * val + ["test"] * test
+    return [
+        (label, f"{label}-{i}", split_name)
+        for label in (0, 1)
+        for i, split_name in enumerate(split_names)
+    ]
 
 
 @pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (1.0, 0.0, 0.0)])
-def test_given_parts_are_kept_as_they_are(make_catalog, fractions):
-    catalog = make_catalog(given_parts(10, 4, 6))
+def test_given_splits_are_kept_as_they_are(make_catalog, fractions):
+    catalog = make_catalog(given_splits(10, 4, 6))
 
     assert split(catalog, fractions, 0).split.tolist() == catalog.split.tolist()
 
 
-def test_a_missing_validation_part_is_taken_from_the_training_part(make_catalog):
-    before = make_catalog(given_parts(18, test=5))
+def test_a_missing_validation_split_is_taken_from_the_training_split(make_catalog):
+    before = make_catalog(given_splits(18, test=5))
     after = split(before, (0.8, 0.1, 0.1), 0)
 
     assert ((after.split == "test") == (before.split == "test")).all()
-    # Validation is to training as 1 to 8, whatever the size of the test part.
+    # Validation is to training as 1 to 8, whatever the size of the test split.
     assert after.counts("val").tolist() == [2, 2]
     assert after.counts("train").tolist() == [16, 16]
 
 
-def test_a_missing_test_part_is_taken_from_the_training_part(make_catalog):
-    after = split(make_catalog(given_parts(18, val=5)), (0.8, 0.1, 0.1), 0)
+def test_a_missing_test_split_is_taken_from_the_training_split(make_catalog):
+    after = split(make_catalog(given_splits(18, val=5)), (0.8, 0.1, 0.1), 0)
 
-    assert [after.counts(part).tolist() for part in PARTS] == [[16, 16], [5, 5], [2, 2]]
+    assert [after.counts(split_name).tolist() for split_name in SPLITS] == [
+        [16, 16],
+        [5, 5],
+        [2, 2],
+    ]
 
 
-def test_a_part_that_nobody_wants_is_not_made(make_catalog):
-    after = split(make_catalog(given_parts(20)), (0.8, 0.0, 0.2), 0)
+def test_a_split_that_nobody_wants_is_not_made(make_catalog):
+    after = split(make_catalog(given_splits(20)), (0.8, 0.0, 0.2), 0)
 
     assert Counter(after.split) == {"train": 32, "test": 8}
 
@@ -215,23 +227,23 @@ def test_80_to_20_without_validation(make_catalog):
 
 @quick
 @given(st.integers(0, 60), st.integers(0, 9), FRACTIONS)
-def test_pictures_of_an_earlier_split_stay_where_they_were(make_catalog, more, seed, fractions):
+def test_images_of_an_earlier_split_stay_where_they_were(make_catalog, more, seed, fractions):
     before = split(make_catalog(rows_for([40, 30])), fractions, seed)
     known = by_content(before)
     rows = rows_for([40, 30]) + rows_for([more, more], tag="new ")
     after = split(make_catalog(rows), fractions, seed + 1, known)
 
     assert {digest: by_content(after)[digest] for digest in known} == known
-    for part, fraction in zip(PARTS, fractions, strict=True):
-        assert abs(after.counts(part) - fraction * (np.array([40, 30]) + more)).max() <= 2
+    for split_name, fraction in zip(SPLITS, fractions, strict=True):
+        assert abs(after.counts(split_name) - fraction * (np.array([40, 30]) + more)).max() <= 2
 
 
-def test_a_new_copy_of_a_tested_picture_joins_the_test_part(make_catalog):
+def test_a_new_copy_of_a_tested_image_joins_the_test_split(make_catalog):
     before = split(make_catalog(rows_for([20, 20])), (0.8, 0.1, 0.1), 0)
     known = by_content(before)
-    tested, trained = before.part("test")[0], before.part("train")[0]
+    tested, trained = before.rows("test")[0], before.rows("train")[0]
     rows = [*rows_for([20, 20]), (0, "new", "")]
-    # The new picture is an altered copy of one that was tested on and one that was trained on.
+    # The new image is a near-duplicate of one that was tested on and one that was trained on.
     groups = list(range(41))
     groups[tested] = groups[trained] = 40
     after = split(grouped(make_catalog(rows), groups), (0.8, 0.1, 0.1), 0, known)
@@ -278,14 +290,14 @@ def test_repeats_and_seeds_deal_anew(make_catalog):
     assert first != repeated != seeded != first
 
 
-def test_the_test_part_is_in_no_fold_and_one_fold_validates(make_catalog):
+def test_the_test_split_is_in_no_fold_and_one_fold_validates(make_catalog):
     catalog = split(make_catalog(rows_for([50, 50])), (0.8, 0.0, 0.2), 0)
     catalog = catalog.with_columns(fold=folds(catalog, 4, 0))
     chosen = validate_on(catalog, 2)
 
-    assert (catalog.fold[catalog.part("test")] == -1).all()
-    assert chosen.part("test").tolist() == catalog.part("test").tolist()
-    assert (chosen.fold[chosen.part("val")] == 2).all()
+    assert (catalog.fold[catalog.rows("test")] == -1).all()
+    assert chosen.rows("test").tolist() == catalog.rows("test").tolist()
+    assert (chosen.fold[chosen.rows("val")] == 2).all()
     assert chosen.counts("val").tolist() == [10, 10]
     assert chosen.counts("train").tolist() == [30, 30]
 
@@ -297,7 +309,7 @@ def test_folds_that_the_data_names_are_kept(make_catalog):
     assert folds(catalog, 4, 0).tolist() == named.tolist()
     with pytest.raises(DataError, match="names the folds 0, 1, 2, 3, the recipe 5 from 0 on"):
         folds(catalog, 5, 0)
-    with pytest.raises(DataError, match=r"00000\.png, 00001\.png show the same picture"):
+    with pytest.raises(DataError, match=r"00000\.png, 00001\.png show the same image"):
         folds(grouped(catalog, [0, 0, *range(2, 20)]), 4, 0)
 
 
@@ -306,7 +318,7 @@ def test_a_class_too_small_for_the_folds_is_named_with_the_number_that_would_do(
         folds(make_catalog(rows_for([10, 3])), 5, 0)
 
     assert str(caught.value) == (
-        "class 'b' has 3 different pictures outside the test part, too few for 5 folds; at most "
+        "class 'b' has 3 different images outside the test split, too few for 5 folds; at most "
         "--set data.folds=3 would do, or add some"
     )
 
@@ -323,19 +335,19 @@ def dated(make_catalog, days, labels=None) -> Catalog:
     return make_catalog(rows, [f"cam-{day}_{row:03}.png" for row, day in enumerate(days)])
 
 
-def test_the_newest_pictures_are_tested_on_and_the_oldest_train(make_catalog):
+def test_the_newest_images_are_tested_on_and_the_oldest_train(make_catalog):
     catalog = dated(make_catalog, [day for day in range(5, 25) for _ in range(4)])
     catalog = split_by_time(catalog, (0.8, 0.1, 0.1), r"cam-(\d+)")
     days = {
-        part: {int(name[4:].split("_")[0]) for name in catalog.ids[catalog.part(part)]}
-        for part in PARTS
+        split_name: {int(name[4:].split("_")[0]) for name in catalog.ids[catalog.rows(split_name)]}
+        for split_name in SPLITS
     }
 
     # As numbers: day 9 comes before day 10.
     assert days == {"train": set(range(5, 21)), "val": {21, 22}, "test": {23, 24}}
 
 
-def test_a_group_is_as_new_as_its_newest_picture(make_catalog):
+def test_a_group_is_as_new_as_its_newest_image(make_catalog):
     catalog = dated(make_catalog, [day for day in range(10, 30) for _ in range(4)])
     groups = np.arange(80)
     groups[0] = 79
@@ -346,7 +358,7 @@ def test_a_group_is_as_new_as_its_newest_picture(make_catalog):
 
 def test_a_class_that_a_period_lacks_is_named(make_catalog):
     catalog = dated(make_catalog, list(range(20)), labels=[0] * 10 + [1] * 10)
-    with pytest.raises(DataError, match="class 'a' has no picture in the val part"):
+    with pytest.raises(DataError, match="class 'a' has no image in the val split"):
         split_by_time(catalog, (0.8, 0.1, 0.1), r"cam-(\d+)")
 
 
@@ -365,13 +377,13 @@ def test_a_pattern_that_finds_no_time_is_told(make_catalog, pattern, error, mess
 # Too small
 
 
-def test_a_class_with_too_few_pictures_is_named_with_the_way_out(make_catalog):
+def test_a_class_with_too_few_images_is_named_with_the_way_out(make_catalog):
     with pytest.raises(DataError) as caught:
         split(make_catalog(rows_for([10, 2])), (0.8, 0.1, 0.1), 0)
 
     assert str(caught.value) == (
-        "class 'b' has 2 different pictures, too few for 3 parts (train, val, test); "
-        "add some, or use fewer parts, such as --split 0.8 0 0.2"
+        "class 'b' has 2 different images, too few for 3 splits (train, val, test); "
+        "add some, or use fewer splits, such as --split 0.8 0 0.2"
     )
     assert split(make_catalog(rows_for([10, 2])), (0.8, 0.0, 0.2), 0).counts("test").tolist() == [
         2,
@@ -381,41 +393,41 @@ def test_a_class_with_too_few_pictures_is_named_with_the_way_out(make_catalog):
 
 def test_copies_do_not_make_a_class_large_enough(make_catalog):
     rows = [*rows_for([10]), (1, "x", ""), (1, "x", ""), (1, "y", "")]
-    with pytest.raises(DataError, match="class 'b' has 2 different pictures"):
+    with pytest.raises(DataError, match="class 'b' has 2 different images"):
         split(audit(make_catalog(rows), Data(max_problem_frac=0.0)), (0.8, 0.1, 0.1), 0)
 
 
-def test_a_class_whose_training_pictures_are_all_quarantined_is_named(make_catalog):
-    rows = given_parts(2, 1, 1)
+def test_a_class_whose_training_images_are_all_quarantined_is_named(make_catalog):
+    rows = given_splits(2, 1, 1)
     catalog = make_catalog(rows)
     lost = (catalog.labels == 1) & (catalog.split == "train")
     catalog = catalog.with_columns(problem=objects(["empty" if bad else "" for bad in lost]))
 
-    with pytest.raises(DataError, match="class 'b' has 0 different pictures"):
+    with pytest.raises(DataError, match="class 'b' has 0 different images"):
         split(catalog, (0.8, 0.1, 0.1), 0)
 
 
 # Copies for other tools
 
 
-def test_the_parts_are_copied_out_and_the_originals_stay(write_pictures, tmp_path):
-    pictures = {f"{label}/{i}.png": 10 * label + i for label in (0, 1) for i in range(6)}
-    folder = write_pictures(pictures | {"0/more/1.png": 77})
+def test_the_splits_are_copied_out_and_the_originals_stay(write_images, tmp_path):
+    images = {f"{label}/{i}.png": 10 * label + i for label in (0, 1) for i in range(6)}
+    folder = write_images(images | {"0/more/1.png": 77})
     (folder / "1" / "bad.png").write_bytes(b"")
     before = {path: path.read_bytes() for path in folder.rglob("*.png")}
-    catalog, _ = read_pictures(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
     catalog = split(audit(catalog, Data(max_problem_frac=0.5)), (0.6, 0.2, 0.2), 0)
     out = tmp_path / "new" / "copies"
     export_split(catalog, out)
 
     exported = read_folder(out)
-    copies, _ = read_pictures(exported, 8, 10**6, 2)
+    copies, _ = read_images(exported, 8, 10**6, 2)
     assert copies.classes == catalog.classes
-    for part in PARTS:
-        assert Counter(copies.sha256[copies.part(part)]) == Counter(
-            catalog.sha256[catalog.part(part)]
+    for split_name in SPLITS:
+        assert Counter(copies.sha256[copies.rows(split_name)]) == Counter(
+            catalog.sha256[catalog.rows(split_name)]
         )
-    assert len(copies) == 13, "two pictures called 1.png in one class, none quarantined"
+    assert len(copies) == 13, "two images called 1.png in one class, none quarantined"
     assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
 
 

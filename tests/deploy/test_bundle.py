@@ -91,7 +91,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "short_side": 19,
         "fit": "crop",
         "max_pixels": 50_000_000,
-        "mirror": False,
+        "horizontal_flip": False,
         "hidden": [],
     }
 

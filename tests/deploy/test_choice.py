@@ -37,7 +37,7 @@ def made(monkeypatch):
             raise MachineError("can't take this network")
         compute = by_torch(classifier)
         shift = np.array([off.get(name, 0.0), 0, 0])
-        return lambda pictures: compute(pictures) + shift
+        return lambda images: compute(images) + shift
 
     monkeypatch.setattr(choice, "make_compute", make)
     monkeypatch.setattr(choice, "installed", lambda name: True)
@@ -82,7 +82,7 @@ def test_fp32_has_to_be_fp32(made, network, samples, monkeypatch):
 def test_the_network_is_not_converted_for_little_work(made, network, samples):
     _, names = made
 
-    assert choose(network, samples, 39).name == "torch-bf16"  # 39 pictures of half a second
+    assert choose(network, samples, 39).name == "torch-bf16"  # 39 images of half a second
     assert names == ["torch", "torch-bf16"]
 
 
@@ -136,11 +136,11 @@ def test_a_runtime_asked_for_by_name_says_what_it_changes(made, network, samples
 
     assert runtime.compared == 16
     assert 0.001 < runtime.difference < 0.0126  # a logit's shift times a quarter at most
-    assert str(runtime).startswith("onnx (against fp32 on 16 of the pictures: same class 1")
+    assert str(runtime).startswith("onnx (against fp32 on 16 of the images: same class 1")
     assert str(runtime).endswith("probabilities at most 0.01 off)")
 
 
-def test_int8_learns_from_other_pictures_than_it_is_judged_on(made, network, samples, monkeypatch):
+def test_int8_learns_from_other_images_than_it_is_judged_on(made, network, samples, monkeypatch):
     learned, judged = [], []
     make, compare = choice.make_compute, choice.compare
     monkeypatch.setattr(
@@ -155,9 +155,9 @@ def test_int8_learns_from_other_pictures_than_it_is_judged_on(made, network, sam
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_pictures_do_for_a_runtime_asked_for_by_name(made, network, samples, count):
+def test_few_images_do_for_a_runtime_asked_for_by_name(made, network, samples, count):
     assert named("openvino-int8", network, samples[:count]).compared == 1
 
 
 def test_pytorch_in_fp32_says_no_more_than_its_name():
-    assert str(Runtime("torch", lambda pictures: pictures)) == "torch in fp32"
+    assert str(Runtime("torch", lambda images: images)) == "torch in fp32"

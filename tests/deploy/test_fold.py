@@ -73,7 +73,7 @@ def test_a_folded_resnet_has_no_norms_and_the_same_answers(name):
 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in found.modules())
     assert (probs(found) - probs(classifier)).abs().max() < 1e-5
-    assert probs(classifier).std(dim=0).max() > 1e-3  # the pictures are told apart at all
+    assert probs(classifier).std(dim=0).max() > 1e-3  # the images are told apart at all
 
 
 def test_folding_leaves_the_network_it_is_given_alone():

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from resnetlab.data.batches import View, samples_of
-from resnetlab.data.decode import ORIENTATIONS
-from resnetlab.data.pixels import read_pictures
 from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.store.decode import ORIENTATIONS
+from resnetlab.data.store.pixels import read_images
 from resnetlab.deploy import choice, predictor
 from resnetlab.deploy.bundle import save_bundle
 from resnetlab.deploy.predictor import AHEAD, FEW, Predictor, prepared_ahead, spread
@@ -24,7 +24,7 @@ CLASSES = ("cat", "dog", '猫, "quoted"')
 
 
 def scene(width: int, height: int, seed: int) -> Image.Image:
-    """Make a smooth picture with a dark corner, so that up and down differ."""
+    """Make a smooth image with a dark corner, so that up and down differ."""
     rough = np.random.default_rng(seed).integers(60, 256, (6, 5, 3), dtype=np.uint8)
     rough[:2, :2] = 10
     return Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
@@ -32,15 +32,15 @@ def scene(width: int, height: int, seed: int) -> Image.Image:
 
 @pytest.fixture
 def files_of(tmp_path):
-    """Write two class folders of three pictures, of various shapes; return folder and files."""
+    """Write two class folders of three images, of various shapes; return folder and files."""
 
     def write(kind: str, side: int):
-        root = tmp_path / "pictures"
+        root = tmp_path / "images"
         for label, name in enumerate(("cat", "dog")):
             (root / name).mkdir(parents=True)
             for count in range(3):
-                picture = scene(side + 7 * count, side + 5 * label, seed=10 * label + count)
-                picture.save(root / name / f"{count}.{kind}")
+                image = scene(side + 7 * count, side + 5 * label, seed=10 * label + count)
+                image.save(root / name / f"{count}.{kind}")
         return root, sorted(root.rglob(f"*.{kind}"))
 
     return write
@@ -54,7 +54,7 @@ def test_the_answers_are_those_of_evaluation(
     facts = replace(facts, fit=fit)
     save_bundle(tmp_path / "bundle", classifier, facts, "")
     root, files = files_of(kind, side)
-    catalog, store = read_pictures(read_folder(root), facts.short_side, facts.max_pixels, 1)
+    catalog, store = read_images(read_folder(root), facts.short_side, facts.max_pixels, 1)
     view = View(facts.image_size, fit)
     found = predict(classifier, samples_of(catalog, store, "all"), view, CLASSES, 0, 0)
     by_id = dict(zip(found.ids, found.probs, strict=True))
@@ -63,12 +63,12 @@ def test_the_answers_are_those_of_evaluation(
 
     expected = [by_id[str(path.relative_to(root))] for path in files]
     np.testing.assert_allclose([each.probs for each in answers], expected, atol=1e-6, rtol=0)
-    assert np.ptp(expected, axis=0).max() > 1e-3  # the pictures are told apart at all
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the images are told apart at all
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_file_that_is_no_picture_has_a_problem_and_the_others_keep_answers_and_order(
+def test_a_file_that_is_no_image_has_a_problem_and_the_others_keep_answers_and_order(
     bundle, files_of, batch_size, workers
 ):
     _, files = files_of("png", 20)
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_picture_has_a_problem_and_the_others_keep_answers_and
     broken = files[0].parent / "broken.jpg"
     broken.write_bytes(files[0].read_bytes()[:60])
     text = files[0].parent / "note.png"
-    text.write_text("no picture")
+    text.write_text("no image")
     missing = files[0].parent / "missing.png"
     mixed = [text, *files[:2], broken, *files[2:], missing]
 
@@ -104,7 +104,7 @@ def test_no_file_gets_no_answer(bundle):
     assert Predictor(bundle).answer([]) == []
 
 
-def test_a_picture_too_large_to_decode_has_a_problem(tmp_path, classifier, facts):
+def test_an_image_too_large_to_decode_has_a_problem(tmp_path, classifier, facts):
     save_bundle(tmp_path / "bundle", classifier, replace(facts, max_pixels=100), "")
     scene(20, 20, seed=1).save(tmp_path / "large.png")
 
@@ -159,7 +159,7 @@ def test_probabilities_add_up_to_one_in_double_precision(bundle, files_of):
         assert answer.probs.sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_a_picture_gets_the_same_answer_every_time(bundle, files_of):
+def test_an_image_gets_the_same_answer_every_time(bundle, files_of):
     _, files = files_of("jpg", 40)
     predictor = Predictor(bundle)
 
@@ -170,7 +170,7 @@ def test_a_picture_gets_the_same_answer_every_time(bundle, files_of):
 
 @pytest.fixture
 def many(tmp_path):
-    """Write FEW small pictures; return their files."""
+    """Write FEW small images; return their files."""
     (tmp_path / "many").mkdir()
     files = [tmp_path / "many" / f"{number:03}.png" for number in range(FEW)]
     for number, file in enumerate(files):
@@ -196,7 +196,7 @@ def test_every_backend_names_the_same_classes(bundle, many, backend):
     assert sure.any()
 
 
-def test_few_pictures_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
+def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
     monkeypatch.setattr(predictor, "choose", pytest.fail)
     asked = Predictor(bundle)
 
@@ -205,7 +205,7 @@ def test_few_pictures_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
     assert str(asked.runtime) == "torch in fp32"
 
 
-def test_what_was_chosen_for_many_pictures_is_kept_for_the_next_many(bundle, many, monkeypatch):
+def test_what_was_chosen_for_many_images_is_kept_for_the_next_many(bundle, many, monkeypatch):
     calls = []
     monkeypatch.setattr(
         predictor, "choose", lambda *rest: calls.append(rest) or choice.choose(*rest)
@@ -218,7 +218,7 @@ def test_what_was_chosen_for_many_pictures_is_kept_for_the_next_many(bundle, man
     assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
 
 
-def test_the_choice_is_made_on_pictures_from_all_places(bundle, many, monkeypatch):
+def test_the_choice_is_made_on_images_from_all_places(bundle, many, monkeypatch):
     seen = []
     monkeypatch.setattr(
         predictor, "choose", lambda *rest: seen.append(rest[1:]) or choice.choose(*rest)
@@ -231,7 +231,7 @@ def test_the_choice_is_made_on_pictures_from_all_places(bundle, many, monkeypatc
     assert spread(many, 16) == many[::4]
 
 
-def test_many_files_without_a_sound_picture_are_answered(bundle, tmp_path):
+def test_many_files_without_a_sound_image_are_answered(bundle, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
 
     answers = Predictor(bundle, backend="auto").answer([tmp_path / "empty.png"] * FEW)

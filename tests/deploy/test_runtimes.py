@@ -22,8 +22,8 @@ needs_package = [
 ]
 
 
-def pictures(count: int, side: int = 32) -> np.ndarray:
-    """Make smooth pictures of various colours."""
+def images(count: int, side: int = 32) -> np.ndarray:
+    """Make smooth images of various colours."""
     rough = np.random.default_rng(3).random((count, 4, 4, 3))
     fine = rough.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
     return (255 * fine).astype(np.uint8)
@@ -37,7 +37,7 @@ def network():
     for module in classifier.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    classifier.train()(torch.from_numpy(pictures(16)).permute(0, 3, 1, 2))
+    classifier.train()(torch.from_numpy(images(16)).permute(0, 3, 1, 2))
     with torch.no_grad():
         classifier.head.weight *= 5
     return classifier.eval()
@@ -51,33 +51,33 @@ def probs_of(network, images: np.ndarray) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages behind
 @pytest.mark.parametrize("name", needs_package)
 def test_every_backend_answers_as_the_network_does(name, network):
-    compute = make_compute(name, folded(network), pictures(16))
+    compute = make_compute(name, folded(network), images(16))
 
     for count in (1, 16):
-        images = pictures(16)[:count]
-        expected = probs_of(network, images)
-        found = softmax(compute(images).astype(np.float64), axis=1)
+        batch = images(16)[:count]
+        expected = probs_of(network, batch)
+        found = softmax(compute(batch).astype(np.float64), axis=1)
 
         assert found.shape == (count, 4)
         assert np.abs(found - expected).max() < ALLOWED.get(name, 1e-4)
-    assert np.ptp(probs_of(network, pictures(16)), axis=0).max() > 0.05  # they are told apart
+    assert np.ptp(probs_of(network, images(16)), axis=0).max() > 0.05  # they are told apart
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", needs_package)
 def test_an_answer_stays_when_the_next_is_computed(name, network):
-    compute = make_compute(name, folded(network), pictures(4))
+    compute = make_compute(name, folded(network), images(4))
 
-    first = compute(pictures(4)[:2])
+    first = compute(images(4)[:2])
     kept = first.copy()
-    compute(pictures(4)[2:])
+    compute(images(4)[2:])
 
     assert np.array_equal(first, kept)
 
 
 def test_bf16_is_not_fp32_by_another_name(network):
     exact, low = (
-        make_compute(name, folded(network), pictures(1))(pictures(4))
+        make_compute(name, folded(network), images(1))(images(4))
         for name in ("torch", "torch-bf16")
     )
 
@@ -130,7 +130,7 @@ def test_a_network_that_a_converter_can_not_take_leads_to_torch(monkeypatch, net
     monkeypatch.setitem(BACKENDS, "openvino", refuse)
 
     with pytest.raises(MachineError) as caught:
-        make_compute("openvino", network, pictures(1))
+        make_compute("openvino", network, images(1))
 
     assert str(caught.value) == (
         "backend 'openvino' can't take this network (no such operation); use --backend torch"

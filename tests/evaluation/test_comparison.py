@@ -20,7 +20,7 @@ from resnetlab.evaluation.predictions import Predictions
 
 
 def answers(right, ids=None) -> Predictions:
-    """Answers to two-class pictures, right where `right` says so."""
+    """Answers to two-class images, right where `right` says so."""
     right = np.asarray(right, dtype=bool)
     labels = np.arange(len(right)) % 2
     logits = np.eye(2)[np.where(right, labels, 1 - labels)]
@@ -59,7 +59,7 @@ def test_the_paired_interval_has_width_where_the_runs_agree_or_never_do(counts):
 
 
 def test_nineteen_of_twenty_paired_intervals_hold_the_truth():
-    # Exact coverage: over all outcomes of 30 pictures, weighed by how likely they are.
+    # Exact coverage: over all outcomes of 30 images, weighed by how likely they are.
     n, shares = 30, (0.15, 0.05)
     held = 0.0
     for plus in range(n + 1):
@@ -121,7 +121,7 @@ def test_runs_that_hardly_disagree_need_as_many_disagreements_as_they_differ():
     )
 
 
-def test_five_pictures_show_nothing():
+def test_five_images_show_nothing():
     assert smallest_difference(5, 0.5, 0.05) == 1.0
 
 
@@ -142,11 +142,11 @@ def test_a_difference_that_the_test_does_not_show_crowns_nobody():
     assert pair["verdict"] == "not shown"
     assert pair["sentence"] == (
         "resnet18 and mlp differ by 0.6 points [-3.2, 4.4]: "
-        "180 pictures cannot show which is better (p = 1.0)."
+        "180 images cannot show which is better (p = 1.0)."
     )
     smallest = 100 * smallest_difference(180, 9 / 180, 1 - 0.95)
     assert found["summary"] == (
-        "180 pictures cannot show which of resnet18 and mlp is best "
+        "180 images cannot show which of resnet18 and mlp is best "
         f"(about {smallest:.1f} points would show)."
     )
 
@@ -183,7 +183,7 @@ def test_the_summary_names_rivals_and_beaten_runs():
     almost[0], poor[:40] = False, False
     found = compare_all({"poor": answers(poor), "almost": answers(almost), "top": answers(right)})
     assert [run["name"] for run in found["runs"]] == ["top", "almost", "poor"]
-    assert found["summary"].startswith("200 pictures cannot show which of top and almost is best")
+    assert found["summary"].startswith("200 images cannot show which of top and almost is best")
     assert found["summary"].endswith("; poor is shown to be worse than top.")
 
 
@@ -202,12 +202,12 @@ def test_rows_are_matched_by_id_not_by_place():
     assert compare_pair(runs["resnet18"], turned) == compare_pair(*runs.values())
 
 
-def test_other_pictures_are_refused_with_their_number_and_the_way_out():
+def test_other_images_are_refused_with_their_number_and_the_way_out():
     a, b = answers([1, 1, 0], ["p", "q", "r"]), answers([1, 1, 0], ["p", "s", "t"])
     with pytest.raises(DataError) as error:
         compare_all({"mlp": a, "cnn": b})
     assert str(error.value) == (
-        "mlp and cnn did not answer the same pictures: 4 ids are in one of them only, the first "
+        "mlp and cnn did not answer the same images: 4 ids are in one of them only, the first "
         "is 'q'. Compare runs made on the same split: same data, same seed, same data.split."
     )
 
@@ -215,7 +215,7 @@ def test_other_pictures_are_refused_with_their_number_and_the_way_out():
 def test_other_labels_are_refused_with_their_number():
     a = answers([1, 1, 0])
     b = Predictions.make(a.ids, [1, 1, 0], a.logits, a.classes)
-    with pytest.raises(DataError, match="1 pictures have another label in a than in b"):
+    with pytest.raises(DataError, match="1 images have another label in a than in b"):
         compare_pair(a, b)
 
 
@@ -263,7 +263,7 @@ def test_the_paired_interval_holds_the_difference_and_lies_in_minus_1_to_1(rows,
 
 @settings(deadline=None)
 @given(outcomes, st.randoms())
-def test_the_order_of_pictures_and_runs_changes_nothing(rows, random):
+def test_the_order_of_images_and_runs_changes_nothing(rows, random):
     a, b = (answers(column) for column in zip(*rows, strict=True))
     order = list(range(len(rows)))
     random.shuffle(order)

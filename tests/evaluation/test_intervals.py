@@ -24,16 +24,16 @@ def test_a_share_lies_in_its_interval_and_that_in_0_to_1(share, n, confidence):
     assert 0 <= found["low"] <= share == found["value"] <= found["high"] <= 1
 
 
-def test_of_no_pictures_nothing_is_known():
+def test_of_no_images_nothing_is_known():
     assert wilson(0, 0) == {"value": 0.0, "low": 0.0, "high": 1.0}
 
 
-def test_a_mean_over_equal_classes_rests_on_all_pictures():
+def test_a_mean_over_equal_classes_rests_on_all_images():
     assert intervals.effective_size(np.array([20, 20, 20])) == pytest.approx(60)
 
 
-def test_a_mean_over_classes_rests_on_few_pictures_where_one_class_is_rare():
-    # Kish: (Σw)² / Σw², each picture weighing one over the size of its class.
+def test_a_mean_over_classes_rests_on_few_images_where_one_class_is_rare():
+    # Kish: (Σw)² / Σw², each image weighing one over the size of its class.
     weights = np.repeat([1 / 1000, 1 / 1], [1000, 1])
     kish = weights.sum() ** 2 / (weights**2).sum()
     assert intervals.effective_size(np.array([1000, 1])) == pytest.approx(kish)

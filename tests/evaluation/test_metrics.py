@@ -39,9 +39,9 @@ CASES = {
     "unbalanced": guesses(np.repeat([0, 1, 2], [80, 15, 3]), 3, seed=1),
     "many classes": guesses(np.arange(100) % 12, 12, seed=2),
     "a class never predicted": never_predicting(2),
-    "a class without pictures, but predicted": guesses(np.arange(40) % 3, 4, seed=3),
-    "a class without pictures or predictions": guesses(np.arange(8) % 2, 30, skill=9, seed=4),
-    "one picture": guesses([1], 2),
+    "a class without images, but predicted": guesses(np.arange(40) % 3, 4, seed=3),
+    "a class without images or predictions": guesses(np.arange(8) % 2, 30, skill=9, seed=4),
+    "one image": guesses([1], 2),
     "all wrong": guesses(np.arange(20) % 2, 2, skill=-12),
 }
 every_case = pytest.mark.parametrize("predictions", CASES.values(), ids=CASES.keys())
@@ -169,8 +169,8 @@ def test_balanced_accuracy_is_the_less_sure_the_rarer_a_class():
     assert equal["balanced_accuracy"]["low"] > 0.97
 
 
-def test_a_class_without_pictures_may_have_any_recall_and_f1():
-    row = score(CASES["a class without pictures, but predicted"], resamples=10)["per_class"][3]
+def test_a_class_without_images_may_have_any_recall_and_f1():
+    row = score(CASES["a class without images, but predicted"], resamples=10)["per_class"][3]
     assert row["support"] == 0 < row["predicted"]
     for name in ("recall", "f1"):
         assert row[name] == {"value": 0.0, "low": 0.0, "high": 1.0}
@@ -208,7 +208,7 @@ def test_unknown_labels_are_refused(scorer):
         scorer(predictions)
 
 
-def test_a_picture_that_counts_twice_is_refused():
+def test_an_image_that_counts_twice_is_refused():
     with pytest.raises(DataError, match="1 ids appear more than once"):
         score(Predictions.make(["a", "a"], [0, 0], np.zeros((2, 2)), ["x", "y"]))
 
@@ -233,7 +233,7 @@ def test_every_interval_holds_its_value_and_lies_in_0_to_1(predictions, confiden
 
 @settings(deadline=None, max_examples=40)
 @given(tables(), st.randoms())
-def test_the_order_of_the_pictures_changes_nothing(predictions, random):
+def test_the_order_of_the_images_changes_nothing(predictions, random):
     order = list(range(len(predictions)))
     random.shuffle(order)
     shuffled = predictions.take(np.array(order))

@@ -14,7 +14,7 @@ from resnetlab.evaluation.predictions import Predictions
 LOGITS = [[2.0, 0.0, 1.0], [0.0, 3.0, 3.0]]
 
 
-def two_pictures(**changes) -> Predictions:
+def two_images(**changes) -> Predictions:
     columns = {"ids": ["a", "b"], "labels": [0, 2], "logits": LOGITS, "classes": ["x", "y", "z"]}
     return Predictions.make(**(columns | changes))
 
@@ -28,7 +28,7 @@ def assert_same(a: Predictions, b: Predictions) -> None:
 
 
 def test_columns_have_the_promised_types_and_a_single_fold_or_seed_stands_for_all():
-    predictions = two_pictures(fold=3)
+    predictions = two_images(fold=3)
     assert predictions.logits.dtype == np.float32
     assert predictions.labels.dtype == predictions.fold.dtype == predictions.seed.dtype == np.int64
     assert predictions.fold.tolist() == [3, 3]
@@ -37,19 +37,19 @@ def test_columns_have_the_promised_types_and_a_single_fold_or_seed_stands_for_al
 
 
 def test_probs_are_the_softmax_in_float64():
-    probs = two_pictures().probs
+    probs = two_images().probs
     assert probs.dtype == np.float64
     np.testing.assert_allclose(probs[0], np.exp(LOGITS[0]) / np.exp(LOGITS[0]).sum(), rtol=1e-12)
 
 
 def test_of_equal_logits_the_first_class_is_predicted():
-    assert two_pictures().predicted.tolist() == [0, 1]
+    assert two_images().predicted.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": [0]}, r"2 pictures and 3 classes need labels of shape \(2,\), got \(1,\)"),
+        ({"labels": [0]}, r"2 images and 3 classes need labels of shape \(2,\), got \(1,\)"),
         ({"classes": ["x", "y"]}, r"need logits of shape \(2, 2\), got \(2, 3\)"),
         ({"labels": [0, 3]}, r"Labels must be -1 \(unknown\) or 0 to 2, got 3"),
         ({"labels": [-2, 0]}, "got -2"),
@@ -58,12 +58,12 @@ def test_of_equal_logits_the_first_class_is_predicted():
 )
 def test_columns_that_do_not_fit_are_refused_with_what_was_found(changes, message):
     with pytest.raises(DataError, match=message):
-        two_pictures(**changes)
+        two_images(**changes)
 
 
 def test_unknown_labels_cannot_be_scored_and_are_counted():
     with pytest.raises(DataError, match="1 of 2 predictions have no known label"):
-        two_pictures(labels=[0, -1]).require_labels()
+        two_images(labels=[0, -1]).require_labels()
 
 
 def test_an_empty_table_cannot_be_scored():
@@ -73,16 +73,16 @@ def test_an_empty_table_cannot_be_scored():
 
 
 def test_in_id_order_sorts_every_column():
-    ordered = two_pictures(ids=["b", "a"], seed=[7, 8]).in_id_order()
+    ordered = two_images(ids=["b", "a"], seed=[7, 8]).in_id_order()
     assert ordered.ids.tolist() == ["a", "b"]
     assert ordered.labels.tolist() == [2, 0]
     assert ordered.logits.tolist() == LOGITS[::-1]
     assert ordered.seed.tolist() == [8, 7]
 
 
-def test_a_picture_that_appears_twice_is_refused_as_evidence():
+def test_an_image_that_appears_twice_is_refused_as_evidence():
     with pytest.raises(DataError, match="1 ids appear more than once, the first is 'a'"):
-        two_pictures(ids=["a", "a"]).in_id_order()
+        two_images(ids=["a", "a"]).in_id_order()
 
 
 @settings(deadline=None, max_examples=40)
@@ -103,19 +103,19 @@ def test_a_saved_table_comes_back_bit_for_bit(tmp_path_factory, ids, k, random):
 
 
 def test_ids_with_commas_newlines_and_emoji_survive(tmp_path):
-    odd = two_pictures(ids=["a,b\n'c'.jpg", "photos/🐈 \t\0.png"])
+    odd = two_images(ids=["a,b\n'c'.jpg", "photos/🐈 \t\0.png"])
     odd.save(tmp_path / "p.parquet")
     assert_same(Predictions.load(tmp_path / "p.parquet"), odd)
 
 
 def test_the_folder_name_adds_no_column(tmp_path):
     path = tmp_path / "seed=5" / "p.parquet"
-    two_pictures().save(path)
+    two_images().save(path)
     assert Predictions.load(path).seed.tolist() == [0, 0]
 
 
 def test_saving_leaves_only_the_finished_file(tmp_path):
-    two_pictures().save(tmp_path / "p.parquet")
+    two_images().save(tmp_path / "p.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
@@ -152,7 +152,7 @@ def other_columns(path: Path) -> None:
 )
 def test_a_file_that_is_no_whole_table_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "predictions-val.parquet"
-    two_pictures().save(path)
+    two_images().save(path)
     damage(path)
     with pytest.raises(CheckpointError, match=f"{path} holds no whole table of predictions"):
         Predictions.load(path)

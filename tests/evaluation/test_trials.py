@@ -19,7 +19,7 @@ DIFFERENCES = st.lists(st.floats(-1, 1), min_size=2, max_size=30).filter(
 
 
 @given(DIFFERENCES)
-def test_without_shared_training_pictures_it_is_the_paired_t_test(differences):
+def test_without_shared_training_images_it_is_the_paired_t_test(differences):
     row = np.array(differences)
     interval, p_value = corrected_t_test(row, ratio=0.0, confidence=0.95)
 
@@ -30,9 +30,7 @@ def test_without_shared_training_pictures_it_is_the_paired_t_test(differences):
 
 
 @given(DIFFERENCES, st.floats(0.01, 1))
-def test_shared_training_pictures_widen_the_interval_by_nadeau_and_bengios_factor(
-    differences, ratio
-):
+def test_shared_training_images_widen_the_interval_by_nadeau_and_bengios_factor(differences, ratio):
     row = np.array(differences)
     plain, _ = corrected_t_test(row, 0.0, 0.95)
     corrected, _ = corrected_t_test(row, ratio, 0.95)
@@ -54,7 +52,7 @@ def test_five_folds_of_a_worked_example():
 
 
 def test_equal_differences_over_two_folds_prove_nothing():
-    # Three pictures more in both of two folds of 100: chance gives such a tie often enough.
+    # Three images more in both of two folds of 100: chance gives such a tie often enough.
     _, p_value = corrected_t_test(np.array([0.03, 0.03]), 1.0, 0.95, resolution=0.01)
     assert p_value > 0.05
 

@@ -13,7 +13,7 @@ DEEP = ("resnet34", "resnet101", "resnet152")
 RUNNABLE = [name for name in MODELS if name not in DEEP]
 
 
-def pictures(n: int = 4, size: int = 16) -> torch.Tensor:
+def images(n: int = 4, size: int = 16) -> torch.Tensor:
     generator = torch.Generator().manual_seed(7)
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
 
@@ -35,18 +35,18 @@ def test_features_are_as_wide_as_feature_dim_says(name):
 
 
 def test_bytes_go_in_and_finite_logits_come_out(classifier):
-    logits = classifier.train()(pictures())
+    logits = classifier.train()(images())
 
     assert logits.shape == (4, 5)
     assert logits.isfinite().all()
 
 
-def test_features_of_the_classifier_are_those_of_the_backbone_on_normalised_pictures(classifier):
+def test_features_of_the_classifier_are_those_of_the_backbone_on_normalised_images(classifier):
     classifier.eval()
-    normalised = classifier.normalise(pictures())
+    normalised = classifier.normalise(images())
 
     torch.testing.assert_close(
-        classifier.features(pictures()), classifier.backbone.features(normalised)
+        classifier.features(images()), classifier.backbone.features(normalised)
     )
 
 
@@ -56,7 +56,7 @@ def test_the_gradient_reaches_every_parameter_that_learns(classifier):
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.fill_(1)  # a gamma of 0 rightly stops the gradient on its first step
 
-    classifier.train()(pictures()).square().sum().backward()
+    classifier.train()(images()).square().sum().backward()
 
     unreached = [
         name
@@ -66,23 +66,23 @@ def test_the_gradient_reaches_every_parameter_that_learns(classifier):
     assert unreached == []
 
 
-def test_a_single_picture_is_enough_in_evaluation(classifier):
-    assert classifier.eval()(pictures(1)).shape == (1, 5)
+def test_a_single_image_is_enough_in_evaluation(classifier):
+    assert classifier.eval()(images(1)).shape == (1, 5)
 
 
-def test_a_picture_gets_the_same_logits_alone_and_in_a_batch(classifier):
+def test_an_image_gets_the_same_logits_alone_and_in_a_batch(classifier):
     classifier.eval()
 
     torch.testing.assert_close(
-        classifier(pictures()[:1]), classifier(pictures())[:1], atol=1e-5, rtol=1e-5
+        classifier(images()[:1]), classifier(images())[:1], atol=1e-5, rtol=1e-5
     )
 
 
 def test_the_memory_format_does_not_change_the_logits(classifier):
     classifier.eval()
-    view = pictures().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # as the store gives it
+    view = images().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # as the store gives it
 
-    torch.testing.assert_close(classifier(view), classifier(pictures()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(classifier(view), classifier(images()), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18"])
@@ -98,24 +98,24 @@ def test_the_same_seed_builds_the_same_network(name):
 
 def test_normalising_keeps_the_memory_format():
     classifier = build("mlp", 5, 16)
-    images = pictures().to(memory_format=torch.channels_last)
+    batch = images().to(memory_format=torch.channels_last)
 
-    assert classifier.normalise(images).is_contiguous(memory_format=torch.channels_last)
+    assert classifier.normalise(batch).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_normalising_scales_to_0_to_1_then_takes_mean_and_deviation():
     mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.3, 0.4])
     classifier = build("mlp", 5, 16, mean=mean.tolist(), std=std.tolist())
-    expected = (pictures() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    expected = (images() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
-    torch.testing.assert_close(classifier.normalise(pictures()), expected)
+    torch.testing.assert_close(classifier.normalise(images()), expected)
 
 
-def test_normalising_leaves_the_pictures_alone():
-    images = pictures()
-    build("mlp", 5, 16).normalise(images)
+def test_normalising_leaves_the_images_alone():
+    batch = images()
+    build("mlp", 5, 16).normalise(batch)
 
-    assert torch.equal(images, pictures())
+    assert torch.equal(batch, images())
 
 
 def test_mean_and_deviation_travel_with_the_weights():
@@ -123,14 +123,14 @@ def test_mean_and_deviation_travel_with_the_weights():
     fresh = build("mlp", 5, 16)
     fresh.load_state_dict(trained.state_dict())
 
-    assert torch.equal(fresh(pictures()), trained(pictures()))
+    assert torch.equal(fresh(images()), trained(images()))
 
 
 def test_floats_are_refused_by_name():
     with pytest.raises(TypeError) as caught:
-        build("mlp", 5, 16)(pictures().float())
+        build("mlp", 5, 16)(images().float())
     assert str(caught.value) == (
-        "Classifier takes pictures as torch.uint8, values 0 to 255. "
+        "Classifier takes images as torch.uint8, values 0 to 255. "
         "Got torch.float32 instead: leave scaling and normalisation to it."
     )
 
@@ -138,9 +138,9 @@ def test_floats_are_refused_by_name():
 def test_dropout_acts_on_the_features_in_training_alone():
     classifier = build("mlp", 5, 16, dropout=0.9)
     classifier.train()
-    assert not torch.equal(classifier(pictures()), classifier(pictures()))
+    assert not torch.equal(classifier(images()), classifier(images()))
     classifier.eval()
-    assert torch.equal(classifier(pictures()), classifier(pictures()))
+    assert torch.equal(classifier(images()), classifier(images()))
 
 
 def test_a_misspelt_network_gets_the_nearest_name_and_the_list():
@@ -167,7 +167,7 @@ def test_a_stem_is_refused_where_there_is_none(name):
     )
 
 
-def test_a_picture_too_small_to_halve_twice_is_refused():
+def test_an_image_too_small_to_halve_twice_is_refused():
     with pytest.raises(RecipeError) as caught:
         build("cnn", 10, 3)
     assert str(caught.value) == "data.image_size must be at least 4 px. Got 3 instead."
@@ -224,9 +224,9 @@ def test_the_frozen_part_and_the_rest_are_together_the_network(name):
     for last in ("none", *build(name, 5, 16).backbone.stages(), "all"):
         classifier = frozen(name, last).eval()
 
-        logits = classifier.rest(classifier.prefix(pictures()))
+        logits = classifier.rest(classifier.prefix(images()))
 
-        assert torch.equal(logits, classifier(pictures())), last
+        assert torch.equal(logits, classifier(images())), last
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_frozen_stages_stay_in_evaluation_and_change_no_bit():
 
     classifier.eval()
     classifier.train()
-    classifier(pictures()).square().sum().backward()
+    classifier(images()).square().sum().backward()
 
     after = classifier.state_dict()
     changed = {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])}
@@ -270,13 +270,13 @@ def test_evaluation_reaches_every_stage():
 def test_dropout_in_a_frozen_stage_is_off_and_before_the_head_it_stays():
     classifier = frozen("cnn", "all").train()
 
-    assert torch.equal(classifier.prefix(pictures()), classifier.prefix(pictures()))
-    maps = classifier.prefix(pictures())
+    assert torch.equal(classifier.prefix(images()), classifier.prefix(images()))
+    maps = classifier.prefix(images())
     assert not torch.equal(classifier.rest(maps), classifier.rest(maps))
 
 
 def test_no_gradient_is_computed_for_the_frozen_part():
-    assert not frozen("cnn", "block1").train().prefix(pictures()).requires_grad
+    assert not frozen("cnn", "block1").train().prefix(images()).requires_grad
 
 
 def test_a_misspelt_stage_gets_the_nearest_name_and_the_list():
@@ -288,9 +288,9 @@ def test_a_misspelt_stage_gets_the_nearest_name_and_the_list():
     )
 
 
-def test_a_picture_and_its_mirror_image_get_one_answer_in_evaluation_alone():
+def test_an_image_and_its_horizontal_flip_get_one_answer_in_evaluation_alone():
     torch.manual_seed(0)
-    classifier = build("cnn", num_classes=3, image_size=16, mirror=True).eval()
+    classifier = build("cnn", num_classes=3, image_size=16, horizontal_flip=True).eval()
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
     one, other = (
         classifier.head(classifier.backbone.features(classifier.normalise(each)))
@@ -321,22 +321,21 @@ def test_dense_layers_before_the_head_are_those_of_the_document():
     assert classifier.dropout.p == 0.0  # the last one stands before the last norm
 
 
-def test_with_dense_layers_the_two_parts_are_the_whole_and_a_mirror_image_counts_as_much():
+def test_with_dense_layers_the_two_parts_are_the_whole_and_a_horizontal_flip_counts_as_much():
     torch.manual_seed(0)
-    classifier = build("resnet18", 5, 32, hidden=(16,), mirror=True)
+    classifier = build("resnet18", 5, 32, hidden=(16,), horizontal_flip=True)
     freeze(classifier, "layer2")
     classifier.eval()
-    images = pictures(size=32)
+    batch = images(size=32)
 
     mean = (
-        classifier.head(classifier.embed(images))
-        + classifier.head(classifier.embed(images.flip(3)))
+        classifier.head(classifier.embed(batch)) + classifier.head(classifier.embed(batch.flip(3)))
     ) / 2
-    torch.testing.assert_close(classifier(images), mean)
-    classifier.mirror = False
-    torch.testing.assert_close(classifier.rest(classifier.prefix(images)), classifier(images))
+    torch.testing.assert_close(classifier(batch), mean)
+    classifier.horizontal_flip = False
+    torch.testing.assert_close(classifier.rest(classifier.prefix(batch)), classifier(batch))
 
 
 def test_a_batch_of_one_learns_with_dense_layers_too():
     classifier = build("mlp", 5, 16, hidden=(8,))
-    assert classifier.train()(pictures(1)).isfinite().all()
+    assert classifier.train()(images(1)).isfinite().all()

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from resnetlab.models import build
-from resnetlab.models.fastcnn import FastCNN
+from resnetlab.models.networks.fastcnn import FastCNN
 
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    """Make smooth pictures whose channels go together, as those of photographs do."""
+    """Make smooth images whose channels go together, as those of photographs do."""
     generator = torch.Generator().manual_seed(0)
     grey = F.interpolate(torch.randn(64, 1, 5, 5, generator=generator), 16, mode="bilinear")
     return grey + 0.2 * torch.randn(64, 3, 16, 16, generator=generator)
@@ -53,7 +53,7 @@ def test_it_has_the_parameters_of_its_shape(name, one, two):
 
 
 @pytest.mark.parametrize("image_size", [16, 24, 32, 40, 64])
-def test_the_same_network_takes_pictures_of_other_sizes(image_size):
+def test_the_same_network_takes_images_of_other_sizes(image_size):
     network = build("fastcnn", num_classes=4, image_size=32)
 
     answers = network(torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8))

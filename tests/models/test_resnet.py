@@ -5,7 +5,7 @@ from torch import nn
 
 from resnetlab.errors import RecipeError
 from resnetlab.models import build
-from resnetlab.models.resnet import (
+from resnetlab.models.networks.resnet import (
     BasicBlock,
     Bottleneck,
     ResNet,
@@ -91,7 +91,7 @@ def test_without_classes_there_is_no_fc_and_forward_gives_features():
     assert torch.equal(model(images), model.features(images))
 
 
-def test_the_small_stem_keeps_the_size_of_the_picture():
+def test_the_small_stem_keeps_the_size_of_the_image():
     model = resnet18(32, stem="small")
     shapes = []
     model.layer1.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape))

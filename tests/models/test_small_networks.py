@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from resnetlab.models import build
-from resnetlab.models.cnn import CNN
-from resnetlab.models.mlp import MLP
+from resnetlab.models.networks.cnn import CNN
+from resnetlab.models.networks.mlp import MLP
 
 
 def kinds(module: nn.Module) -> list[str]:

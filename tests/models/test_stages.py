@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnetlab.models import Backbone, build
 from resnetlab.models.classifier import freeze
-from resnetlab.models.resnet import resnet50
+from resnetlab.models.networks.resnet import resnet50
 from resnetlab.models.stages import Stage, stage_table
 
 

@@ -16,7 +16,7 @@ from resnetlab.report.figures import (
     difference_plot,
     per_class_scores,
 )
-from resnetlab.report.pictures import contact_sheet, sample_predictions
+from resnetlab.report.galleries import contact_sheet, sample_predictions
 from resnetlab.report.style import DPI, WIDTH, WRONG, shorten, spread
 
 COLUMN = round(WIDTH * DPI)
@@ -26,7 +26,7 @@ LONG_NAMES = [f"class number {index} with a rather long name" for index in range
 def opened(path: Path) -> np.ndarray:
     """Return a figure as (H, W, 3), after a look whether anything is on it."""
     image = np.asarray(Image.open(path).convert("RGB"))
-    assert np.count_nonzero(np.bincount(image.ravel())) > 10, "the picture is blank"
+    assert np.count_nonzero(np.bincount(image.ravel())) > 10, "the image is blank"
     assert image.shape[1] <= COLUMN * 1.02
     return image
 
@@ -55,7 +55,7 @@ def history(epochs: int, folds: tuple[int, ...] = (-1,)) -> list[dict[str, Any]]
     ]
 
 
-def random_pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
+def random_images(*sizes: tuple[int, int]) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
@@ -100,7 +100,7 @@ def test_a_history_read_from_csv_and_one_without_validation_can_be_drawn(tmp_pat
     opened(tmp_path / "curves.png")
 
 
-def test_the_curves_of_many_runs_fit_one_picture(tmp_path: Path) -> None:
+def test_the_curves_of_many_runs_fit_one_image(tmp_path: Path) -> None:
     runs = {LONG_NAMES[index]: history(3 + index) for index in range(10)}
     overlaid_curves(runs, tmp_path / "overlaid.png")
     assert opened(tmp_path / "overlaid.png").shape[1] == COLUMN
@@ -152,8 +152,8 @@ def test_of_very_many_classes_the_lowest_scores_are_drawn(
     assert (drawn[0] != drawn[2]).any(), "that there are more is said"
 
 
-def test_wrong_predictions_are_marked_and_pictures_may_differ_in_size(tmp_path: Path) -> None:
-    images = random_pictures((8, 8), (64, 20), (300, 400))
+def test_wrong_predictions_are_marked_and_images_may_differ_in_size(tmp_path: Path) -> None:
+    images = random_images((8, 8), (64, 20), (300, 400))
     true = ["cup", "fork", "spoon"]
     sample_predictions(images, true, true, [0.9, 0.8, 0.7], tmp_path / "right.png")
     sample_predictions(images, true, ["cup"] * 3, [0.9, 0.8, 0.7], tmp_path / "wrong.png")
@@ -163,7 +163,7 @@ def test_wrong_predictions_are_marked_and_pictures_may_differ_in_size(tmp_path: 
 
 
 def test_a_contact_sheet_has_a_row_for_each_label(tmp_path: Path) -> None:
-    images = random_pictures((8, 8), (16, 8))
+    images = random_images((8, 8), (16, 8))
     contact_sheet([("cup", images)], tmp_path / "one.png")
     contact_sheet([("cup", images), ("fork", images[:1])], tmp_path / "two.png")
     one, two = opened(tmp_path / "one.png"), opened(tmp_path / "two.png")
@@ -172,12 +172,12 @@ def test_a_contact_sheet_has_a_row_for_each_label(tmp_path: Path) -> None:
 
 def test_a_difference_is_filled_only_where_it_is_shown(tmp_path: Path) -> None:
     pair = {"a": "resnet50", "b": "mlp", "difference": interval(0.02), "verdict": "shown"}
-    pictures = []
+    images = []
     for verdict in ("shown", "not shown"):
         path = tmp_path / f"{verdict}.png"
         difference_plot({"pairs": [pair | {"verdict": verdict}]}, path)
-        pictures.append(opened(path))
-    assert (pictures[0] != pictures[1]).any()
+        images.append(opened(path))
+    assert (images[0] != images[1]).any()
 
 
 def test_the_same_input_gives_the_same_bytes_and_the_users_style_stays_out(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def audit() -> dict[str, Any]:
     moments = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     return {
         "name": "cups & mugs",
-        "pictures": 602,
+        "images": 602,
         "used": 600,
         "problems": [{"id": f"{EVIL}.jpg", "problem": "cannot be decoded"}] * 2,
         "notes": ["Split with seed 0."],
@@ -86,7 +86,7 @@ def run_folder(folder: Path, metrics: dict[str, Any], openings: int = 0) -> Path
     return folder
 
 
-def picture(path: Path) -> Path:
+def image(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (150, 300), "red").save(path)
     return path
@@ -111,7 +111,7 @@ def test_the_verdict_on_the_test_comes_first(tmp_path: Path) -> None:
     assert path == folder / "report.html"
     page = path.read_text(encoding="utf-8")
     sentence = (
-        "On 180 test pictures that it had never seen, the model names 97.8 % correctly "
+        "On 180 test images that it had never seen, the model names 97.8 % correctly "
         "(95 % interval 94.4 to 99.1 %)."
     )
     assert page.index(sentence) < page.index("<h2>")
@@ -121,28 +121,28 @@ def test_the_verdict_on_the_test_comes_first(tmp_path: Path) -> None:
 
 def test_before_the_test_is_opened_validation_stands_in_and_says_so(tmp_path: Path) -> None:
     page = write_run_report(run_folder(tmp_path / "runs/cups", metrics())).read_text()
-    assert "On 180 validation pictures, the model names 97.8 % correctly" in page
+    assert "On 180 validation images, the model names 97.8 % correctly" in page
     assert "a little optimistic" in page
     assert "resnetlab evaluate runs/cups" in page
     assert str(tmp_path) not in page, "a page that is sent away does not tell where it was made"
 
 
-def test_a_run_without_test_pictures_is_not_sent_to_open_them(tmp_path: Path) -> None:
+def test_a_run_without_test_images_is_not_sent_to_open_them(tmp_path: Path) -> None:
     facts = metrics()
     facts["dataset"]["counts"]["test"] = [0, 0]
     page = write_run_report(run_folder(tmp_path / "cups", facts)).read_text()
-    assert "No pictures were set aside for a test." in page
+    assert "No images were set aside for a test." in page
     assert "resnetlab evaluate" not in page
 
 
-def test_a_model_that_was_not_trained_here_is_not_said_to_have_never_seen_the_pictures() -> None:
+def test_a_model_that_was_not_trained_here_is_not_said_to_have_never_seen_the_images() -> None:
     assert "never seen" not in words.verdict({"test": scores(88, 2)}, Path("cups"))["sentence"]
 
 
 def test_opening_the_test_more_than_once_is_worth_a_warning(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "cups", metrics() | {"test": scores(88, 2)}, openings=3)
     page = write_run_report(folder).read_text()
-    assert 'class="warning">The test part was opened 3 times.' in page
+    assert 'class="warning">The test split was opened 3 times.' in page
     assert "Trust the first most, 97.8 %" in page
 
 
@@ -156,7 +156,7 @@ def test_what_users_named_is_text_and_never_markup(tmp_path: Path) -> None:
 
 def test_figures_are_embedded_whole_at_the_size_of_the_text(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "cups", metrics())
-    file = picture(folder / "figures/confusion-val.png")
+    file = image(folder / "figures/confusion-val.png")
     page = write_run_report(folder).read_text()
     found = re.search(r'src="data:image/png;base64,([^"]+)" width="100" height="200"', page)
     assert found
@@ -190,17 +190,17 @@ def test_equal_runs_give_equal_pages(tmp_path: Path) -> None:
 
 
 def test_the_data_section_tells_numbers_balance_sizes_and_copies(tmp_path: Path) -> None:
-    write_inspect_page(audit(), {"classes": picture(tmp_path / "c.png")}, tmp_path / "page.html")
+    write_inspect_page(audit(), {"classes": image(tmp_path / "c.png")}, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "600 of 602 pictures can be used, in 2 classes: 240 for training" in page
-    assert "Every class has 300 pictures." in page
+    assert "600 of 602 images can be used, in 2 classes: 240 for training" in page
+    assert "Every class has 300 images." in page
     assert "8 to 90 px (median 20) wide and 8 to 60 px (median 30) high" in page
-    assert "3 pictures are exact copies of another. 1 picture carries two labels" in page
-    assert "Set aside: 2 pictures" in page
+    assert "3 images are exact copies of another. 1 image carries two labels" in page
+    assert "Set aside: 2 images" in page
     assert_opens_alone(page)
 
 
-def test_an_audit_before_any_split_counts_all_pictures(tmp_path: Path) -> None:
+def test_an_audit_before_any_split_counts_all_images(tmp_path: Path) -> None:
     findings = audit() | {"counts": {"all": [400, 200]}}
     write_inspect_page(findings, {}, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -229,12 +229,12 @@ def test_a_comparison_says_what_is_shown_and_what_would_be(tmp_path: Path) -> No
             }
         ],
         "smallest_difference": 0.041,
-        "summary": "600 pictures cannot show which is best.",
+        "summary": "600 images cannot show which is best.",
     }
     runs = [{"name": "small", "model": {"name": "cnn", "parameters": 890_000}}]
     write_comparison_page(comparison, {}, tmp_path / "page.html", runs)
     page = (tmp_path / "page.html").read_text()
-    assert page.index("600 pictures cannot show which is best.") < page.index("<h2>")
+    assert page.index("600 images cannot show which is best.") < page.index("<h2>")
     assert "+2.0 (−1.0 to +5.0)" in page
     assert "about 4.1 points would be found four times out of five" in page
     assert "890 k" in page

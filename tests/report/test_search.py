@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnetlab.cli.tables import console, print_search
 from resnetlab.report import parallel as drawn
 from resnetlab.report.page import write_run_report
 from resnetlab.report.search import _best_epoch as best_epoch
 from resnetlab.report.search import draw_search
 from resnetlab.report.style import DPI, WIDTH
 from resnetlab.report.trials import ranked, setting_names, setting_text
-from resnetlab.terminal import console, print_search
 
 SPACE = {
     "training.lr": {"low": 1e-4, "high": 0.1, "log": True, "step": None},
@@ -170,14 +170,14 @@ def test_few_and_many_settings_and_trials_fit_the_page(
 
 
 def test_a_failed_trial_is_not_drawn_and_a_pruned_one_is(tmp_path: Path) -> None:
-    pictures = []
+    images = []
     finished = [trial(0, 0.3), trial(1, 0.4)]
     for more in ([], [trial(2, state="failed")], [pruned(2)]):
         draw_search(search(*finished, *more), tmp_path)
-        pictures.append(image(tmp_path / "search-parallel.png"))
-    assert pictures[0].shape == pictures[1].shape
-    assert (pictures[0] == pictures[1]).all()
-    assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
+        images.append(image(tmp_path / "search-parallel.png"))
+    assert images[0].shape == images[1].shape
+    assert (images[0] == images[1]).all()
+    assert images[0].shape != images[2].shape or (images[0] != images[2]).any()
 
 
 def test_of_scores_and_of_losses_the_best_is_on_top() -> None:
@@ -246,8 +246,8 @@ def test_without_retraining_the_finding_of_the_search_is_the_verdict(tmp_path: P
 def test_after_retraining_validation_is_said_to_be_that_of_the_folds(tmp_path: Path) -> None:
     training = {"epochs": 2, "epochs_run": 2}
     text = page(tmp_path / "cups", search(), val=scores(), training=training)
-    assert "Of 40 pictures that it had not learned from, the chosen trial" in text
-    assert "These pictures also chose the settings" in text
+    assert "Of 40 images that it had not learned from, the chosen trial" in text
+    assert "These images also chose the settings" in text
     assert "this opens them:" in text
     assert "Validation figures are cross-validated" in text
     assert "not by the final network" in text
@@ -270,7 +270,7 @@ def test_the_section_tells_what_was_searched_and_how_it_was_judged(tmp_path: Pat
     assert "10 epochs were spent; all trials in full would have taken 16." in text
     assert "Nadeau and Bengio (2003)" in text
     assert "adjusted after Holm" in text
-    assert "The test part was not touched by the search." in text
+    assert "The test split was not touched by the search." in text
 
 
 def test_the_table_holds_scores_differences_and_reasons(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_losses_are_written_as_numbers_of_which_the_lower_is_better(tmp_path: Pa
     assert "30.0 %" not in text
 
 
-def test_one_validation_part_is_said_to_show_no_difference(tmp_path: Path) -> None:
+def test_one_validation_split_is_said_to_show_no_difference(tmp_path: Path) -> None:
     rows = [trial(0, 0.3, spread=None), trial(1, 0.4, spread=None, verdict="best")]
     text = page(tmp_path / "cups", search(*rows, folds=1))
     assert "no difference between trials can be shown" in text

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from resnetlab.cli import main
+from resnetlab.cli.main import main
 
 QUICK = ["--model", "mlp", "--image-size", "16", "--epochs", "1", "--batch-size", "16"]
 

@@ -18,19 +18,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.decode import PictureProblem, decode, peek_size
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.sources.source import read_source
+from resnetlab.data.store.decode import ImageProblem, decode, peek_size
 from resnetlab.deploy.bundle import facts_for, load_bundle, save_bundle
 from resnetlab.deploy.predictor import Predictor
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.files import read_csv, write_csv
 from resnetlab.models import build
 from resnetlab.models.pretrained import load_weights
 from resnetlab.recipe import AUGMENT_PRESETS, Data, Recipe, load_recipe, recipe_folder, recipe_names
-from resnetlab.run import Run
+from resnetlab.runs.run import Run
+from resnetlab.system.files import read_csv, write_csv
 from resnetlab.training.checkpoint import load_checkpoint, save_checkpoint
-from tests.test_forms import FORMS, class_folders, flat
+from tests.data.sources.test_forms import FORMS, class_folders, flat
 
 Photos = list[Image.Image]
 
@@ -48,11 +48,11 @@ def written(path: Path, content: bytes, read: Callable[[Path], object]) -> Sound
     return Sound(path, partial(read, path))
 
 
-# Pictures
+# Images
 
 
 def see(path: Path) -> None:
-    """Decode a picture as training, prediction and the first look at a header do."""
+    """Decode an image as training, prediction and the first look at a header do."""
     content = path.read_bytes()
     try:
         peek_size(content)
@@ -61,8 +61,8 @@ def see(path: Path) -> None:
         decode(content, 16, 10**6)
 
 
-def picture_forms(photo: Image.Image) -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
-    """Give (format, picture, options of saving) for every mode and packing that is read."""
+def image_forms(photo: Image.Image) -> Iterator[tuple[str, Image.Image, dict[str, Any]]]:
+    """Give (format, image, options of saving) for every mode and packing that is read."""
     grey, dots = photo.convert("L"), photo.convert("1")
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     clear = photo.convert("RGBA")
@@ -97,12 +97,12 @@ def picture_forms(photo: Image.Image) -> Iterator[tuple[str, Image.Image, dict[s
     )
 
 
-def pictures(folder: Path, photos: Photos) -> list[Sound]:
+def images(folder: Path, photos: Photos) -> list[Sound]:
     sounds = []
     for photo in photos:
-        for form, picture, options in picture_forms(photo):
+        for form, image, options in image_forms(photo):
             file = io.BytesIO()
-            picture.copy().save(file, form, **options)  # saving leaves traces in a picture
+            image.copy().save(file, form, **options)  # saving leaves traces in an image
             sounds.append(written(folder / f"{len(sounds)}.{form}", file.getvalue(), see))
     return [*sounds, written(folder / "plain.PPM", b"P3\n# plain\n2 1 255\n1 2 3 9 8 7\n", see)]
 
@@ -111,18 +111,18 @@ def pictures(folder: Path, photos: Photos) -> list[Sound]:
 
 
 def take_in(data: Path) -> None:
-    """List a set, and decode some of its pictures as the audit does."""
+    """List a set, and decode some of its images as the audit does."""
     catalog = read_source(data, Data())
     read = Reader(catalog.root)
     for path in catalog.paths[:3]:
         try:
             decode(read(path), 16, 10**6)
-        except (OSError, PictureProblem):
+        except (OSError, ImageProblem):
             pass  # a finding
 
 
 def digits(photos: Photos) -> tuple[np.ndarray, np.ndarray]:
-    """Return 9 pictures, uint8 (9, 32, 32, 3), and labels of three classes (9,)."""
+    """Return 9 images, uint8 (9, 32, 32, 3), and labels of three classes (9,)."""
     pixels = np.stack([np.asarray(photo.resize((32, 32))) for photo in photos])
     return np.resize(pixels, (9, 32, 32, 3)), np.arange(9) % 3
 
@@ -134,12 +134,12 @@ def tables(folder: Path, photos: Photos) -> list[Sound]:
     pixels, labels = digits(photos)
     flat(folder, pixels)
     names = [f"images/{number:02}.png" for number in range(9)]
-    parts = ["train"] * 6 + ["val", "val", "test"]
+    splits = ["train"] * 6 + ["val", "val", "test"]
     layouts = {
         "label": [["Filename", "Class"], *zip(names, labels, strict=True)],
         "split": [
             ["path", "label", "split", "group", "fold"],
-            *zip(names, ["größe", '"a, b"', "c"] * 3, parts[::-1], labels, labels, strict=True),
+            *zip(names, ["größe", '"a, b"', "c"] * 3, splits[::-1], labels, labels, strict=True),
         ],
         "hot": [
             ["id", "a", "b", "c"],
@@ -267,7 +267,7 @@ def runs(folder: Path, photos: Photos) -> list[Sound]:
 
 
 KINDS: dict[str, Callable[[Path, Photos], list[Sound]]] = {
-    "pictures": pictures,
+    "images": images,
     "tables": tables,
     "recipes": recipes,
     "archives": archives,

@@ -1,4 +1,4 @@
-"""Row 12 of part B, and its share of 11: a cache that lies, or is made by two at once, changes nothing."""
+"""Row 12 of split B, and its share of 11: a cache that lies, or is made by two at once, changes nothing."""
 
 import os
 import re
@@ -94,7 +94,7 @@ def test_b12_a_damaged_feature_cache_is_noticed_and_made_anew(
     assert predictions(*FROZEN) == (expected, [])
 
 
-def test_b12_a_picture_edited_to_the_same_size_and_time_is_read_again(
+def test_b12_an_image_edited_to_the_same_size_and_time_is_read_again(
     cache: Path,
     data: Path,
     predictions: Callable[..., tuple[bytes, list[str]]],
@@ -119,9 +119,9 @@ def test_b12_a_picture_edited_to_the_same_size_and_time_is_read_again(
 BUILD = """
 import sys, time
 from pathlib import Path
-from resnetlab.cli import main
-from resnetlab.data import building
-from resnetlab.data.decode import decode
+from resnetlab.cli.main import main
+from resnetlab.data.store import build
+from resnetlab.data.store.decode import decode
 
 slow, decoded = len(sys.argv) > 2, 0
 
@@ -133,8 +133,8 @@ def counting(*arguments):
         time.sleep(600)
     return decode(*arguments)
 
-building.CHUNK = 4
-building.decode = counting
+build.CHUNK = 4
+build.decode = counting
 code = main(["inspect", sys.argv[1], "--set", "data.workers=1"])
 print("decoded", decoded, file=sys.stderr)
 sys.exit(code)
@@ -142,7 +142,7 @@ sys.exit(code)
 
 
 def start(data: Path, *words: str) -> subprocess.Popen[str]:
-    """Inspect in a process of its own, which says how many pictures it decoded."""
+    """Inspect in a process of its own, which says how many images it decoded."""
     return subprocess.Popen(
         [sys.executable, "-c", BUILD, str(data), *words],
         stdout=subprocess.DEVNULL,

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from resnetlab import pause
-from resnetlab.cli import main
-from resnetlab.data import offline
+from resnetlab.cli.main import main
+from resnetlab.data.augment import offline
 from resnetlab.data.catalog import Catalog
-from resnetlab.run import Run
+from resnetlab.runs.run import Run
+from resnetlab.system import interruption
 from resnetlab.workflows import steps
 from tests.scorecard.conftest import Told, tree
 
@@ -76,7 +76,7 @@ def uncut(finished: Path, tmp_path: Path) -> Path:
 def cut(tell: Tell, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same training on `data`, terminated after its first epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr("resnetlab.training.loop.say", terminate)
+        patch.setattr("resnetlab.training.loop.log", terminate)
         told = tell("train", data, "--out", tmp_path, "--name", "cut", *SET)
     run = tmp_path / "cut"
     assert told.code == 143
@@ -86,13 +86,13 @@ def cut(tell: Tell, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return run
 
 
-def rows_of(run: Path, part: str) -> list[str]:
+def rows_of(run: Path, split: str) -> list[str]:
     catalog = Catalog.load(Run(run).catalog_file)
-    return list(catalog.ids[catalog.part(part)])
+    return list(catalog.ids[catalog.rows(split)])
 
 
-def change(picture: Path) -> None:
-    Image.open(picture).rotate(180).save(picture)
+def change(image: Path) -> None:
+    Image.open(image).rotate(180).save(image)
 
 
 def edit(recipe: Path, key: str, value: object) -> None:
@@ -115,7 +115,7 @@ def test_a_training_goes_on_to_the_same_bits(
     assert results(cut) == results(uncut)
 
 
-def test_a_training_cut_while_it_read_the_pictures_goes_on(
+def test_a_training_cut_while_it_read_the_images_goes_on(
     tell: Tell, uncut: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = tell("train", data, "--out", tmp_path, "--name", "cut", "--budget", "0s", *SET)
@@ -146,7 +146,7 @@ def test_a_mistake_that_shows_while_reading_leaves_no_run(
     tell: Tell, data: Path, tmp_path: Path
 ) -> None:
     for number in range(2):
-        (data / "china" / f"bad{number}.jpg").write_text("no picture")
+        (data / "china" / f"bad{number}.jpg").write_text("no image")
     assert tell("train", data, "--out", tmp_path / "runs", *SET).code == 3
     assert not (tmp_path / "runs").exists()
 
@@ -181,22 +181,22 @@ def test_a_verb_that_can_not_be_read_or_is_not_known_is_told(
     assert told.code == 4 and message in told.error
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("split", ["val", "test"])
 def test_an_evaluation_goes_on_and_is_one_look(
-    tell: Tell, uncut: Path, part: str, monkeypatch: pytest.MonkeyPatch
+    tell: Tell, uncut: Path, split: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(steps, "score", then_terminate(steps.score))
-        told = tell("evaluate", uncut, "--split", part)
+        told = tell("evaluate", uncut, "--split", split)
     assert told.code == 143
     assert f"go on with: resnetlab resume {uncut}" in told.error
 
     assert tell("resume", uncut).code == 0
-    assert len(Run(uncut).ledger) == (part == "test")
-    assert Run(uncut).metrics[part]["samples"] == 6
+    assert len(Run(uncut).ledger) == (split == "test")
+    assert Run(uncut).metrics[split]["samples"] == 6
     assert tell("resume", uncut).err == f"{uncut} is finished\n"
-    assert tell("evaluate", uncut, "--split", part).code == 0
-    assert len(Run(uncut).ledger) == 2 * (part == "test")
+    assert tell("evaluate", uncut, "--split", split).code == 0
+    assert len(Run(uncut).ledger) == 2 * (split == "test")
 
 
 def test_a_cut_training_is_not_measured(tell: Tell, cut: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_cut_training_is_not_measured(tell: Tell, cut: Path) -> None:
     )
 
 
-def test_scoring_other_pictures_goes_on(
+def test_scoring_other_images_goes_on(
     tell: Tell, uncut: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = ("evaluate", uncut, "--data", data, "--out")
@@ -219,7 +219,7 @@ def test_scoring_other_pictures_goes_on(
     (run,) = (tmp_path / "cut").iterdir()
 
     told = tell("resume", run)
-    assert told.code == 0 and "all pictures, 24 pictures" in told.out
+    assert told.code == 0 and "all images, 24 images" in told.out
     names = ("predictions-test.parquet", "metrics.json", "recipe.yaml")
     assert results(run, *names) == results(whole, *names)
     assert len(Run(run).ledger) == 1
@@ -234,7 +234,7 @@ def test_augmented_copies_go_on_to_the_same_files(
     times = {path: path.stat().st_mtime_ns for path in written}
 
     told = tell("resume", tmp_path / "cut")
-    assert (told.code, told.out) == (0, f"pictures with their table: {tmp_path / 'cut'}\n")
+    assert (told.code, told.out) == (0, f"images with their table: {tmp_path / 'cut'}\n")
     assert files(tmp_path / "cut") == files(tmp_path / "uncut")
     assert times == {path: path.stat().st_mtime_ns for path in written}
     assert tell("resume", tmp_path / "cut").err == f"{tmp_path / 'cut'} is finished\n"
@@ -244,22 +244,22 @@ def cut_augmenting(
     tell: Tell, data: Path, out: Path, args: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> list[Path]:
     """Terminate the making of copies after the tenth; return those that were written."""
-    write_picture, written = offline.write_picture, []
+    write_image, written = offline.write_image, []
 
     def write(samples: object, row: int, view: object, path: Path) -> None:
-        write_picture(samples, row, view, path)
+        write_image(samples, row, view, path)
         written.append(path)
         if len(written) == 10:
             terminate()
-            while not pause.wanted():  # until the main thread has got the signal
+            while not interruption.requested():  # until the main thread has got the signal
                 time.sleep(0.01)
 
     with monkeypatch.context() as patch:
-        patch.setattr(offline, "write_picture", write)
+        patch.setattr(offline, "write_image", write)
         told = tell("augment", data, out, *args)
     assert told.code == 143
     assert told.error.endswith(f"go on with: resnetlab resume {out}")
-    assert len(written) == 10, "it went on with the picture"
+    assert len(written) == 10, "it went on with the image"
     return written
 
 
@@ -324,7 +324,7 @@ def test_row_48_a_recipe_that_is_none_any_more_is_told(tell: Tell, cut: Path) ->
 # Row 48: the data has changed
 
 
-def test_row_48_pictures_changed_and_gone_are_told_apart(tell: Tell, cut: Path, data: Path) -> None:
+def test_row_48_images_changed_and_gone_are_told_apart(tell: Tell, cut: Path, data: Path) -> None:
     first, second, third = rows_of(cut, "train")[:3]
     change(data / first)
     change(data / second)
@@ -333,7 +333,7 @@ def test_row_48_pictures_changed_and_gone_are_told_apart(tell: Tell, cut: Path, 
 
     assert told.code == 3
     assert told.error == (
-        f"resnetlab: {data}: not the pictures with which {cut} began: 2 changed, the first is "
+        f"resnetlab: {data}: not the images with which {cut} began: 2 changed, the first is "
         f"{first}; 1 gone, the first is {third}; bring them back, or go on without them: "
         f"resnetlab resume {cut} --anyway"
     )
@@ -347,8 +347,8 @@ def test_row_48_going_on_without_them_is_recorded(tell: Tell, cut: Path, data: P
 
     (entry,) = Run(cut).environment["went_on_anyway"]
     assert entry["changes"] == [
-        f"pictures: 1 changed, the first is {changed}",
-        f"pictures: 1 gone, the first is {gone}",
+        f"images: 1 changed, the first is {changed}",
+        f"images: 1 gone, the first is {gone}",
     ]
     assert rows_of(cut, "train") == others
     dataset = Run(cut).metrics["dataset"]
@@ -360,21 +360,21 @@ def test_row_48_going_on_without_them_is_recorded(tell: Tell, cut: Path, data: P
     assert gone in (cut / "report.html").read_text()
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("anyway", [[], ["--anyway"]])
 def test_row_48_what_is_measured_on_must_stay(
-    tell: Tell, cut: Path, data: Path, part: str, anyway: list[str]
+    tell: Tell, cut: Path, data: Path, split: str, anyway: list[str]
 ) -> None:
-    (data / rows_of(cut, part)[0]).unlink()
+    (data / rows_of(cut, split)[0]).unlink()
     told = tell("resume", cut, *anyway)
 
     assert told.code == 3
-    name = {"val": "validation", "test": "test"}[part]
-    assert f"1 of them belong to the {name} part, which is measured on" in told.error
+    name = {"val": "validation", "test": "test"}[split]
+    assert f"1 of them belong to the {name} split, which is measured on" in told.error
     assert "--anyway" not in told.error
 
 
-def test_row_48_a_class_without_a_picture_left_can_not_be_learned(
+def test_row_48_a_class_without_an_image_left_can_not_be_learned(
     tell: Tell, cut: Path, data: Path
 ) -> None:
     for name in rows_of(cut, "train"):
@@ -389,12 +389,12 @@ def test_row_48_a_data_folder_that_is_gone_is_named(tell: Tell, cut: Path, data:
     told = tell("resume", cut)
     assert (told.code, told.error) == (
         3,
-        f"resnetlab: {data}: is gone, with the pictures of {cut}; bring it back",
+        f"resnetlab: {data}: is gone, with the images of {cut}; bring it back",
     )
 
 
-def test_row_48_a_quarantined_picture_may_change(tell: Tell, data: Path, tmp_path: Path) -> None:
-    (data / "china" / "bad.jpg").write_text("no picture")
+def test_row_48_a_quarantined_image_may_change(tell: Tell, data: Path, tmp_path: Path) -> None:
+    (data / "china" / "bad.jpg").write_text("no image")
     args = [*SET, "--set=data.max_problem_frac=0.1"]
     assert tell("train", data, "--out", tmp_path, "--name", "run", *args).code == 0
     (data / "china" / "bad.jpg").write_text("mended, perhaps")
@@ -402,7 +402,7 @@ def test_row_48_a_quarantined_picture_may_change(tell: Tell, data: Path, tmp_pat
     assert tell("evaluate", tmp_path / "run").code == 0
 
 
-def test_row_48_copies_of_other_pictures_are_not_mixed_in(
+def test_row_48_copies_of_other_images_are_not_mixed_in(
     tell: Tell, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = ("--copies", 2, "--image-size", 16, "--set=data.workers=0")

@@ -1,4 +1,4 @@
-"""Rows of part B: real processes of the command line, killed and told to end."""
+"""Rows of split B: real processes of the command line, killed and told to end."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from resnetlab.run import Run
+from resnetlab.runs.run import Run
 
 SETTINGS = {
     "data.image_size": 16,

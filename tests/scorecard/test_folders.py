@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from resnetlab import checks
 from resnetlab.data.catalog import Catalog
+from resnetlab.system import requirements
 from tests.scorecard.conftest import QUICK
 
 ODD_NAMES = [
@@ -31,7 +31,7 @@ def add(folder: Path, name: str, seed: int) -> None:
 
 
 def run_of(data: Path, tell, name: str, *more: str) -> Path:
-    """Train on the data and open the test part; return the run's folder."""
+    """Train on the data and open the test split; return the run's folder."""
     out = data.parent / "runs"
     assert tell("train", data, *QUICK, "--out", out, "--name", name, *more).code == 0
     assert tell("evaluate", out / name).code == 0
@@ -43,8 +43,8 @@ def ids_everywhere(run: Path) -> set[str]:
     catalog = Catalog.load(run / "catalog.parquet")
     known = set(catalog.ids)
     predicted = set()
-    for part in ("val", "test"):
-        predicted |= set(pq.read_table(run / f"predictions-{part}.parquet")["id"].to_pylist())
+    for split in ("val", "test"):
+        predicted |= set(pq.read_table(run / f"predictions-{split}.parquet")["id"].to_pylist())
     assert predicted <= known
     return known
 
@@ -93,12 +93,12 @@ def test_row_23_links_that_go_round_end_and_those_that_lead_out_wait_to_be_asked
     (data / "china" / "out").symlink_to(data.parent / "elsewhere")
     (data / "flower" / "self.jpg").symlink_to(data / "flower" / "self.jpg")
     said = tell("inspect", data, "--set", "data.max_problem_frac=0.1")
-    assert "photos: 25 pictures" in said.out
+    assert "photos: 25 images" in said.out
     assert "2 files or links were passed over, the first is china/out" in said.out
 
     (data / "flower" / "self.jpg").unlink()
     said = tell("inspect", data, "--set", "data.follow_links=true")
-    assert "photos: 25 pictures" in said.out, "the linked one has come, the circle was walked once"
+    assert "photos: 25 images" in said.out, "the linked one has come, the circle was walked once"
     assert "1 files or links were passed over, the first is china/round" in said.out
 
 
@@ -108,25 +108,25 @@ def test_row_24_what_systems_and_editors_leave_is_never_a_class_or_a_sample(data
         add(data / "china" / name, "1.jpg", 0)
     (data / "china" / "Thumbs.db").write_bytes(b"x")
 
-    assert "photos: 24 pictures of 2 classes" in tell("inspect", data).out
+    assert "photos: 24 images of 2 classes" in tell("inspect", data).out
 
 
 def test_row_25_an_empty_class_folder_is_named_unless_allowed(data, tell):
     (data / "glass").mkdir()
     said = tell("inspect", data)
     assert said.code == 3
-    assert "class folder 'glass' holds no picture" in said.error
+    assert "class folder 'glass' holds no image" in said.error
 
     said = tell("inspect", data, "--set", "data.allow_empty_classes=true")
     assert said.code == 0
-    assert "class folder 'glass' holds no picture" in said.out
+    assert "class folder 'glass' holds no image" in said.out
 
 
-def test_row_26_a_class_with_one_picture_is_told_with_what_would_do(data, tell):
+def test_row_26_a_class_with_one_image_is_told_with_what_would_do(data, tell):
     add(data / "glass", "1.jpg", 0)
     said = tell("train", data, *QUICK, "--out", data.parent / "runs")
     assert said.code == 3
-    assert "class 'glass' has 1 different pictures, too few for 3 parts" in said.error
+    assert "class 'glass' has 1 different images, too few for 3 splits" in said.error
     assert "add some, or leave the class out" in said.error
 
     for number in range(2, 5):
@@ -134,7 +134,7 @@ def test_row_26_a_class_with_one_picture_is_told_with_what_would_do(data, tell):
     said = tell("train", data, *QUICK, "--set", "data.folds=5", "--split", "0.9", "0.1", "0")
     assert said.code == 3
     assert (
-        "class 'glass' has 4 different pictures outside the test part, too few for 5 folds"
+        "class 'glass' has 4 different images outside the test split, too few for 5 folds"
         in said.error
     )
     assert "at most --set data.folds=4 would do" in said.error
@@ -155,7 +155,7 @@ def test_row_28_class_names_that_differ_by_case_or_blanks_are_warned_of(data, te
     said = tell("inspect", data)
 
     assert said.code == 0
-    assert "photos: 36 pictures of 3 classes" in said.out
+    assert "photos: 36 images of 3 classes" in said.out
     assert "classes 'china' and 'China ' differ by case or blanks only" in said.out
 
 
@@ -163,7 +163,7 @@ def test_row_29_the_same_bytes_under_two_labels_are_left_out_or_fatal(data, tell
     shutil.copy(data / "china" / "00.jpg", data / "flower" / "copy.jpg")
     said = tell("inspect", data)
     assert (
-        "left out  2: same picture labelled china and flower, the first is china/00.jpg" in said.out
+        "left out  2: same image labelled china and flower, the first is china/00.jpg" in said.out
     )
 
     said = tell("inspect", data, "--set", "data.conflicts=error")
@@ -172,7 +172,7 @@ def test_row_29_the_same_bytes_under_two_labels_are_left_out_or_fatal(data, tell
 
 
 def parted(data: Path) -> Path:
-    """Move the pictures into a training and a test part."""
+    """Move the images into a training and a test split."""
     for name in ("china", "flower"):
         for number, path in enumerate(sorted((data / name).iterdir())):
             folder = data / ("test" if number % 3 == 0 else "train") / name
@@ -192,13 +192,13 @@ def test_row_30_an_exact_copy_never_trains_and_is_tested_on(data, tell):
         assert len(set(catalog.split[twins])) == 1
 
 
-def test_row_30_with_given_parts_copies_are_left_out_counted_or_fatal(data, tell):
+def test_row_30_with_given_splits_copies_are_left_out_counted_or_fatal(data, tell):
     parted(data)
     shutil.copy(data / "test" / "china" / "00.jpg", data / "train" / "china" / "copy.jpg")
     said = tell("inspect", data)
     assert "copies    1 exact" in said.out
     assert (
-        "left out  1: copy of a picture in the test part, the first is train/china/copy.jpg"
+        "left out  1: copy of an image in the test split, the first is train/china/copy.jpg"
         in said.out
     )
 
@@ -207,11 +207,11 @@ def test_row_30_with_given_parts_copies_are_left_out_counted_or_fatal(data, tell
     assert "test/china/00.jpg and train/china/copy.jpg" in said.error
 
 
-def test_row_31_an_altered_copy_is_grouped_counted_and_shown(data, tell, tmp_path):
-    with Image.open(data / "china" / "05.jpg") as picture:
-        picture.resize((120, 90)).save(data / "china" / "smaller.jpg", quality=60)
+def test_row_31_a_near_duplicate_is_grouped_counted_and_shown(data, tell, tmp_path):
+    with Image.open(data / "china" / "05.jpg") as image:
+        image.resize((120, 90)).save(data / "china" / "smaller.jpg", quality=60)
     said = tell("inspect", data, "--out", tmp_path / "page")
-    assert "2 pictures have an altered one" in said.out
+    assert "2 images have an altered one" in said.out
     assert (tmp_path / "page" / "copies.png").is_file()
 
     for seed in range(3):
@@ -221,7 +221,7 @@ def test_row_31_an_altered_copy_is_grouped_counted_and_shown(data, tell, tmp_pat
         assert len(set(catalog.split[twins])) == len(set(catalog.group[twins])) == 1
 
 
-def test_row_32_parts_with_different_classes_are_refused_with_the_difference(data, tell):
+def test_row_32_splits_with_different_classes_are_refused_with_the_difference(data, tell):
     parted(data)
     shutil.move(data / "test" / "flower", data / "test" / "flowers")
     said = tell("train", data, *QUICK)
@@ -266,7 +266,7 @@ def test_row_39_too_little_room_is_told_with_what_is_needed(data, tell, tmp_path
         return shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)
 
     monkeypatch.setenv("RESNETLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(checks.shutil, "disk_usage", nearly_full)
+    monkeypatch.setattr(requirements.shutil, "disk_usage", nearly_full)
     said = tell("train", data, *QUICK, "--out", data.parent / "runs")
 
     assert said.code == 5

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from resnetlab.data.decode import PictureProblem
+from resnetlab.data.store.decode import ImageProblem
 from resnetlab.errors import ResnetlabError
 from tests.scorecard.seeds import KINDS
 
 SECONDS = 2.0  # of a processor, for one file
-OWN_ERRORS = (ResnetlabError, PictureProblem)
+OWN_ERRORS = (ResnetlabError, ImageProblem)
 HEAD = 4096  # bytes of a file in which its words are, if any
 ODD_BYTES = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff" * 8, bytes(64))
 ODD_WORDS = (b"-1", b"1e999", b"nan", b"null", b"no", b"..", b"*a", b"!!int", b"9" * 30, b"[", b'"')

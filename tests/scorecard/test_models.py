@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from resnetlab import pause
-from resnetlab.cli import main
+from resnetlab.cli.main import main
 from resnetlab.deploy.bundle import facts_for, save_bundle
 from resnetlab.errors import StoppedError
 from resnetlab.models import build
 from resnetlab.recipe import Recipe
-from resnetlab.run import Run
+from resnetlab.runs.run import Run
+from resnetlab.system import interruption
 from resnetlab.training.checkpoint import save_checkpoint
 from tests.scorecard.conftest import QUICK
 from tests.scorecard.test_tables import Canary
@@ -30,7 +30,7 @@ WEIGHTS, FACTS = "bundle/model.safetensors", "bundle/model.json"
 
 @pytest.fixture(scope="module")
 def runs(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs on the same pictures, `first` and `second`, and `cut`, ended in between."""
+    """Two finished runs on the same images, `first` and `second`, and `cut`, ended in between."""
     out = tmp_path_factory.mktemp("runs")
     words = ["train", str(photo_folder), *QUICK, *SPLIT, "--out", str(out), "--name"]
     for name, rate in (("first", "0.01"), ("second", "0.02")):
@@ -38,8 +38,8 @@ def runs(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["evaluate", str(out / name)]) == 0
     with pytest.MonkeyPatch.context() as patch:
         asked = itertools.count(1)
-        patch.setattr(pause, "wanted", lambda ahead_s: next(asked) == 3)
-        patch.setattr(pause, "obey", end)
+        patch.setattr(interruption, "requested", lambda ahead_s: next(asked) == 3)
+        patch.setattr(interruption, "raise_if_requested", end)
         assert main([*words, "cut", "--batch-size", "2"]) == 143
     return out
 
@@ -206,7 +206,7 @@ def test_row_41_a_ledger_that_went_away_is_missed(run, tell):
     said = tell("evaluate", folder)
 
     assert said.code == 4
-    assert "test_ledger.json: is gone, but the test part was opened" in said.error
+    assert "test_ledger.json: is gone, but the test split was opened" in said.error
     assert not (folder / "test_ledger.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""Rows of part B: several processes on one run, workers that fail, output that nobody takes."""
+"""Rows of split B: several processes on one run, workers that fail, output that nobody takes."""
 
 import errno
 import fcntl
@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from resnetlab import files
-from resnetlab.data import building
-from resnetlab.data.decode import Picture, decode
-from resnetlab.data.pixels import PixelStore
-from resnetlab.run import Run
+from resnetlab.data.store import build
+from resnetlab.data.store.decode import DecodedImage, decode
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.runs.run import Run
+from resnetlab.system import files
 from tests.scorecard.conftest import QUICK, Told
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from resnetlab.run import Run
+from resnetlab.runs.run import Run
 
 with Run(Path(sys.argv[1])).held():
     print("held", flush=True)
@@ -92,18 +92,18 @@ def test_b11_without_locks_it_is_said_and_the_work_is_done(
 # Rows 7 and 8: the workers are threads. None can be killed alone; one that fails ends the work.
 
 
-def test_b7_what_breaks_a_reading_thread_names_the_picture(
+def test_b7_what_breaks_a_reading_thread_names_the_image(
     data: Path, tmp_path: Path, tell: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     victim = (data / "flower" / "05.jpg").read_bytes()
 
-    def breaking(content: bytes, *settings: int) -> Picture:
+    def breaking(content: bytes, *settings: int) -> DecodedImage:
         if content == victim:
             raise RuntimeError("a bug in a decoder")
         return decode(content, *settings)
 
     monkeypatch.setenv("RESNETLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(building, "decode", breaking)
+    monkeypatch.setattr(build, "decode", breaking)
     said = tell("inspect", data)
 
     assert said.code == 3
@@ -111,7 +111,7 @@ def test_b7_what_breaks_a_reading_thread_names_the_picture(
         "resnetlab: flower/05.jpg: can't be decoded (RuntimeError: a bug in a decoder); leave it "
         "out, and tell us"
     )
-    monkeypatch.setattr(building, "decode", decode)
+    monkeypatch.setattr(build, "decode", decode)
     assert tell("inspect", data).code == 0
 
 
@@ -123,9 +123,9 @@ def test_b7_what_breaks_a_thread_that_makes_batches_ends_the_training_at_once(
     def failing(self: PixelStore, row: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(building.FileBytes, "__getitem__", failing)
-    monkeypatch.setattr("resnetlab.data.pixels.MAPPED_BYTES", 0)
-    monkeypatch.setattr("resnetlab.data.pixels.drop_damaged", lambda *_: None)
+    monkeypatch.setattr(build.FileBytes, "__getitem__", failing)
+    monkeypatch.setattr("resnetlab.data.store.pixels.MAPPED_BYTES", 0)
+    monkeypatch.setattr("resnetlab.data.store.pixels.drop_damaged", lambda *_: None)
     begun = time.monotonic()
     said = tell("train", data, "--out", run.folder.parent, *QUICK, "--set", "data.workers=3")
 
@@ -140,8 +140,8 @@ def test_b7_what_breaks_a_thread_that_makes_batches_ends_the_training_at_once(
 
 HANG = """
 import sys, threading, time
-from resnetlab.cli import entry_point
-from resnetlab.data import threads as ours
+from resnetlab.cli.main import entry_point
+from resnetlab.system import threads as ours
 from resnetlab.data.batches import Samples
 from resnetlab.data.sources.reader import Reader
 
@@ -176,7 +176,7 @@ def test_b8_a_thread_that_hangs_is_told_and_not_waited_for(
     )
 
     assert process.returncode == 5, process.stderr
-    assert "no picture could be read for 1 s: the disk or network folder" in process.stderr
+    assert "no image could be read for 1 s: the disk or network folder" in process.stderr
     assert "Traceback" not in process.stderr
     assert time.monotonic() - began < 60
 

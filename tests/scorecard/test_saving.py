@@ -1,4 +1,4 @@
-"""Rows of part B: whatever cuts the saving off, what stood before or what was to come stands whole."""
+"""Rows of split B: whatever cuts the saving off, what stood before or what was to come stands whole."""
 
 import os
 import resource
@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from safetensors.torch import save
 
-from resnetlab import files, pause
-from resnetlab.cli import main
-from resnetlab.data import pixels
-from resnetlab.run import Run
+from resnetlab.cli.main import main
+from resnetlab.data.store import pixels
+from resnetlab.runs.run import Run
+from resnetlab.system import files, interruption
 from resnetlab.training import checkpoint
-from resnetlab.training.keeper import START, Keeper
+from resnetlab.training.checkpoint_manager import START, CheckpointManager
 from tests.scorecard.conftest import Told
 
 SETTINGS = {
@@ -114,7 +114,7 @@ def killed(step: int, work: Callable[[], None]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def write_a_part(share: float) -> Callable[..., None]:
+def write_a_split(share: float) -> Callable[..., None]:
     """Return what writes a share of a checkpoint's bytes, then is killed."""
 
     def write(tensors: Any, path: Path, metadata: Any) -> None:
@@ -144,7 +144,7 @@ def cut_everywhere(folder: Path, work: Callable[[], None]) -> Iterator[tuple[Fil
     _, after = attempt(10**9)
     for share in (0.0, 0.5, 0.99):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(checkpoint, "save_file", write_a_part(share))
+            patch.setattr(checkpoint, "save_file", write_a_split(share))
             yield before, attempt(10**9)[1], after
     for step in count():
         died, left = attempt(step)
@@ -160,9 +160,9 @@ def test_b2_b18_killed_at_any_step_of_saving_a_good_checkpoint_is_there(
     photo_folder: Path, uncut: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
     found: list[tuple[Files, Files, Files]] = []
-    really = Keeper.end_epoch
+    really = CheckpointManager.end_epoch
 
-    def end_under_fire(self: Keeper, is_best: bool) -> None:
+    def end_under_fire(self: CheckpointManager, is_best: bool) -> None:
         if len(self.history) == epoch:
             for work in (
                 partial(self.save, START, "best"),
@@ -172,7 +172,7 @@ def test_b2_b18_killed_at_any_step_of_saving_a_good_checkpoint_is_there(
                 found.extend(cut_everywhere(self.checkpoints, work))
         really(self, is_best)
 
-    monkeypatch.setattr(Keeper, "end_epoch", end_under_fire)
+    monkeypatch.setattr(CheckpointManager, "end_epoch", end_under_fire)
     run, code = train(photo_folder, tmp_path)
 
     assert code == 0
@@ -287,7 +287,7 @@ def test_b10_a_clock_that_jumps_back_changes_no_order_and_no_duration(
 
     assert results(run) == results(uncut)
     assert 0 < run.metrics["training"]["seconds"] < 600
-    assert run.metrics["training"]["pictures_per_second"] > 0
+    assert run.metrics["training"]["images_per_second"] > 0
 
 
 def cut_after_two_epochs(data: Path, out: Path, when: When) -> Run:
@@ -296,7 +296,7 @@ def cut_after_two_epochs(data: Path, out: Path, when: When) -> Run:
 
     def end_at_the_second() -> None:
         if next(epochs) == 2:
-            pause.end_after(0)
+            interruption.set_deadline(0)
 
     when("history.csv", end_at_the_second)
     run, _ = train(data, out)
@@ -304,10 +304,10 @@ def cut_after_two_epochs(data: Path, out: Path, when: When) -> Run:
     return run
 
 
-# Row 15: the pictures go
+# Row 15: the images go
 
 
-def test_b15_pictures_that_go_while_it_trains_are_not_missed(
+def test_b15_images_that_go_while_it_trains_are_not_missed(
     data: Path, uncut: Run, tmp_path: Path, when: When
 ) -> None:
     when("history.csv", lambda: shutil.rmtree(data, ignore_errors=True))
@@ -318,7 +318,7 @@ def test_b15_pictures_that_go_while_it_trains_are_not_missed(
     assert results(run) == results(uncut)
 
 
-def test_b15_a_picture_that_went_before_going_on_is_named_and_the_checkpoint_stands(
+def test_b15_an_image_that_went_before_going_on_is_named_and_the_checkpoint_stands(
     data: Path, uncut: Run, tmp_path: Path, when: When, tell: Callable[..., Told]
 ) -> None:
     run = cut_after_two_epochs(data, tmp_path / "runs", when)
@@ -338,7 +338,7 @@ def test_b15_a_picture_that_went_before_going_on_is_named_and_the_checkpoint_sta
     assert results(run) == results(uncut)
 
 
-def test_b15_a_picture_that_goes_while_it_is_read_is_named(
+def test_b15_an_image_that_goes_while_it_is_read_is_named(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hash_files = pixels.hash_files

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from resnetlab.cli import main
-from resnetlab.files import read_json
+from resnetlab.cli.main import main
+from resnetlab.system.files import read_json
 
 RECIPE = """
 data: {image_size: 16, augment: small, workers: 0}

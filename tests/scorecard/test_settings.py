@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.files import read_csv
-from resnetlab.run import Run
-from resnetlab.training import learner
+from resnetlab.runs.run import Run
+from resnetlab.system.files import read_csv
 from resnetlab.training.checkpoint import read_checkpoint
+from resnetlab.training.optim import learner
 from tests.scorecard.conftest import QUICK, Told
 
 
@@ -148,7 +148,7 @@ def test_row_46_after_a_loss_that_is_no_number_the_last_good_checkpoint_stands(
 
     def turn_bad(logits, labels, smoothing):
         told.append(len(labels))
-        late = sum(told) > 4 * 20  # two looks a step, 20 pictures an epoch
+        late = sum(told) > 4 * 20  # two looks a step, 20 images an epoch
         return sound(logits, labels, smoothing) * (torch.nan if late else 1)
 
     monkeypatch.setattr(learner, "cross_entropy", turn_bad)
@@ -201,7 +201,7 @@ def test_row_47_a_last_batch_of_one_can_be_learned_from(data, tmp_path, tell, ba
     assert sum(trained) % batch_size == 1
 
 
-def test_row_47_every_picture_is_counted_once_in_evaluation_and_prediction(
+def test_row_47_every_image_is_counted_once_in_evaluation_and_prediction(
     digit_folder, data, tmp_path, tell
 ):
     """65 are a batch of evaluation and one more; 33 are one of prediction and one more."""
@@ -223,7 +223,7 @@ def test_row_47_every_picture_is_counted_once_in_evaluation_and_prediction(
     assert set(ids) == expected
 
     files = sorted((tmp_path / "digits").rglob("*.png"))[:33]
-    files[7].write_bytes(b"no picture")
+    files[7].write_bytes(b"no image")
     answers = tmp_path / "answers.csv"
     assert tell("predict", tmp_path / "run", *files, "--out", answers).code == 0
     rows = read_csv(answers)

@@ -17,7 +17,7 @@ NAMES = {"china": "temple", "flower": "dahlia"}
 
 @pytest.fixture
 def table(data: Path) -> list[list[str]]:
-    """Rows (file, label) for all pictures of the data."""
+    """Rows (file, label) for all images of the data."""
     files = sorted(path.relative_to(data) for path in data.rglob("*.jpg"))
     return [[str(file), NAMES[file.parts[0]]] for file in files]
 
@@ -28,19 +28,19 @@ def write(data: Path, rows: list[list[str]], name: str = "labels.csv") -> Path:
     return path
 
 
-def test_row_33_rows_and_pictures_that_do_not_match_are_counted_or_dropped(data, table, tell):
+def test_row_33_rows_and_images_that_do_not_match_are_counted_or_dropped(data, table, tell):
     lost = [[f"gone-{number}.jpg", "temple"] for number in range(7)]
     path = write(data, table[2:] + lost)
     said = tell("inspect", path)
     assert said.code == 3
-    assert "7 rows without a picture ('gone-0.jpg' in line 24, " in said.error
+    assert "7 rows without an image ('gone-0.jpg' in line 24, " in said.error
     assert "'gone-4.jpg' in line 28, ...)" in said.error
-    assert "2 pictures without a row (china/00.jpg, china/01.jpg)" in said.error
+    assert "2 images without a row (china/00.jpg, china/01.jpg)" in said.error
 
     said = tell("inspect", path, "--set", "data.unmatched=drop")
     assert said.code == 0
-    assert "labels: 22 pictures of 2 classes" in said.out
-    assert "7 rows have no picture and were left out" in said.out
+    assert "labels: 22 images of 2 classes" in said.out
+    assert "7 rows have no image and were left out" in said.out
 
 
 def test_row_34_a_label_outside_the_list_is_told_with_the_closest_name(data, table, tell):
@@ -79,12 +79,12 @@ def test_row_35_tables_of_all_programs_are_read_alike(data, table, tell, form):
 def test_row_36_an_id_twice_is_merged_or_fatal(data, table, tell):
     said = tell("inspect", write(data, [*table, table[3]]))
     assert said.code == 0
-    assert "labels: 24 pictures" in said.out
-    assert "1 rows repeat a picture and say the same, the first is china/03.jpg" in said.out
+    assert "labels: 24 images" in said.out
+    assert "1 rows repeat an image and say the same, the first is china/03.jpg" in said.out
 
     said = tell("inspect", write(data, [*table, [table[3][0], "dahlia"]]))
     assert said.code == 3
-    assert "lines 5 and 26: picture 'china/03.jpg' has label 'temple' and 'dahlia'" in said.error
+    assert "lines 5 and 26: image 'china/03.jpg' has label 'temple' and 'dahlia'" in said.error
 
 
 @pytest.mark.parametrize("how", ["../../secret.jpg", "absolute", "china/../../secret.jpg", "link"])
@@ -97,8 +97,8 @@ def test_row_37_a_table_that_leads_out_of_the_data_is_refused(data, table, tell,
     said = tell("train", write(data, [*table, [name, "temple"]]), *QUICK)
 
     assert said.code == 3
-    if how == "link":  # links out are no pictures of the folder
-        assert "1 rows without a picture ('china/link.jpg' in line 26)" in said.error
+    if how == "link":  # links out are no images of the folder
+        assert "1 rows without an image ('china/link.jpg' in line 26)" in said.error
     else:
         assert "line 26" in said.error
         assert "leads out of" in said.error

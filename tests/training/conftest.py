@@ -1,4 +1,4 @@
-"""A small set of pictures that can be learned, and a network trained on it, without any file."""
+"""A small set of images that can be learned, and a network trained on it, without any file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from resnetlab.data.batches import Samples
-from resnetlab.data.pixels import PixelStore
-from resnetlab.data.record import RECORD, fill_from_pixels
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.data.store.record import RECORD, fill_from_pixels
 from resnetlab.models import Classifier, build
 from resnetlab.models.classifier import freeze
 from resnetlab.recipe import Recipe
-from resnetlab.training.hardware import make_fabric
+from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.history import History
 from resnetlab.training.loop import fit
 
@@ -46,22 +46,22 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def make_samples() -> Callable[..., Samples]:
-    """Pictures of noise in which the height of a bright band tells the class."""
+    """Images of noise in which the height of a bright band tells the class."""
 
     def make(count: int, seed: int = 0) -> Samples:
         generator = np.random.default_rng(seed)
-        pictures = generator.integers(0, 120, (count, SIDE, SIDE, 3), dtype=np.uint8)
+        images = generator.integers(0, 120, (count, SIDE, SIDE, 3), dtype=np.uint8)
         labels = np.arange(count) % len(CLASSES)
         index = np.zeros(count, dtype=RECORD)
-        for row, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        for row, (image, label) in enumerate(zip(images, labels, strict=True)):
             band = SIDE // len(CLASSES)
-            picture[label * band : (label + 1) * band] += 130
-            fill_from_pixels(index[row], picture)
-            index[row]["offset"] = row * picture.size
-            index[row]["length"] = picture.size
+            image[label * band : (label + 1) * band] += 130
+            fill_from_pixels(index[row], image)
+            index[row]["offset"] = row * image.size
+            index[row]["length"] = image.size
         return Samples(
-            store=PixelStore(pictures.reshape(-1), index),
-            ids=np.array([f"picture-{row:03}" for row in range(count)], dtype=object),
+            store=PixelStore(images.reshape(-1), index),
+            ids=np.array([f"image-{row:03}" for row in range(count)], dtype=object),
             labels=labels,
             records=np.arange(count),
             keys=generator.integers(0, 2**63, count, dtype=np.uint64),
@@ -86,8 +86,15 @@ def make_classifier() -> Callable[[Recipe], Classifier]:
         torch.manual_seed(recipe.seed)
         model = recipe.model
         size = int(recipe.data.image_size)
-        mirror = recipe.evaluation.mirror
-        classifier = build(model.name, len(CLASSES), size, model.stem, model.dropout, mirror=mirror)
+        horizontal_flip = recipe.evaluation.horizontal_flip
+        classifier = build(
+            model.name,
+            len(CLASSES),
+            size,
+            model.stem,
+            model.dropout,
+            horizontal_flip=horizontal_flip,
+        )
         freeze(classifier, model.freeze)
         return classifier
 
@@ -96,7 +103,7 @@ def make_classifier() -> Callable[[Recipe], Classifier]:
 
 @pytest.fixture
 def train(make_samples, make_classifier, tmp_path) -> Callable[..., tuple[Classifier, History]]:
-    """Train a recipe on 24 pictures, with 9 others to validate on; go on where there is a run."""
+    """Train a recipe on 24 images, with 9 others to validate on; go on where there is a run."""
 
     def run(recipe: Recipe, folder: Path = tmp_path, **parts: Any) -> tuple[Classifier, History]:
         classifier = make_classifier(recipe)

@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from resnetlab.files import read_csv
+from resnetlab.system.files import read_csv
 from resnetlab.training.history import (
     COLUMNS,
     best_epoch,

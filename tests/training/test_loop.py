@@ -10,11 +10,12 @@ import torch
 from resnetlab.data.batches import View
 from resnetlab.errors import CheckpointError, DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
-from resnetlab.files import read_csv
-from resnetlab.training import keeper, learner, loop
+from resnetlab.system.files import read_csv
+from resnetlab.training import checkpoint_manager, loop
 from resnetlab.training.checkpoint import read_checkpoint
-from resnetlab.training.hardware import make_fabric
-from resnetlab.training.learner import Learner, make_learner
+from resnetlab.training.hardware.device import make_fabric
+from resnetlab.training.optim import learner
+from resnetlab.training.optim.learner import Learner, make_learner
 from resnetlab.training.predict import predict
 
 CLASSES = ("high", "middle", "low")
@@ -107,7 +108,7 @@ def cut_after(monkeypatch, write: int) -> None:
         return call
 
     for module, name in (
-        (keeper, "save_checkpoint"), (keeper.os, "link"), (loop, "write_history")
+        (checkpoint_manager, "save_checkpoint"), (checkpoint_manager.os, "link"), (loop, "write_history")
     ):  # fmt: skip
         monkeypatch.setattr(module, name, ending(getattr(module, name)))
 
@@ -314,7 +315,7 @@ def test_a_last_step_that_ruins_the_weights_is_never_saved(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_without_validation_pictures_the_last_epoch_is_the_best(
+def test_without_validation_images_the_last_epoch_is_the_best(
     train, make_recipe, make_samples, tmp_path
 ):
     _, history = train(make_recipe(), tmp_path, val=make_samples(0))
@@ -359,15 +360,15 @@ def test_early_stopping_stops_after_so_many_epochs_without_a_better_score(
     assert again == history
 
 
-def test_the_recorded_training_loss_is_the_plain_mean_over_all_pictures(
+def test_the_recorded_training_loss_is_the_plain_mean_over_all_images(
     train, make_recipe, make_samples, make_classifier
 ):
-    """Smoothing is for the gradient; batches of unequal size (23 = 8 + 8 + 7) weigh by pictures."""
-    pictures = make_samples(23)
+    """Smoothing is for the gradient; batches of unequal size (23 = 8 + 8 + 7) weigh by images."""
+    images = make_samples(23)
     recipe = make_recipe(training__label_smoothing=0.4, training__epochs=1, training__lr=1e-12)
-    untrained = predict(make_classifier(recipe), pictures, loop.plain_view(recipe), CLASSES, 0, 0)
+    untrained = predict(make_classifier(recipe), images, loop.plain_view(recipe), CLASSES, 0, 0)
 
-    _, history = train(recipe, train=pictures)
+    _, history = train(recipe, train=images)
 
     expected = quick_scores(untrained)
     assert history[0]["train_loss"] == pytest.approx(expected["loss"], rel=1e-5)
@@ -421,7 +422,7 @@ def test_every_epoch_is_told_in_one_line(train, make_recipe, make_samples, capsy
     train(make_recipe(training__epochs=2), val=make_samples(0))
 
     lines = capsys.readouterr().err.splitlines()
-    pattern = r"epoch   \d/2  train loss \d+\.\d{3} accuracy \d+\.\d%  [\d,]+ pictures/s"
+    pattern = r"epoch   \d/2  train loss \d+\.\d{3} accuracy \d+\.\d%  [\d,]+ images/s"
     assert len(lines) == 2
     assert all(re.fullmatch(pattern, line) for line in lines)
 
@@ -440,7 +441,7 @@ def test_the_address_of_randomness_differs_for_every_step():
 
 def test_each_step_takes_the_rate_of_its_middle(train, make_recipe, monkeypatch):
     factors = []
-    monkeypatch.setattr(learner, "set_rate", lambda _, factor: factors.append(factor))
+    monkeypatch.setattr(learner, "set_lr", lambda _, factor: factors.append(factor))
 
     train(
         make_recipe(
@@ -459,7 +460,7 @@ def test_every_epoch_shows_its_own_variations(make_recipe):
     assert loop.plain_view(recipe) == View(16, "stretch", augment=None)
 
 
-def test_pictures_may_be_small_at_first_and_larger_in_evaluation(make_recipe):
+def test_images_may_be_small_at_first_and_larger_in_evaluation(make_recipe):
     recipe = make_recipe(
         data__image_size=32, training__epochs=4, training__start_size=16,
         training__full_size_from=0.5, evaluation__image_size=40,
@@ -489,7 +490,7 @@ FROZEN = {
     "model__freeze": "layer3",
     "training__epochs": 2,
     "training__frozen_views": 2,
-    "training__mixup": 0,  # what is stored are maps of single pictures
+    "training__mixup": 0,  # what is stored are maps of single images
 }
 
 
@@ -498,7 +499,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RESNETLAB_CACHE", str(tmp_path / "cache"))
 
 
-def test_training_behind_stored_maps_is_training_on_pictures(train, make_recipe, tmp_path, cache):
+def test_training_behind_stored_maps_is_training_on_images(train, make_recipe, tmp_path, cache):
     _, stored = train(make_recipe(**FROZEN), tmp_path / "stored")
     _, shown = train(make_recipe(**FROZEN | {"training__frozen_views": 0}), tmp_path / "shown")
 
@@ -545,10 +546,10 @@ def test_other_weights_in_the_frozen_stages_are_refused(train, make_recipe, tmp_
         train(make_recipe(**FROZEN, seed=1), tmp_path)
 
 
-def test_pictures_and_their_mirror_images_are_asked_on_pictures(
+def test_images_and_their_horizontal_flips_are_asked_on_images(
     train, make_recipe, make_samples, tmp_path, cache
 ):
-    recipe = make_recipe(**FROZEN | {"training__ema": None}, evaluation__mirror=True)
+    recipe = make_recipe(**FROZEN | {"training__ema": None}, evaluation__horizontal_flip=True)
     classifier, history = train(recipe, tmp_path)
 
     scores = quick_scores(
@@ -566,13 +567,15 @@ def stop_after(monkeypatch):
 
     def arrange(steps: int | None) -> None:
         asked = itertools.count(1)
-        monkeypatch.setattr(keeper.pause, "wanted", lambda ahead: next(asked) == steps)
+        monkeypatch.setattr(
+            checkpoint_manager.interruption, "requested", lambda ahead: next(asked) == steps
+        )
 
         def obey(ahead: float | None = None) -> None:
             if ahead is not None:  # the training asks, not whoever else counts
                 raise StoppedError("terminated", 143)
 
-        monkeypatch.setattr(keeper.pause, "obey", obey)
+        monkeypatch.setattr(checkpoint_manager.interruption, "raise_if_requested", obey)
 
     return arrange
 
@@ -645,7 +648,7 @@ def test_without_any_one_of_its_states_a_checkpoint_does_not_lead_to_the_same_bi
 
 def leave_out(monkeypatch, state: str) -> None:
     """Let a training go on from a checkpoint without one of the things that it holds."""
-    load = keeper.load_checkpoint
+    load = checkpoint_manager.load_checkpoint
 
     def without(path, model, optimizer, average):
         if state == "weights":
@@ -662,7 +665,7 @@ def leave_out(monkeypatch, state: str) -> None:
         return progress | {"step": {"step": 0}, "sums": {"sums": [0.0, 0.0]},
                            "history": {"history": []}}.get(state, {})  # fmt: skip
 
-    monkeypatch.setattr(keeper, "load_checkpoint", without)
+    monkeypatch.setattr(checkpoint_manager, "load_checkpoint", without)
 
 
 def test_an_end_in_the_middle_of_validation_loses_no_step(
@@ -691,9 +694,11 @@ def stopped(*_):
 
 def test_a_checkpoint_is_written_every_few_minutes(train, make_recipe, tmp_path, monkeypatch):
     saved = []
-    save = keeper.save_checkpoint
+    save = checkpoint_manager.save_checkpoint
     monkeypatch.setattr(
-        keeper, "save_checkpoint", lambda *rest: saved.append(rest[-1]["step"]) or save(*rest)
+        checkpoint_manager,
+        "save_checkpoint",
+        lambda *rest: saved.append(rest[-1]["step"]) or save(*rest),
     )
 
     train(make_recipe(training__checkpoint_minutes=1e-9, training__epochs=1), tmp_path)
@@ -709,7 +714,7 @@ def test_where_a_file_cannot_have_two_names_it_is_written_twice(
     def refuse(*_):
         raise OSError("links are not supported here")
 
-    monkeypatch.setattr(keeper.os, "link", refuse)
+    monkeypatch.setattr(checkpoint_manager.os, "link", refuse)
     train(make_recipe(training__epochs=1), tmp_path)
 
     assert checkpoint_bits(tmp_path, "last") == checkpoint_bits(tmp_path, "best")

@@ -1,4 +1,4 @@
-"""The one way from pictures to predictions: every sample, in order, in fp32, without a trace."""
+"""The one way from images to predictions: every sample, in order, in fp32, without a trace."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_no_random_number_is_drawn(classifier, make_samples):
 
 
 def test_the_answer_is_that_of_fp32_after_training_in_bf16(classifier, make_samples):
-    from resnetlab.training.hardware import make_fabric
+    from resnetlab.training.hardware.device import make_fabric
 
     expected = predict(classifier, make_samples(3), VIEW, CLASSES, 0, workers=0)
     fast = make_fabric("cpu", "bf16").setup(classifier)

@@ -1,4 +1,4 @@
-"""Pictures varied on the device are those that the processor's threads make."""
+"""Images varied on the device are those that the processor's threads make."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_moved_by_whole_pixels_it_is_the_same_to_the_bit(make_samples):
     np.testing.assert_array_equal(found.numpy(), samples.batch(rows, view).images)
 
 
-def test_only_pictures_of_one_size_that_fit_live_on_a_gpu(make_samples, monkeypatch):
+def test_only_images_of_one_size_that_fit_live_on_a_gpu(make_samples, monkeypatch):
     gpu, samples = torch.device("cuda"), make_samples(12)
     needed = 12 * 18 * 18 * 3
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed * 6, needed * 6))

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from resnetlab.files import read_json
+from resnetlab.system.files import read_json
 
 # A process that is taken for dead after a few seconds, so that the test needn't wait for long.
 PROGRAM = """
 import sys
-from resnetlab.tuning import queue, study
+from resnetlab.tuning import queue
+from resnetlab.tuning import study
 queue.BEAT_S, study.BEAT_S, study.SILENCE_S = 1, 1, 6
-from resnetlab.cli import main
+from resnetlab.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 RECIPE = """

@@ -104,7 +104,7 @@ def test_both_ends_of_a_whole_range_are_drawn():
             "'training.lrr' is no key of a recipe, did you mean 'training.lr'?",
         ),
         ({"seed": [1, 2]}, "'seed' can't be searched: every trial gets the same seeds"),
-        ({"data.split": [[1, 0, 0]]}, "'data.split' can't be searched: it decides which pictures"),
+        ({"data.split": [[1, 0, 0]]}, "'data.split' can't be searched: it decides which images"),
         ({"training.monitor": ["loss"]}, "'training.monitor' can't be searched"),
         ({"training.lr": {"low": -1, "high": 1}}, "training.lr must be greater than 0. Got -1"),
         ({"training.optimizer": ["sgd", "lamb"]}, "training.optimizer must be 'sgd', 'adam'"),

@@ -1,1 +1,1 @@
-"""Forms in which people hold labelled pictures. Each ends in the same Catalog."""
+"""Forms in which people hold labelled images. Each ends in the same Catalog."""

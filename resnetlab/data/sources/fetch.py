@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from resnetlab.errors import DataError, MachineError, one_line
-from resnetlab.progress import Progress
 from resnetlab.recipe import did_you_mean
+from resnetlab.system.progress import Progress
 
 
 @contextmanager
@@ -65,28 +65,30 @@ def fetch_torchvision(name: str, folder: Path) -> None:
         raise DataError(f"torchvision:{name}: there is no such data set{did_you_mean(name, known)}")
     maker = getattr(torchvision.datasets, name)
     with appearing(folder) as temporary, TemporaryDirectory(prefix=".", dir=folder.parent) as raw:
-        parts = {part: make(maker, arguments, name, raw) for part, arguments in arguments_of(maker)}
-        sets = {part: pictures for part, pictures in parts.items() if pictures is not None}
+        splits = {
+            split: make(maker, arguments, name, raw) for split, arguments in arguments_of(maker)
+        }
+        sets = {split: images for split, images in splits.items() if images is not None}
         if "train" not in sets and "" not in sets:
             raise DataError(
-                f"torchvision:{name}: has no training part that could be named; fetch it yourself"
+                f"torchvision:{name}: has no training split that could be named; fetch it yourself"
             )
-        for part, pictures in sets.items():
-            write_pictures(pictures, temporary / part, name)
+        for split, images in sets.items():
+            write_images(images, temporary / split, name)
 
 
 def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return which arguments give which part, '' where a set has none."""
+    """Return which arguments give which split, '' where a set has none."""
     parameters = inspect.signature(maker).parameters
     if "train" in parameters:
         return [("train", {"train": True}), ("test", {"train": False})]
     if "split" in parameters:
-        return [(part, {"split": part}) for part in ("train", "val", "test")]
+        return [(split, {"split": split}) for split in ("train", "val", "test")]
     return [("", {})]
 
 
 def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
-    """Make one part of a set, downloading it; None where the set has no such part."""
+    """Make one part of a set, downloading it; None where the set has no such split."""
     parameters = inspect.signature(maker).parameters
     given = {"root": raw, "download": True}
     chosen = {key: value for key, value in given.items() if key in parameters}
@@ -106,20 +108,20 @@ def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
         ) from error
 
 
-def write_pictures(pictures: Any, folder: Path, name: str) -> None:
-    """Write a set's pictures as PNG files into class folders."""
+def write_images(images: Any, folder: Path, name: str) -> None:
+    """Write a set's images as PNG files into class folders."""
     from PIL import Image, ImageOps
 
-    names = folder_names(getattr(pictures, "classes", None))
+    names = folder_names(getattr(images, "classes", None))
     counts: dict[str, int] = {}
-    with Progress(f"torchvision:{name} {folder.name}".rstrip(), len(pictures)) as progress:
-        for row in range(len(pictures)):
-            picture, target = pictures[row]
-            if not isinstance(picture, Image.Image) or not hasattr(target, "__index__"):
-                raise DataError(f"torchvision:{name}: is no set of pictures with one class each")
+    with Progress(f"torchvision:{name} {folder.name}".rstrip(), len(images)) as progress:
+        for row in range(len(images)):
+            image, target = images[row]
+            if not isinstance(image, Image.Image) or not hasattr(target, "__index__"):
+                raise DataError(f"torchvision:{name}: is no set of images with one class each")
             label = names[int(target)] if names else str(int(target))
             counts[label] = counts.get(label, 0) + 1
-            upright = ImageOps.exif_transpose(picture)
+            upright = ImageOps.exif_transpose(image)
             if upright.mode not in ("1", "L", "RGB", "RGBA", "P", "LA", "I;16"):
                 upright = upright.convert("RGB")
             (folder / label).mkdir(parents=True, exist_ok=True)

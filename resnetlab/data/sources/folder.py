@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from resnetlab.data.catalog import Catalog, Part, new_catalog, printable
-from resnetlab.data.sources.listing import Listing, is_picture, list_folder, natural_key
+from resnetlab.data.catalog import Catalog, Split, new_catalog, printable
+from resnetlab.data.sources.listing import Listing, is_image, list_folder, natural_key
 from resnetlab.errors import DataError
 
-SPLIT_NAMES: dict[str, Part] = {
+SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -17,59 +17,59 @@ SPLIT_NAMES: dict[str, Part] = {
 
 
 def read_folder(root: Path) -> Catalog:
-    """List the pictures of class folders on disk; nothing is opened."""
+    """List the images of class folders on disk; nothing is opened."""
     return class_folders(list_folder(root))
 
 
 def class_folders(listing: Listing, empty_classes: bool = False) -> Catalog:
     """Return the catalog of a listing in which a folder's name is the class of what lies in it.
 
-    Classes are in natural order ('2' before '10'). With `empty_classes`, a folder without a picture
-    is passed over with a note. Raises DataError where a folder is empty, or parts have different
+    Classes are in natural order ('2' before '10'). With `empty_classes`, a folder without an image
+    is passed over with a note. Raises DataError where a folder is empty, or splits have different
     classes.
     """
-    parts = find_parts(listing)
-    depth = 1 if parts else 0
-    # A set without a split is one part whose name is yet to be decided.
+    splits = find_splits(listing)
+    depth = 1 if splits else 0
+    # A set without a split is one split whose name is yet to be decided.
     found: dict[str, dict[str, list[str]]] = {
-        part: {name: [] for name in listing.subfolders(folder)}
-        for part, folder in (parts.items() if parts else [("", "")])
+        split: {name: [] for name in listing.subfolders(folder)}
+        for split, folder in (splits.items() if splits else [("", "")])
     }
-    part_of = {folder: part for part, folder in parts.items()}
+    split_of = {folder: split for split, folder in splits.items()}
     outside: list[str] = []
     other: list[str] = [*listing.passed_over]
     for name in listing.files:
         pieces = name.split("/")
         if len(pieces) < depth + 2:
-            if is_picture(name):
+            if is_image(name):
                 outside.append(name)
-        elif is_picture(name):
-            found[part_of[pieces[0]] if parts else ""][pieces[depth]].append(name)
+        elif is_image(name):
+            found[split_of[pieces[0]] if splits else ""][pieces[depth]].append(name)
         else:
             other.append(name)
     notes = []
-    for part, classes in found.items():
-        for name in [name for name, pictures in classes.items() if not pictures]:
-            where = f"{parts[part]}/{name}" if parts else name  # type: ignore[index]
+    for split, classes in found.items():
+        for name in [name for name, images in classes.items() if not images]:
+            where = f"{splits[split]}/{name}" if splits else name  # type: ignore[index]
             if not empty_classes:
                 raise DataError(
-                    f"{listing.where}: class folder '{printable(where)}' holds no picture; fill it or "
+                    f"{listing.where}: class folder '{printable(where)}' holds no image; fill it or "
                     "remove it, or leave such out with --set data.allow_empty_classes=true"
                 )
-            notes.append(f"class folder '{printable(where)}' holds no picture")
+            notes.append(f"class folder '{printable(where)}' holds no image")
             del classes[name]
     names = agreed_classes(found, listing)
     index = {name: number for number, name in enumerate(names)}
     rows = [
-        (listing.prefix + path, index[printable(name)], part)
-        for part, classes in found.items()
-        for name, pictures in classes.items()
-        for path in pictures
+        (listing.prefix + path, index[printable(name)], split)
+        for split, classes in found.items()
+        for name, images in classes.items()
+        for path in images
     ]
     notes += note("files or links were passed over", sorted(other))
-    notes += note("pictures lie outside the class folders and were passed over", outside)
-    paths, labels, split = (list(column) for column in zip(*rows, strict=True))
-    return new_catalog(listing.root, names, paths, labels, split, tuple(notes))
+    notes += note("images lie outside the class folders and were passed over", outside)
+    paths, labels, column = (list(column) for column in zip(*rows, strict=True))
+    return new_catalog(listing.root, names, paths, labels, column, tuple(notes))
 
 
 def note(what: str, names: list[str]) -> list[str]:
@@ -79,8 +79,8 @@ def note(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {what}, the first is {printable(names[0])}"]
 
 
-def find_parts(listing: Listing) -> dict[Part, str]:
-    """Return the folder of each part where DATA is split already, else nothing."""
+def find_splits(listing: Listing) -> dict[Split, str]:
+    """Return the folder of each split where DATA is split already, else nothing."""
     folders = listing.subfolders()
     named = [folder for folder in folders if folder.lower() in SPLIT_NAMES]
     others = [folder for folder in folders if folder not in named]
@@ -89,30 +89,30 @@ def find_parts(listing: Listing) -> dict[Part, str]:
     if others:
         names = ", ".join(named)
         raise DataError(
-            f"{listing.where}: has {names}, but also '{printable(others[0])}', which is no part; move it"
+            f"{listing.where}: has {names}, but also '{printable(others[0])}', which is no split; move it"
         )
-    parts: dict[Part, str] = {}
+    splits: dict[Split, str] = {}
     for folder in named:
-        part = SPLIT_NAMES[folder.lower()]
-        if part in parts:
+        split = SPLIT_NAMES[folder.lower()]
+        if split in splits:
             raise DataError(
-                f"{listing.where}: both '{parts[part]}' and '{folder}' are the {part} part; keep one"
+                f"{listing.where}: both '{splits[split]}' and '{folder}' are the {split} split; keep one"
             )
-        parts[part] = folder
-    if parts and "train" not in parts:
-        raise DataError(f"{listing.where}: has {', '.join(parts)} but no train folder")
-    return parts
+        splits[split] = folder
+    if splits and "train" not in splits:
+        raise DataError(f"{listing.where}: has {', '.join(splits)} but no train folder")
+    return splits
 
 
 def agreed_classes(found: dict[str, dict[str, list[str]]], listing: Listing) -> tuple[str, ...]:
-    """Return the class names, the same in every part. Raises DataError with the difference."""
-    names = {part: {printable(name) for name in classes} for part, classes in found.items()}
+    """Return the class names, the same in every split. Raises DataError with the difference."""
+    names = {split: {printable(name) for name in classes} for split, classes in found.items()}
     first = next(iter(names))
-    for part, here in names.items():
+    for split, here in names.items():
         if here != names[first]:
             only = ", ".join(sorted(names[first] ^ here)[:5])
             raise DataError(
-                f"{listing.where}: {first} and {part} have different classes: {only} in one of them only"
+                f"{listing.where}: {first} and {split} have different classes: {only} in one of them only"
             )
     classes = tuple(sorted(names[first], key=natural_key))
     if len(classes) < 2:

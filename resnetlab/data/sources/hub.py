@@ -1,4 +1,4 @@
-"""Arrow and Parquet tables with pictures in them, as Hugging Face's datasets keep them."""
+"""Arrow and Parquet tables with images in them, as Hugging Face's datasets keep them."""
 
 import json
 from bisect import bisect_right
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.folder import note
-from resnetlab.data.sources.labelled import labelled_catalog, part_of, row_number
 from resnetlab.data.sources.listing import Listing, natural_key
-from resnetlab.data.sources.text_table import to_text
+from resnetlab.data.sources.tables.labelled import labelled_catalog, row_number, split_of
+from resnetlab.data.sources.tables.text_table import to_text
 from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
@@ -27,16 +27,16 @@ KEPT_GROUPS = 4  # row groups of Parquet files in memory at once
 
 
 class Table:
-    """The pictures in a column of one Arrow or Parquet file; a member is a row's number."""
+    """The images in a column of one Arrow or Parquet file; a member is a row's number."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         with readable(file):
             self.schema = schema_of(file)
-            column = picture_column(self.schema)
+            column = image_column(self.schema)
             if column is None:
                 raise DataError(
-                    f"{file}: has no column of pictures' bytes; its columns are {', '.join(self.schema.names)}"
+                    f"{file}: has no column of images' bytes; its columns are {', '.join(self.schema.names)}"
                 )
             self.column = column
             self.rows = None if is_parquet(file) else bytes_of(read_arrow(file)[column])
@@ -51,7 +51,7 @@ class Table:
         return self.ends[-1] if self.ends else 0
 
     def read(self, member: str) -> bytes:
-        """Return a picture file's bytes. Raises KeyError without such a row, OSError without bytes."""
+        """Return an image file's bytes. Raises KeyError without such a row, OSError without bytes."""
         row = row_number(member, len(self))
         try:
             if self.rows is not None:
@@ -63,31 +63,31 @@ class Table:
         except (pa.ArrowException, ValueError) as error:
             raise OSError(f"row {row} can't be read ({one_line(error)})") from error
         if not isinstance(content, bytes):
-            raise OSError(f"row {row} holds no bytes of a picture, only where it once lay")
+            raise OSError(f"row {row} holds no bytes of an image, only where it once lay")
         return content
 
 
 @lru_cache(maxsize=KEPT_GROUPS)
 def row_group(table: Table, group: int) -> Any:
-    """Return the pictures of one row group of a Parquet file."""
+    """Return the images of one row group of a Parquet file."""
     with pq.ParquetFile(table.file) as file:
         return bytes_of(file.read_row_group(group, columns=[table.column])[table.column])
 
 
-def is_picture_table(file: Path) -> bool:
-    """Return whether a file is an Arrow or Parquet table with pictures in it."""
+def is_image_table(file: Path) -> bool:
+    """Return whether a file is an Arrow or Parquet table with images in it."""
     if file.suffix.lower() not in TABLE_ENDINGS:
         return False
     try:
-        return picture_column(schema_of(file)) is not None
+        return image_column(schema_of(file)) is not None
     except (pa.ArrowException, OSError, ValueError):
         return False
 
 
-def has_picture_tables(listing: Listing) -> bool:
-    """Return whether a folder holds tables with pictures in them."""
+def has_image_tables(listing: Listing) -> bool:
+    """Return whether a folder holds tables with images in them."""
     names = table_names(listing)
-    return not listing.prefix and bool(names) and is_picture_table(listing.root / names[0])
+    return not listing.prefix and bool(names) and is_image_table(listing.root / names[0])
 
 
 def table_names(listing: Listing) -> list[str]:
@@ -103,7 +103,7 @@ def table_names(listing: Listing) -> list[str]:
 
 
 def read_tables(listing: Listing, settings: Data) -> Catalog:
-    """Return the catalog of Arrow or Parquet tables with a column of pictures and one of labels.
+    """Return the catalog of Arrow or Parquet tables with a column of images and one of labels.
 
     Names of classes are those in the file's own description, in its order. A word in the name of a
     file or its folder is the split. Raises DataError where a table is damaged, or columns aren't
@@ -112,7 +112,7 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
     names = table_names(listing)
     paths: list[str] = []
     labels: list[str] = []
-    parts: list[str] = []
+    splits: list[str] = []
     classes: list[str] = []
     for name in names:
         file = listing.root / name
@@ -124,10 +124,10 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
         classes = here
         paths += [f"{name}{MEMBER}{row}" for row in range(len(table))]
         labels += [label_text(value, classes, file) for value in read_column(file, column)]
-        parts += [part_of(name)] * len(table)
+        splits += [split_of(name)] * len(table)
     others = [name for name in listing.files if name not in names and not name.endswith(".json")]
     notes = note("files or links were passed over", others + list(listing.passed_over))
-    return labelled_catalog(listing, paths, labels, parts, settings, classes, notes)
+    return labelled_catalog(listing, paths, labels, splits, settings, classes, notes)
 
 
 def label_column(schema: Any, named: str | None, file: Path) -> str:
@@ -211,7 +211,7 @@ def read_column(file: Path, column: str) -> list[Any]:
         return values
 
 
-def picture_column(schema: Any) -> str | None:
+def image_column(schema: Any) -> str | None:
     """Return the first column that holds files' bytes, alone or with their path."""
     for field in schema:
         kind = field.type

@@ -8,22 +8,22 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from resnetlab.data.catalog import Catalog, printable
-from resnetlab.data.sources.archive import archive_names, list_archive
-from resnetlab.data.sources.archive_members import is_archive, kind_of
-from resnetlab.data.sources.archive_unpacked import unpack_whole
-from resnetlab.data.sources.listing import Listing, is_hidden, is_picture
-from resnetlab.data.sources.table import read_label_table
-from resnetlab.data.sources.text_table import read_rows
+from resnetlab.data.sources.archives.archive import archive_names, list_archive
+from resnetlab.data.sources.archives.members import is_archive, kind_of
+from resnetlab.data.sources.archives.unpacked import unpack_whole
+from resnetlab.data.sources.listing import Listing, is_hidden, is_image
+from resnetlab.data.sources.tables.table import read_label_table
+from resnetlab.data.sources.tables.text_table import read_rows
 from resnetlab.errors import DataError, MachineError, ResnetlabError
-from resnetlab.files import exclusive
-from resnetlab.progress import say
 from resnetlab.recipe import Data
+from resnetlab.system.files import exclusive
+from resnetlab.system.progress import log
 
 TABLE_NAMES = ("trainlabels.csv", "train_labels.csv", "labels.csv", "train.csv")
 
 
 def is_kaggle(listing: Listing) -> bool:
-    """Return whether a listing has a label table at its top, and pictures in a flat 'train'."""
+    """Return whether a listing has a label table at its top, and images in a flat 'train'."""
     return bool(find_tables(listing) and find_sets(listing, "train"))
 
 
@@ -32,20 +32,20 @@ def find_tables(listing: Listing) -> list[str]:
     return [name for name in listing.files if name.lower() in TABLE_NAMES]
 
 
-def find_sets(listing: Listing, part: str) -> list[str]:
-    """Return where the pictures of a part lie: its folder if it is unpacked, else its archives."""
-    folders = [name for name in listing.subfolders() if name.lower() == part]
+def find_sets(listing: Listing, split: str) -> list[str]:
+    """Return where the images of a split lie: its folder if it is unpacked, else its archives."""
+    folders = [name for name in listing.subfolders() if name.lower() == split]
     flat = [
         name
         for name in folders
-        if not listing.subfolders(name) and any(is_picture(file) for file in below(listing, name))
+        if not listing.subfolders(name) and any(is_image(file) for file in below(listing, name))
     ]
     if flat or listing.prefix:  # what lies in an archive inside an archive is not looked for
         return flat
     return [
         name
         for name in listing.files
-        if is_archive(Path(name)) and name.lower().removesuffix(ending_of(name)) == part
+        if is_archive(Path(name)) and name.lower().removesuffix(ending_of(name)) == split
     ]
 
 
@@ -60,19 +60,19 @@ def below(listing: Listing, folder: str) -> list[str]:
 
 
 def read_kaggle(listing: Listing, settings: Data) -> Catalog:
-    """Return the catalog of the training pictures, each labelled by the row that has its name as id.
+    """Return the catalog of the training images, each labelled by the row that has its name as id.
 
-    Raises DataError where rows and pictures don't match, unless unmatched ones are to be dropped, or
+    Raises DataError where rows and images don't match, unless unmatched ones are to be dropped, or
     where rows contradict each other.
     """
     table = only(listing, find_tables(listing))
-    pictures = list_set(listing, only(listing, find_sets(listing, "train")))
+    images = list_set(listing, only(listing, find_sets(listing, "train")))
     where = listing.where / table
     try:
         rows = read_rows(listing.read(table), str(where))
     except OSError as error:
         raise DataError(f"{where}: can't be read ({error.strerror or error})") from error
-    catalog = read_label_table(rows, where, pictures, settings)
+    catalog = read_label_table(rows, where, images, settings)
     notes = [unlabelled_note(listing, name) for name in find_sets(listing, "test")]
     return catalog.with_columns(notes=(*catalog.notes, *filter(None, notes)))
 
@@ -107,18 +107,18 @@ def list_set(listing: Listing, name: str) -> Listing:
 
 
 def unlabelled_note(listing: Listing, name: str) -> str:
-    """Return a line about the test pictures, which have no label; an archive of them is only listed."""
+    """Return a line about the test images, which have no label; an archive of them is only listed."""
     try:
         inside = (
             archive_names(listing.where / name) if name in listing.files else below(listing, name)
         )
     except ResnetlabError as error:  # training needs none of it
         return f"{printable(name)} was passed over: {error}"
-    count = sum(is_picture(path) and not any(map(is_hidden, path.split("/"))) for path in inside)
+    count = sum(is_image(path) and not any(map(is_hidden, path.split("/"))) for path in inside)
     if not count:
         return ""
     return (
-        f"{count} pictures of {printable(name)} have no label; name their classes with: "
+        f"{count} images of {printable(name)} have no label; name their classes with: "
         f"resnetlab predict RUN {printable(str(listing.where / name))}"
     )
 
@@ -134,16 +134,16 @@ def fetch_kaggle(name: str, folder: Path) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise DataError(
-            f"kaggle:{printable(name)}: a competition's name is the last part of its address, like "
+            f"kaggle:{printable(name)}: a competition's name is the last split of its address, like "
             "kaggle:cifar-10"
         )
     target = folder / f"kaggle-{name}"
     brought = folder / f"kaggle-{name}.download"
     try:
         brought.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f"kaggle-{name}.lock", say):
+        with exclusive(folder / f"kaggle-{name}.lock", log):
             if not target.is_dir():
-                say(f"fetching kaggle:{name} into {target}")
+                log(f"fetching kaggle:{name} into {target}")
                 brought.mkdir(exist_ok=True)
                 download(name, brought)
                 try:
@@ -192,7 +192,7 @@ def refusal(name: str, error: BaseException) -> ResnetlabError:
         )
     if status == 404:
         return DataError(
-            f"kaggle:{name}: Kaggle knows no such competition (404); its name is the last part of its "
+            f"kaggle:{name}: Kaggle knows no such competition (404); its name is the last split of its "
             "address, like kaggle:cifar-10"
         )
     why = " ".join(str(error).split()) or type(error).__name__

@@ -41,9 +41,9 @@ class Listing:
         below = (name[len(start) :] for name in self.folders if name.startswith(start))
         return sorted(name for name in below if name and "/" not in name)
 
-    def pictures(self) -> list[str]:
-        """Return the files whose name ends like a picture's."""
-        return [name for name in self.files if is_picture(name)]
+    def images(self) -> list[str]:
+        """Return the files whose name ends like an image's."""
+        return [name for name in self.files if is_image(name)]
 
 
 def list_folder(root: Path, follow_links: bool = False) -> Listing:
@@ -109,8 +109,8 @@ def list_names(
     return Listing(where, root, prefix, tuple(sorted(files)), tuple(sorted(folders)), (), read)
 
 
-def is_picture(name: str) -> bool:
-    """Return whether a name ends like a picture's."""
+def is_image(name: str) -> bool:
+    """Return whether a name ends like an image's."""
     return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS  # noqa: PTH122 (a hundred thousand names)
 
 
@@ -137,7 +137,7 @@ def leads_out(path: Path, root: Path) -> bool:
 
 
 def refuse_unreadable(error: OSError) -> NoReturn:
-    """Raise DataError for a folder that can't be listed: its pictures would be missing unnoticed."""
+    """Raise DataError for a folder that can't be listed: its images would be missing unnoticed."""
     raise DataError(f"{error.filename}: can't be read ({error.strerror})") from error
 
 

@@ -1,54 +1,54 @@
-"""Sets of pictures made for experiments, from real scanned digits."""
+"""Sets of images made for experiments, from real scanned digits."""
 
 from pathlib import Path
 
 import numpy as np
 
 from resnetlab.errors import MachineError, RecipeError
-from resnetlab.files import whole
-from resnetlab.progress import Progress
+from resnetlab.system.files import whole
+from resnetlab.system.progress import Progress
 
 SIDE = 40  # px, of one digit
 CELL = 42  # px, its place in the row
 DIGITS = 4
 FILES = 3
-CHUNK = 4096  # pictures drawn and written at once
+CHUNK = 4096  # images drawn and written at once
 
 
 def write_digit_sum(out: Path, count: int, seed: int) -> None:
     """Write the set 'digit-sum': four scanned digits side by side, the label is their sum (0..36).
 
-    `count` grey pictures of 40×168 px, uint8, as data0.npy, data1.npy, data2.npy (N, 40, 168) with
-    labels0.npy, labels1.npy, labels2.npy. What a picture shows is decided by the seed and its
+    `count` grey images of 40×168 px, uint8, as data0.npy, data1.npy, data2.npy (N, 40, 168) with
+    labels0.npy, labels1.npy, labels2.npy. What an image shows is decided by the seed and its
     number, so a larger set begins with the smaller one. Raises RecipeError for fewer than three
-    pictures, MachineError where the folder isn't empty.
+    images, MachineError where the folder isn't empty.
     """
     if count < FILES:
         raise RecipeError(
-            f"digit-sum needs {FILES} pictures at least, one for each file. Got {count}"
+            f"digit-sum needs {FILES} images at least, one for each file. Got {count}"
         )
     if out.is_dir() and any(out.iterdir()):
         raise MachineError(f"{out}: is not empty; name a new folder, nothing is overwritten")
     digits, values = enlarged_digits()
-    bounds = [count * part // FILES for part in range(FILES + 1)]
+    bounds = [count * split // FILES for split in range(FILES + 1)]
     with Progress("digit-sum", count) as progress:
-        for part in range(FILES):
-            start, stop = bounds[part], bounds[part + 1]
+        for split in range(FILES):
+            start, stop = bounds[split], bounds[split + 1]
             with (
-                whole(out / f"data{part}.npy") as data,
-                whole(out / f"labels{part}.npy") as labels,
+                whole(out / f"data{split}.npy") as data,
+                whole(out / f"labels{split}.npy") as labels,
             ):
-                pictures = np.lib.format.open_memmap(
+                images = np.lib.format.open_memmap(
                     data, "w+", np.uint8, (stop - start, SIDE, DIGITS * CELL)
                 )
                 sums = np.lib.format.open_memmap(labels, "w+", np.int64, (stop - start,))
                 for low in range(start, stop, CHUNK):
                     rows = np.arange(low, min(low + CHUNK, stop))
                     chosen, margins = draw(rows, seed, len(values))
-                    pictures[rows - start] = place(digits[chosen], margins)
+                    images[rows - start] = place(digits[chosen], margins)
                     sums[rows - start] = values[chosen].sum(axis=1)
                     progress.advance(len(rows))
-                pictures.flush()
+                images.flush()
                 sums.flush()
 
 
@@ -64,9 +64,9 @@ def enlarged_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(rows: np.ndarray, seed: int, choices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for pictures by their numbers which digits they show and the margins left of them (px).
+    """Return for images by their numbers which digits they show and the margins left of them (px).
 
-    Both are (rows, 4). Eight 64-bit numbers belong to each picture, two blocks of the counter.
+    Both are (rows, 4). Eight 64-bit numbers belong to each image, two blocks of the counter.
     """
     generator = np.random.Philox(key=seed, counter=2 * int(rows[0]))
     raw = generator.random_raw(len(rows) * 2 * DIGITS).reshape(len(rows), 2, DIGITS)

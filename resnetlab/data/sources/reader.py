@@ -1,29 +1,29 @@
-"""The bytes of a catalog's pictures, whatever they lie in."""
+"""The bytes of a catalog's images, whatever they lie in."""
 
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from resnetlab.data.catalog import MEMBER
-from resnetlab.data.sources.archive import open_archive
-from resnetlab.data.sources.archive_members import is_archive
-from resnetlab.data.sources.arrays import ARRAY_ENDINGS, Arrays
-from resnetlab.data.sources.cifar import Batch, is_batch
+from resnetlab.data.sources.archives.archive import open_archive
+from resnetlab.data.sources.archives.members import is_archive
+from resnetlab.data.sources.arrays.arrays import ARRAY_ENDINGS, Arrays
+from resnetlab.data.sources.arrays.cifar import Batch, is_batch
+from resnetlab.data.sources.arrays.idx import Idx, is_idx
 from resnetlab.data.sources.hub import TABLE_ENDINGS, Table
-from resnetlab.data.sources.idx import Idx, is_idx
 from resnetlab.errors import DataError
 
 
 class Container(Protocol):
-    """One file that holds many pictures. Threads may read from it side by side."""
+    """One file that holds many images. Threads may read from it side by side."""
 
     def read(self, member: str) -> bytes:
-        """Return the bytes of a picture file; OSError or KeyError where there is none."""
+        """Return the bytes of an image file; OSError or KeyError where there is none."""
         ...
 
 
 class Reader:
-    r"""Gives the bytes of pictures by their catalog paths below `root`; threads may share it.
+    r"""Gives the bytes of images by their catalog paths below `root`; threads may share it.
 
     A path is a file's, 'cat/1.jpg', or that of a member, 'photos.zip\0cat/1.jpg'. What holds bare
     pixels gives them as the bytes of a PPM or PGM file.
@@ -35,7 +35,7 @@ class Reader:
         self._lock = Lock()
 
     def __call__(self, path: str) -> bytes:
-        """Return a picture file's bytes. Raises OSError with the reason where it can't be read."""
+        """Return an image file's bytes. Raises OSError with the reason where it can't be read."""
         file, inside, member = path.partition(MEMBER)
         if not inside:
             return (self.root / file).read_bytes()
@@ -49,7 +49,7 @@ class Reader:
 
 
 def open_container(file: Path) -> Container:
-    """Open a file that holds many pictures. Raises DataError where it is damaged."""
+    """Open a file that holds many images. Raises DataError where it is damaged."""
     if is_archive(file):
         return open_archive(file)
     if file.suffix.lower() in ARRAY_ENDINGS:
@@ -60,4 +60,4 @@ def open_container(file: Path) -> Container:
         return Idx(file)
     if is_batch(file):
         return Batch(file)
-    raise DataError(f"{file}: holds no pictures that can be read from here")
+    raise DataError(f"{file}: holds no images that can be read from here")

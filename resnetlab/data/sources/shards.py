@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from resnetlab.data.catalog import Catalog, printable
-from resnetlab.data.sources.archive import list_archive
+from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.folder import note
-from resnetlab.data.sources.labelled import labelled_catalog, part_of
-from resnetlab.data.sources.listing import Listing, is_picture, natural_key
+from resnetlab.data.sources.listing import Listing, is_image, natural_key
+from resnetlab.data.sources.tables.labelled import labelled_catalog, split_of
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
@@ -19,19 +19,19 @@ CLASS_FILES = ("classes.txt", "labels.txt")
 
 @dataclass
 class Sample:
-    """What a shard holds under one key, by names in the shard: pictures, and files with the label."""
+    """What a shard holds under one key, by names in the shard: images, and files with the label."""
 
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)  # from the ending to the name
 
 
 def has_shards(listing: Listing) -> bool:
-    """Return whether a folder holds shards: in its first tar, labels lie beside pictures."""
+    """Return whether a folder holds shards: in its first tar, labels lie beside images."""
     names = tars(listing)
     if listing.prefix or not names:
         return False
     samples = samples_of(list_archive(listing.root / names[0])).values()
-    return any(sample.pictures and sample.labels for sample in samples)
+    return any(sample.images and sample.labels for sample in samples)
 
 
 def tars(listing: Listing) -> list[str]:
@@ -47,9 +47,9 @@ def samples_of(shard: Listing) -> dict[str, Sample]:
         path = PurePosixPath(name)
         stem, _, ending = path.name.partition(".")
         ending = ending.lower()
-        # 'key.mask.png' is no picture of the sample but one about it.
-        if "." not in ending and is_picture(name):
-            samples.setdefault(str(path.parent / stem), Sample()).pictures.append(name)
+        # 'key.mask.png' is no image of the sample but one about it.
+        if "." not in ending and is_image(name):
+            samples.setdefault(str(path.parent / stem), Sample()).images.append(name)
         elif ending in LABEL_ENDINGS:
             samples.setdefault(str(path.parent / stem), Sample()).labels[ending] = name
     return samples
@@ -60,42 +60,42 @@ def read_shards(listing: Listing, settings: Data) -> Catalog:
 
     A label is a number or a name; 'classes.txt' or 'labels.txt' beside the shards gives the classes
     their names and order, a line each. Words in a shard's name give the split. Raises DataError
-    where a shard is damaged, or a picture or a label is alone, unless these are to be dropped.
+    where a shard is damaged, or an image or a label is alone, unless these are to be dropped.
     """
     classes = class_names(listing)
     paths: list[str] = []
     labels: list[str] = []
-    parts: list[str] = []
+    splits: list[str] = []
     alone: list[str] = []
     for name in tars(listing):
         shard = list_archive(listing.root / name)
         # A catalog's path begins below this listing's root, the shard's below its own folder.
         prefix = name[: name.rfind("/") + 1] + shard.prefix
         for sample in samples_of(shard).values():
-            here = [prefix + picture for picture in sample.pictures]
+            here = [prefix + image for image in sample.images]
             label = label_of(sample, shard, classes) if sample.labels else ""
             if len(here) > 1:
                 raise DataError(
-                    f"{shard.where}: '{printable(sample.pictures[0])}' and "
-                    f"'{printable(sample.pictures[1])}' are pictures under one key; keep one"
+                    f"{shard.where}: '{printable(sample.images[0])}' and "
+                    f"'{printable(sample.images[1])}' are images under one key; keep one"
                 )
             if not here or not label:
                 alone += here or [prefix + item for item in sample.labels.values()]
                 continue
             paths += here
             labels.append(label)
-            parts.append(part_of(name))
+            splits.append(split_of(name))
     if alone and settings.unmatched == "error":
         raise DataError(
-            f"{listing.where}: {len(alone)} pictures without a label or labels without a picture: "
+            f"{listing.where}: {len(alone)} images without a label or labels without an image: "
             f"{', '.join(map(printable, alone[:5]))}; complete them, or leave such out with --set "
             "data.unmatched=drop"
         )
     known = {*tars(listing), *CLASS_FILES}
     others = [name for name in listing.files if name not in known] + list(listing.passed_over)
     notes = note("files or links were passed over", others)
-    notes += note("pictures without a label or labels without a picture were left out", alone)
-    return labelled_catalog(listing, paths, labels, parts, settings, classes, notes)
+    notes += note("images without a label or labels without an image were left out", alone)
+    return labelled_catalog(listing, paths, labels, splits, settings, classes, notes)
 
 
 def class_names(listing: Listing) -> list[str]:

@@ -6,27 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.sources.archive import list_archive
-from resnetlab.data.sources.archive_members import is_archive
-from resnetlab.data.sources.arrays import has_arrays, read_arrays
-from resnetlab.data.sources.cifar import has_batches, read_cifar
+from resnetlab.data.sources.archives.archive import list_archive
+from resnetlab.data.sources.archives.members import is_archive
+from resnetlab.data.sources.arrays.arrays import has_arrays, read_arrays
+from resnetlab.data.sources.arrays.cifar import has_batches, read_cifar
+from resnetlab.data.sources.arrays.idx import has_idx, read_mnist
 from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
 from resnetlab.data.sources.folder import class_folders
-from resnetlab.data.sources.hub import has_picture_tables, is_picture_table, read_tables
-from resnetlab.data.sources.idx import has_idx, read_mnist
+from resnetlab.data.sources.hub import has_image_tables, is_image_table, read_tables
 from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
 from resnetlab.data.sources.listing import Listing, list_folder
 from resnetlab.data.sources.shards import has_shards, read_shards
-from resnetlab.data.sources.table import find_label_table, read_label_table
-from resnetlab.data.sources.text_table import read_table_content, read_table_file
+from resnetlab.data.sources.tables.table import find_label_table, read_label_table
+from resnetlab.data.sources.tables.text_table import read_table_content, read_table_file
 from resnetlab.errors import DataError
-from resnetlab.files import cache_folder
 from resnetlab.recipe import Data, did_you_mean
+from resnetlab.system.files import cache_folder
 
 Layout = tuple[Callable[[Listing], bool], Callable[[Listing, Data], Catalog]]
 # What a folder may hold beside class folders, in the order in which it is asked.
 LAYOUTS: list[Layout] = [
-    (has_picture_tables, read_tables),
+    (has_image_tables, read_tables),
     (has_batches, read_cifar),
     (has_idx, read_mnist),
     (has_arrays, read_arrays),
@@ -41,7 +41,7 @@ FETCH: dict[str, Callable[[str, Path], None]] = {
 
 
 def read_source(data: Path, settings: Data) -> Catalog:
-    """List the labelled pictures in whatever DATA is; none of them is decoded.
+    """List the labelled images in whatever DATA is; none of them is decoded.
 
     A folder, an archive, a label table, a file of arrays, or a name: 'kaggle:cifar-10', 'hf:NAME',
     'torchvision:NAME', which is fetched first. Raises DataError where DATA is none of these or its
@@ -76,8 +76,8 @@ def read_listing(listing: Listing, settings: Data) -> Catalog:
 
 
 def read_table(file: Path, settings: Data) -> Catalog:
-    """Return the catalog of a label table that is DATA itself, with the pictures beside it or elsewhere."""
-    place = file.parent if settings.pictures is None else Path(settings.pictures)
+    """Return the catalog of a label table that is DATA itself, with the images beside it or elsewhere."""
+    place = file.parent if settings.images is None else Path(settings.images)
     listing = (
         list_archive(place) if is_archive(place) else list_folder(place, settings.follow_links)
     )
@@ -85,8 +85,8 @@ def read_table(file: Path, settings: Data) -> Catalog:
 
 
 def is_table(file: Path) -> bool:
-    """Return whether a file is a table of labels rather than one with pictures in it."""
-    return file.is_file() and file.suffix.lower() in TABLE_ENDINGS and not is_picture_table(file)
+    """Return whether a file is a table of labels rather than one with images in it."""
+    return file.is_file() and file.suffix.lower() in TABLE_ENDINGS and not is_image_table(file)
 
 
 def one_file(file: Path) -> Listing:

@@ -1,11 +1,11 @@
-"""Pictures without labels: files, folders and archives of them, to be predicted."""
+"""Images without labels: files, folders and archives of them, to be predicted."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from resnetlab.data.sources.archive import list_archive
-from resnetlab.data.sources.archive_members import is_archive
+from resnetlab.data.sources.archives.archive import list_archive
+from resnetlab.data.sources.archives.members import is_archive
 from resnetlab.data.sources.listing import list_folder, natural_key
 from resnetlab.errors import DataError
 
@@ -13,21 +13,21 @@ Read = Callable[[], bytes]
 
 
 def read_unlabelled(paths: Sequence[Path]) -> dict[Path, Read]:
-    """Return the pictures meant by files, folders and archives, each with what gives its bytes.
+    """Return the images meant by files, folders and archives, each with what gives its bytes.
 
     Folders and archives are searched to the bottom, in natural order. Raises DataError for a path
-    that isn't there, or where no picture is found.
+    that isn't there, or where no image is found.
     """
-    pictures: dict[Path, Read] = {}
+    images: dict[Path, Read] = {}
     for path in paths:
         if path.is_dir() or (path.is_file() and is_archive(path)):
             listing = list_folder(path) if path.is_dir() else list_archive(path)
-            for name in sorted(listing.pictures(), key=natural_key):
-                pictures[path / name] = partial(listing.read, name)
+            for name in sorted(listing.images(), key=natural_key):
+                images[path / name] = partial(listing.read, name)
         elif path.is_file():
-            pictures[path] = path.read_bytes
+            images[path] = path.read_bytes
         else:
             raise DataError(f"{path}: no such file or folder")
-    if not pictures:
-        raise DataError(f"{', '.join(map(str, paths))}: no picture found")
-    return pictures
+    if not images:
+        raise DataError(f"{', '.join(map(str, paths))}: no image found")
+    return images

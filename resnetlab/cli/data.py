@@ -1,0 +1,79 @@
+"""Verbs on data alone: inspect, augment, make."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnetlab.cli.options import (
+    AugmentOption,
+    DataArgument,
+    ImagesOption,
+    RecipeOption,
+    SetOption,
+    read_recipe,
+)
+from resnetlab.cli.tables import (
+    console,
+    print_findings,
+)
+
+
+def inspect(
+    data: DataArgument,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write images and a page into this folder.")
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write a table of the sound images, to train from.")
+    ] = None,
+    images: ImagesOption = None,
+) -> None:
+    """Say what is in a data set and what is wrong with it. Changes nothing."""
+    from resnetlab import workflows
+
+    flags = {"data.images": images}
+    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
+    print_findings(findings)
+    if fix is not None:
+        place = shlex.quote(findings["fixed"])
+        console.print(f"table   {fix}", markup=False)
+        console.print(f"train   resnetlab train {fix} --images {place}", markup=False)
+    if out is not None:
+        console.print(f"page    {out / 'inspect.html'}")
+
+
+def augment(
+    data: DataArgument,
+    out: Annotated[Path, typer.Argument(help="A new folder for images and their table.")],
+    copies: Annotated[int, typer.Option(min=1, help="Variations of each image.")] = 1,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    preset: AugmentOption = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, px.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the variations.")] = None,
+) -> None:
+    """Write augmented copies as files. Training does without them: it varies anew in each epoch."""
+    from resnetlab import workflows
+
+    flags = {"data.augment": preset, "data.image_size": image_size, "seed": seed}
+    written = workflows.augment(data, out, copies, read_recipe(recipe, set_, flags))
+    console.print(f"{written:,} images with their table: {out}", markup=False)
+
+
+def make(
+    name: Annotated[
+        str, typer.Argument(help="digit-sum: four digits side by side, label their sum.")
+    ],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    count: Annotated[int, typer.Option(help="Number of images.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="Decides what they show.")] = 0,
+) -> None:
+    """Make a set of images for experiments, from real scanned digits."""
+    from resnetlab import workflows
+
+    workflows.make(name, out, count, seed)
+    console.print(f"{count:,} images: {out}", markup=False)

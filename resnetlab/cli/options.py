@@ -1,0 +1,155 @@
+"""The words of a command line: options that several verbs share, and what they mean."""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resnetlab.errors import RecipeError
+from resnetlab.recipe import Recipe, load_recipe, parse_assignments
+from resnetlab.system import interruption
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Class folders, an archive of them, a label table, arrays, shards, or a name such as "
+        "kaggle:cifar-10, hf:NAME, torchvision:NAME."
+    ),
+]
+ImagesOption = Annotated[
+    str | None, typer.Option("--images", help="Folder or archive of a label table's images.")
+]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, any key of the recipe; repeatable.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152."),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="auto, none, imagenet, or a file.")
+]
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--freeze", help="Last stage that doesn't learn, such as layer3; all: but the head."
+    ),
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Times every image is shown.")]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="Images a step.")]
+LrOption = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")]
+OptimizerOption = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, muon.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", help="Side of the network's input, px.")
+]
+SplitOption = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option("--split", help="Fractions: train, validation, test."),
+]
+AugmentOption = Annotated[
+    str | None, typer.Option("--augment", help="none, shift, small, photo, s0, s2, s3.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Decides split, order, variation, first weights.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda.")]
+LogOption = Annotated[str | None, typer.Option("--log", help="tensorboard: write its events too.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where runs go.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="End by itself after this time, saved: 55m, 2h, 1h30m."),
+]
+StopAtOption = Annotated[
+    str | None, typer.Option("--stop-at", help="The same by the clock: 14:30.")
+]
+LrsOption = Annotated[
+    list[float] | None, typer.Option("--lr", help="Highest learning rates to try.")
+]
+BatchSizesOption = Annotated[
+    list[int] | None, typer.Option("--batch-size", help="Images a step, to try.")
+]
+EpochCountsOption = Annotated[
+    list[int] | None, typer.Option("--epochs", help="Numbers of epochs to try.")
+]
+OptimizersOption = Annotated[
+    list[str] | None, typer.Option("--optimizer", help="Of sgd, adam, adamw, muon, to try.")
+]
+ModelsOption = Annotated[list[str] | None, typer.Option("--model", help="Networks to try.")]
+AnywayOption = Annotated[
+    bool,
+    typer.Option(
+        "--anyway",
+        help="Go on although recipe or training images have changed since; it is recorded.",
+    ),
+]
+
+
+# Options of `tune` that take several values after one name, with what such a value looks like.
+SEVERAL = {
+    "--lr": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
+    "--batch-size": re.compile(r"\d+"),
+    "--epochs": re.compile(r"\d+"),
+    "--optimizer": re.compile("sgd|adamw?|muon"),
+    "--model": re.compile(r"mlp|cnn|fastcnn(-wide)?|resnet\d+"),
+}
+
+
+def spread_values(arguments: Sequence[str]) -> list[str]:
+    """Return `--lr 0.1 0.2` as `--lr 0.1 --lr 0.2`, which the parser understands; else as it was."""
+    words, spread = deque(arguments), list[str]()
+    while words:
+        word = words.popleft()
+        spread.append(word)
+        if word in SEVERAL and words:
+            spread.append(words.popleft())  # the first value, whatever it is
+            while words and SEVERAL[word].fullmatch(words[0]):
+                spread += [word, words.popleft()]
+    return spread
+
+
+def with_searched(recipe: Recipe, several: dict[str, list[Any] | None]) -> Recipe:
+    """Return a recipe in which a key with one value has it, and one with several is searched."""
+    given = {key: values for key, values in several.items() if values}
+    recipe = recipe.override({key: each[0] for key, each in given.items() if len(each) == 1})
+    space = {key: s.model_dump() for key, s in recipe.tuning.space.items() if key not in given}
+    space |= {key: {"choices": values} for key, values in given.items() if len(values) > 1}
+    return recipe.override({"tuning.space": space})
+
+
+def span_of(budget: str) -> float:
+    """Return the seconds of a budget."""
+    try:
+        return interruption.seconds_of(budget)
+    except ValueError as error:
+        raise RecipeError(
+            f"--budget takes a time such as 55m, 2h or 1h30m. Got '{budget}'"
+        ) from error
+
+
+def keep_time(budget: str | None, stop_at: str | None) -> None:
+    """Have the work end in time, where that is asked for."""
+    if budget is not None:
+        interruption.set_deadline(span_of(budget))
+    try:
+        if stop_at is not None:
+            interruption.set_deadline(interruption.seconds_until(stop_at, datetime.now()))
+    except ValueError as error:
+        raise RecipeError(
+            f"--stop-at takes a time of the day such as 14:30. Got '{stop_at}'"
+        ) from error
+
+
+def read_recipe(
+    name: str | None, assignments: Sequence[str] | None, flags: dict[str, Any] | None = None
+) -> Recipe:
+    """Return the recipe a user means: a file's or the default, then --set, then flags."""
+    recipe = load_recipe(name) if name else Recipe()
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    return recipe.override(parse_assignments(assignments or []) | given)

@@ -1,0 +1,78 @@
+"""Verbs that measure and answer: evaluate, compare, predict."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from resnetlab.cli.tables import (
+    console,
+    print_comparison,
+    print_paths,
+    print_scores,
+)
+from resnetlab.errors import RecipeError
+
+
+def evaluate(
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
+    ],
+    split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    data: Annotated[
+        Path | None, typer.Option(help="Score on these labelled images instead, as a new run.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="With --data: where that run goes.")] = Path("runs"),
+) -> None:
+    """Open a run's test split: scores, intervals, images, report. The ledger counts how often."""
+    from resnetlab import workflows
+
+    if data is not None:
+        scored = workflows.evaluate_bundle(run, data, out)
+        print_scores(scored.metrics["test"], "all images")
+        print_paths(scored.folder)
+        return
+    if split not in ("test", "val"):
+        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
+    chosen: Literal["test", "val"] = "test" if split == "test" else "val"
+    print_scores(workflows.evaluate(run, chosen), {"val": "validation"}.get(chosen, chosen))
+    print_paths(run)
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs measured on the same images.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write curves, a plot and a page here.")] = None,
+) -> None:
+    """Say which of several runs is better, where the images can show it."""
+    from resnetlab import workflows
+
+    comparison = workflows.compare(runs, out)
+    print_comparison(comparison)
+    if out is not None:
+        console.print(f"page    {out / 'comparison.html'}")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a run or a bundle.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path | None, typer.Option(help="Write a CSV with all probabilities.")] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="auto, torch (fp32), torch-bf16, openvino, openvino-bf16, openvino-int8, onnx."
+        ),
+    ] = "auto",
+) -> None:
+    """Name the class of images."""
+    from resnetlab import workflows
+
+    rows = workflows.predict(model, images, out, backend)
+    if out is not None:
+        bad = sum(bool(row["problem"]) for row in rows)
+        console.print(f"{len(rows)} files, {bad} of them no usable image: {out}")
+        return
+    for row in rows:
+        answer = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
+        console.print(f"{row['file']}  {answer}", markup=False)

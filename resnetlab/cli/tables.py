@@ -1,0 +1,258 @@
+"""Results as a terminal shows them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from resnetlab.errors import MachineError
+from resnetlab.report.trials import (
+    difference_text,
+    has_score,
+    measure_name,
+    ranked,
+    score_text,
+    setting_names,
+    setting_text,
+    spread_text,
+    verdict_text,
+)
+from resnetlab.system.files import read_json
+
+if TYPE_CHECKING:
+    from resnetlab.runs.run import Run
+
+
+class Results(Console):
+    """Standard output. Where its reader has gone the work goes on, as nobody wants to know."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does. Raises MachineError where the output can't be written."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            raise MachineError(f"standard output: can't be written ({error.strerror})") from error
+
+    def on_broken_pipe(self) -> None:
+        """Go on; rich would end the program."""
+
+
+MOST_TRIALS = 20  # of a search on the terminal
+
+console = Results(highlight=False, soft_wrap=True)
+
+
+def print_findings(findings: dict[str, Any]) -> None:
+    """Print what an inspection found: a verdict, then the figures."""
+    classes, used = findings["classes"], findings["used"]
+    usable = "all of them usable" if used == findings["images"] else f"{used:,} usable"
+    odd = len(findings["warnings"])
+    verdict = "nothing odd" if not odd else f"{odd} thing{'s' * (odd > 1)} to look at, see below"
+    console.print(
+        f"{findings['name']}: {findings['images']:,} images of {len(classes)} classes, "
+        f"{usable}, {verdict}\n",
+        markup=False,
+    )
+    print_classes(findings)
+    print_fact("size", size_sentence(**findings["sizes"]))
+    print_fact("copies", copies_sentence(findings))
+    for problem, names in by_problem(findings["problems"]).items():
+        print_fact("left out", f"{len(names):,}: {problem}, the first is {names[0]}")
+    for sentence in findings["warnings"]:
+        print_fact("look at", sentence)
+    if "problem" in findings["planned"]:
+        print_fact("split", findings["planned"]["problem"])
+    for note in findings["notes"]:
+        print_fact("note", note)
+
+
+def print_fact(title: str, text: str) -> None:
+    """Print a line with its title."""
+    console.print(f"{title:<10}{text}", markup=False)
+
+
+def print_classes(findings: dict[str, Any]) -> None:
+    """Print a row a class: its images, by split where there are splits, and their colours."""
+    counts, planned = findings["counts"], findings["planned"]
+    if "problem" not in planned:  # what a training by this recipe would use for what
+        together = [sum(column) for column in zip(*counts.values(), strict=True)]
+        counts = {"all": together} | planned
+    table = Table("class", box=None, pad_edge=False)
+    for split in counts:
+        table.add_column("images" if split == "all" else split, justify="right")
+    for channel in ("mean R", "G", "B", "std R", "G", "B"):
+        table.add_column(channel, justify="right")
+    moments = findings["moments"]
+    for label, name in enumerate(findings["classes"]):
+        numbers = (f"{counts[split][label]:,}" for split in counts)
+        table.add_row(escape(name), *numbers, *moment_cells(moments["per_class"][name]))
+    totals = (f"{sum(counts[split]):,}" for split in counts)
+    table.add_row("all", *totals, *moment_cells(moments["all"]))
+    console.print(table)
+    console.print()
+
+
+def size_sentence(width: Sequence[int], height: Sequence[int]) -> str:
+    """Return how large the images are, from the smallest, the median and the largest side."""
+    if width[0] == width[2] and height[0] == height[2]:
+        return f"{width[0]} × {height[0]} px"
+    sides = (f"{low} to {high} px (median {middle})" for low, middle, high in (width, height))
+    return " wide, ".join(sides) + " high"
+
+
+def copies_sentence(findings: dict[str, Any]) -> str:
+    """Return what there is of exact and near-duplicates."""
+    exact, near = findings["duplicates"], findings["near_duplicates"]
+    if near is None:
+        return f"{exact:,} exact; altered ones were not searched"
+    sentence = f"{exact:,} exact, {near['images']:,} images have an altered one"
+    for split, name in (("test", "test"), ("val", "validation")):
+        if near["across_splits"][split]:
+            sentence += f", {near['across_splits'][split]:,} {name} images one in another split"
+    if near["across_labels"]:
+        sentence += f", {near['across_labels']:,} pairs of near-duplicates have different labels"
+    return sentence
+
+
+def by_problem(problems: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Return the ids of the images that have each problem."""
+    names: dict[str, list[str]] = {}
+    for item in problems:
+        names.setdefault(item["problem"], []).append(item["id"])
+    return names
+
+
+def moment_cells(moments: dict[str, list[float]]) -> list[str]:
+    """Return mean and deviation as table cells."""
+    return [f"{value:.3f}" for value in (*moments["mean"], *moments["std"])]
+
+
+def print_scores(scores: dict[str, Any], split: str) -> None:
+    """Print the main figures with their intervals."""
+    console.print(f"\n{split}, {scores['samples']:,} images, {scores['confidence']:.0%} intervals")
+    for name in (
+        "accuracy",
+        "top5",
+        "balanced_accuracy",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+    ):
+        if scores[name] is not None:
+            value, low, high = (scores[name][key] for key in ("value", "low", "high"))
+            console.print(f"{name.replace('_', ' '):<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+    loss = scores["loss"]
+    console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}\n")
+
+
+def print_paths(folder: Path) -> None:
+    """Print where a run's results lie."""
+    console.print(f"run     {folder}", markup=False)
+    console.print(f"report  {folder / 'report.html'}", markup=False)
+
+
+def print_comparison(comparison: dict[str, Any]) -> None:
+    """Print the table of runs, then what can be said of each pair."""
+    split = {"val": "validation"}.get(comparison["split"], comparison["split"])
+    console.print(
+        f"\n{comparison['samples']:,} {split} images, {comparison['confidence']:.0%} intervals\n"
+    )
+    table = Table("run", box=None, pad_edge=False)
+    for column in ("accuracy", "interval", "macro F1", "loss"):
+        table.add_column(column, justify="right")
+    for run in comparison["runs"]:
+        accuracy = run["accuracy"]
+        interval = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
+        table.add_row(
+            run["name"],
+            f"{accuracy['value']:.1%}",
+            interval,
+            f"{run['macro_f1']:.3f}",
+            f"{run['loss']:.3f}",
+        )
+    console.print(table)
+    console.print()
+    for pair in comparison["pairs"]:
+        console.print(f"- {pair['sentence']}", markup=False)
+    console.print(f"\n{comparison['summary']}", markup=False)
+
+
+def print_search(search: dict[str, Any]) -> None:
+    """Print the trials of a search, best first, then what can be said of them."""
+    monitor, names = search["monitor"], setting_names(search)
+    console.print(
+        f"\n{len(search['trials']):,} trials by {measure_name(monitor)}, "
+        f"{search['confidence']:.0%} intervals\n"
+    )
+    table = Table("trial", box=None, pad_edge=False)
+    table.add_column("settings", min_width=22, overflow="fold")
+    for column in ("mean", "spread", "difference to best"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for trial in ranked(search)[:MOST_TRIALS]:
+        values = (f"{names[key]}={setting_text(it)}" for key, it in trial["values"].items())
+        scored, difference = has_score(trial), trial["difference"]
+        table.add_row(
+            str(trial["number"]),
+            escape(", ".join(values)),
+            score_text(trial["mean"], monitor) if scored else "",
+            "" if trial["spread"] is None else spread_text(trial["spread"], monitor),
+            difference_text(difference, monitor) if difference else "",
+            escape(verdict_text(trial, search)),
+        )
+    console.print(table)
+    if len(search["trials"]) > MOST_TRIALS:
+        console.print(f"... {len(search['trials']) - MOST_TRIALS:,} more in search.json")
+    console.print(f"\n{search['summary']}", markup=False)
+
+
+def print_lr_range_test(found: dict[str, Any]) -> None:
+    """Print what a range test suggests, and where its curve lies."""
+    rate = f"{found['suggested']:.2g}"
+    console.print(
+        f"{found['network']}, {found['optimizer']}: the loss is lowest at a rate of "
+        f"{found['lowest_at']:.2g}; a tenth of that is a good first try"
+    )
+    console.print(f"rate    {rate}: resnetlab train DATA --lr {rate}", markup=False)
+    console.print(f"curve   {found['folder'] / 'rates.png'}", markup=False)
+
+
+def print_stages(rows: Sequence[Any]) -> None:
+    """Print the stages of a network."""
+    table = Table("stage", "what", "in", "out", box=None, pad_edge=False)
+    table.add_column("parameters", justify="right")
+    table.add_column("multiply-adds", justify="right")
+    for row in rows:
+        shapes = ("×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape))
+        table.add_row(row.name, row.kind, *shapes, f"{row.parameters:,}", f"{row.macs:,}")
+    console.print(table)
+
+
+def print_run(run: "Run") -> None:
+    """Print what a run has measured, where it lies, and whether its test split is still closed."""
+    facts = run.metrics
+    searched = (run.folder / "search.json").is_file()  # then no image validates the final network
+    names = {
+        "val": "chosen trial, out of fold" if searched else "validation",
+        "test": "test" if "training" in facts else "all images",
+    }
+    for split, name in names.items():
+        if split in facts:
+            print_scores(facts[split], name)
+    if run.reproduction_file.is_file():
+        print_reproduction(run)
+    print_paths(run.folder)
+    if run.bundle.is_dir() and sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
+        console.print(f"test    not opened yet: resnetlab evaluate {run.folder}", markup=False)
+
+
+def print_reproduction(run: "Run") -> None:
+    """Print how a run compares with the one that it repeats, and what may explain a difference."""
+    facts = read_json(run.reproduction_file, dict)
+    console.print(facts["summary"], markup=False)
+    if not facts["same"]:
+        for cause in facts["causes"] or ["nothing else differs that is known to matter"]:
+            console.print(f"- {cause}", markup=False)

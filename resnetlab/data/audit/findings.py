@@ -1,0 +1,139 @@
+"""What a reader should know about the data: counts, sizes, copies, and what looks odd."""
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from resnetlab.data.audit.shortcuts import shortcuts
+from resnetlab.data.catalog import SPLITS, Catalog
+from resnetlab.data.store.decode import FORMATS
+from resnetlab.data.store.pixels import PixelStore
+
+FEW = 10  # images of a class
+UNEVEN = 10  # times that the largest class exceeds the smallest
+LONG = 8  # times that an image is longer than it is wide
+TINY_PX = 8
+ENDINGS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",),
+    "WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "PPM": (".ppm", ".pgm", ".pbm"),
+}  # fmt: skip
+
+
+def describe(
+    catalog: Catalog, store: PixelStore, near: np.ndarray | None, name: str
+) -> dict[str, Any]:
+    """Return what was found, as plain values for JSON. `near` are pairs of rows, an array of PAIR.
+
+    None where near-duplicates were not searched.
+    """
+    sound = catalog.rows("all")
+    has_splits = any(catalog.split[sound])
+    splits: tuple[str, ...] = SPLITS if has_splits else ("all",)
+    conflicts = [problem for problem in catalog.problem if problem.startswith("same image")]
+    shown = catalog.sha256[catalog.width > 0]  # a copy that was left out is one nevertheless
+    return {
+        "name": name,
+        "images": len(catalog),
+        "used": len(sound),
+        "problems": [
+            {"id": catalog.ids[row], "problem": catalog.problem[row]}
+            for row in np.flatnonzero(~catalog.sound)
+        ],
+        "notes": list(catalog.notes),
+        "warnings": [*warnings(catalog, store), *shortcuts(catalog, store)],
+        "classes": list(catalog.classes),
+        "counts": {split: catalog.counts(split).tolist() for split in splits},
+        "sizes": {side: spread(getattr(catalog, side)[sound]) for side in ("width", "height")},
+        "grey_frac": float(store.index["grey"][store.rows_of(catalog)[sound]].mean()),
+        "duplicates": len(shown) - len(set(shown)),
+        "conflicts": len(conflicts),
+        "near_duplicates": None if near is None else describe_near(catalog, near),
+    }
+
+
+def spread(values: np.ndarray) -> list[int]:
+    """Return smallest, median and largest."""
+    return [int(values.min()), int(np.median(values)), int(values.max())]
+
+
+def describe_near(catalog: Catalog, near: np.ndarray) -> dict[str, Any]:
+    """Return how many images have a near-duplicate, and where the two lie apart."""
+    rows = np.stack([near["first"], near["second"]], axis=1)
+    splits, labels = catalog.split[rows], catalog.labels[rows]
+    apart = splits[:, 0] != splits[:, 1]
+    return {
+        "pairs": len(near),
+        "images": len(np.unique(rows)),
+        "across_splits": {
+            split: len(np.unique(rows[apart][splits[apart] == split])) for split in ("val", "test")
+        },
+        "across_labels": int((labels[:, 0] != labels[:, 1]).sum()),
+    }
+
+
+def warnings(catalog: Catalog, store: PixelStore) -> Iterator[str]:
+    """Give a sentence on whatever looks odd, none on what is as it should be."""
+    rows = catalog.rows("all")
+    records = store.index[store.rows_of(catalog)[rows]]
+    yield from odd_classes(catalog)
+    yield from odd_shapes(catalog, rows)
+    yield from odd_files(catalog, rows, records)
+
+
+def odd_classes(catalog: Catalog) -> Iterator[str]:
+    """Give sentences on class names that look alike, and on classes with few images."""
+    alike: dict[str, str] = {}
+    for name in catalog.classes:
+        other = alike.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            yield f"classes '{other}' and '{name}' differ by case or blanks only; they are kept apart"
+    counts = catalog.counts("all")
+    few = np.flatnonzero(counts < FEW)
+    if len(few):
+        name = catalog.classes[few[0]]
+        yield (
+            f"{len(few)} of {len(counts)} classes have fewer than {FEW} images, such as '{name}' with "
+            f"{counts[few[0]]}: no figure on them will be sure"
+        )
+    if counts.max() > UNEVEN * counts.min():
+        most, least = (catalog.classes[row] for row in (counts.argmax(), counts.argmin()))
+        yield (
+            f"'{most}' has {counts.max() / counts.min():.0f} times the images of '{least}': look at "
+            "balanced accuracy"
+        )
+
+
+def odd_shapes(catalog: Catalog, rows: np.ndarray) -> Iterator[str]:
+    """Give sentences on very small and very long images."""
+    width, height = catalog.width[rows], catalog.height[rows]
+    short, long = np.minimum(width, height), np.maximum(width, height)
+    for odd, what in (
+        (short < TINY_PX, f"have a side below {TINY_PX} px"),
+        (long > LONG * short, f"are more than {LONG} times as long as wide"),
+    ):
+        if odd.any() and not odd.all():
+            yield f"{odd.sum()} images {what}, the first is {catalog.ids[rows[odd][0]]}"
+        elif odd.any():
+            yield f"all images {what}"
+
+
+def odd_files(catalog: Catalog, rows: np.ndarray, records: np.ndarray) -> Iterator[str]:
+    """Give sentences on files with a wrong ending, and on those with more than one frame."""
+    endings = [PurePath(name).suffix.lower() for name in catalog.ids[rows]]
+    formats = [name.decode() for name in records["format"]]
+    known = {ending for kind in FORMATS for ending in ENDINGS[kind]}
+    wrong = np.array(
+        [
+            ending in known and ending not in ENDINGS[kind]
+            for ending, kind in zip(endings, formats, strict=True)
+        ]
+    )
+    for odd, what in (
+        (wrong, "are of another format than their name says (read all the same)"),
+        (records["cut"], "lack their end (what is missing was left grey)"),
+        (records["several"], "have several frames or pages (the first one counts)"),
+    ):
+        if odd.any():
+            yield f"{odd.sum()} images {what}, the first is {catalog.ids[rows[odd][0]]}"

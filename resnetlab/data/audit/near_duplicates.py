@@ -1,0 +1,138 @@
+"""Near-duplicates of an image: scaled, cropped, compressed anew, recoloured, flipped.
+
+Images with a like fingerprint are laid one over the other and compared. Thresholds were set on
+CIFAR-10 by looking: docs/experiments.md.
+"""
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from scipy.sparse import coo_matrix
+
+from resnetlab.data.audit.alignment import detail, similarities, speaking
+from resnetlab.data.audit.candidates import candidates, descriptors
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.system.files import whole
+from resnetlab.system.progress import Progress
+
+VERSION = 2  # raised whenever other pairs are found
+SMALLEST = 24  # px: below, different images agree by chance
+CHUNK = 256  # images or pairs at a time: what fits into a processor's cache
+SAME = 0.86  # agreement of the slopes of two copies
+SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
+DETAIL = 0.15  # ... where less than this is fine: broad strokes agree by chance
+PARTNERS = 2.0  # where images have more on average, and ...
+CLOSED = 0.5  # ... fewer of these are alike among themselves, all are look-alikes
+OTHER_LABEL = 0.3  # share of pairs with two labels from which on likeness proves nothing here
+FEWEST = 10  # pairs, below which that share says nothing
+
+# Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
+# one is the horizontal flip of the other.
+PAIR = np.dtype([("first", "<i8"), ("second", "<i8"), ("agreement", "<f4"), ("flipped", "?")])
+
+
+def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.ndarray:
+    """Return the pairs of sound rows that show the same image, altered: an array of PAIR in order.
+
+    They are searched once for each store and kept beside it.
+    """
+    found = search_once(store, workers)
+    rows_of = defaultdict(list)
+    for row, record in enumerate(store.rows_of(catalog)):
+        if catalog.sound[row]:
+            rows_of[record].append(row)
+    pairs = [
+        (min(one, other), max(one, other), pair["agreement"], pair["flipped"])
+        for pair in found
+        for one in rows_of[pair["first"]]
+        for other in rows_of[pair["second"]]
+    ]
+    result = np.sort(np.array(pairs, dtype=PAIR), order=["first", "second", "flipped"])
+    return result[result["agreement"] >= SURE] if labels_differ(catalog, result) else result
+
+
+def search_once(store: PixelStore, workers: int) -> np.ndarray:
+    """Return what `search` finds in a store, from the file where that is kept if it is there."""
+    if store.beside is None:
+        return search(store, workers)
+    kept = store.beside.with_suffix(f".pairs-{VERSION}")
+    try:
+        pairs: np.ndarray = np.load(kept)
+        return pairs
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        pairs = search(store, workers)
+    with whole(kept) as temporary, temporary.open("wb") as file:
+        np.save(file, pairs)
+    return pairs
+
+
+def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:
+    """Return whether so many pairs have two labels that they can hardly be the same images."""
+    unsure = pairs[pairs["agreement"] < SURE]
+    different = catalog.labels[unsure["first"]] != catalog.labels[unsure["second"]]
+    return bool(different.sum() > max(FEWEST, OTHER_LABEL * len(unsure)))
+
+
+def search(store: PixelStore, workers: int) -> np.ndarray:
+    """Return the pairs of records that show the same image, an array of PAIR."""
+    rows = comparable(store)
+    as_is, flipped = candidates(descriptors(store.index["small"][rows]))
+    work = [
+        (pairs[start : start + CHUNK], turned)
+        for pairs, turned in ((rows[as_is], False), (rows[flipped], True))
+        for start in range(0, len(pairs), CHUNK)
+    ]
+    found = [np.empty(0, dtype=PAIR)]
+    with (
+        ThreadPoolExecutor(workers or 1) as pool,
+        Progress("comparing", len(as_is) + len(flipped), "pairs") as progress,
+    ):
+        results = pool.map(lambda chunk: compare(store, *chunk), work)
+        for (pairs, _), copies in zip(work, results, strict=True):
+            found.append(copies)
+            progress.advance(len(pairs))
+    result = np.concatenate(found)
+    return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
+
+
+def look_alikes(pairs: np.ndarray, count: int) -> bool:
+    """Return whether images of this set resemble each other without being copies, as digits do.
+
+    Copies of copies are copies of each other; what resembles two others need not join them.
+    """
+    if 2 * len(pairs) <= PARTNERS * count:
+        return False
+    _, ends = np.unique([pairs["first"], pairs["second"]], return_inverse=True)
+    first, second = ends.reshape(2, -1)
+    size = int(ends.max()) + 1
+    links = coo_matrix((np.ones(len(pairs)), (first, second)), shape=(size, size)).tocsr()
+    links = ((links + links.T) > 0).astype(np.float64)
+    partners = np.asarray(links.sum(axis=1)).ravel()
+    triangles = (links @ links).multiply(links).sum()
+    return bool(triangles < CLOSED * (partners * (partners - 1)).sum())
+
+
+def comparable(store: PixelStore) -> np.ndarray:
+    """Return the records that show enough to be told apart from others, (M,) in order."""
+    index = store.index
+    large = np.minimum(index["full_height"], index["full_width"]) >= SMALLEST
+    rows = np.flatnonzero(large & (index["problem"] == b""))
+    splits = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    return np.concatenate([rows[:0], *(split[speaking(index["small"][split])] for split in splits)])
+
+
+def compare(store: PixelStore, pairs: np.ndarray, flipped: bool) -> np.ndarray:
+    """Return those pairs of records (L, 2) that agree, an array of PAIR."""
+    ones, others = store.index["small"][pairs.T].astype(np.float32)
+    if flipped:
+        others = np.ascontiguousarray(others[:, :, ::-1])
+    found = similarities(ones, others)
+    for row in np.flatnonzero((found >= SAME) & (found < SURE)):
+        if min(detail(ones[row]), detail(others[row])) <= DETAIL:
+            found[row] = 0
+    copies = np.zeros(len(pairs), dtype=PAIR)
+    copies["first"], copies["second"] = pairs.T
+    copies["agreement"], copies["flipped"] = found, flipped
+    return copies[found >= SAME]

@@ -1,0 +1,1 @@
+"""How training images are varied: drawn in one place, applied in another."""

@@ -1,0 +1,113 @@
+"""From what a user has to a catalog, its pixels and what the audit thinks of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnetlab.data.audit.near_duplicates import near_duplicates
+from resnetlab.data.audit.quarantine import NO_PAIRS, audit
+from resnetlab.data.catalog import CATALOG_FILE, Catalog, objects
+from resnetlab.data.defaults import resolve_data
+from resnetlab.data.sources.source import read_source
+from resnetlab.data.splits import folds, split, split_by_time, validate_on
+from resnetlab.data.store.pixels import PixelStore, read_images, short_side_for
+from resnetlab.errors import DataError
+from resnetlab.recipe import Recipe, largest_size
+from resnetlab.system.allocator import keep_freed_memory
+from resnetlab.system.files import cache_folder
+from resnetlab.system.requirements import require_writable
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, read and audited: catalog, pixels, near-duplicates (rows, PAIR), resolved recipe.
+
+    `near` is None where near-duplicates were not searched.
+    """
+
+    name: str
+    catalog: Catalog
+    store: PixelStore
+    near: np.ndarray | None
+    recipe: Recipe
+
+
+def read_data(data: Path, recipe: Recipe) -> Dataset:
+    """List, read and audit the images; settle what the recipe leaves open about them."""
+    return read_listed(name_of(data), *list_data(data, recipe))
+
+
+def list_data(data: Path, recipe: Recipe, as_one: bool = False) -> tuple[Catalog, Recipe]:
+    """List the images without reading them; settle what the recipe leaves open about them.
+
+    With `as_one`, splits that the data is divided into already are put together.
+    """
+    catalog = read_source(data, recipe.data)
+    if as_one:
+        catalog = catalog.with_columns(split=objects([""] * len(catalog)))
+    return catalog, resolve_data(recipe, catalog)
+
+
+def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = False) -> Dataset:
+    """Read and audit the images of a catalog, by a recipe that `list_data` settled.
+
+    With `as_one`, near-duplicates are not searched: one split has no other to leak into.
+    """
+    settings = recipe.data
+    catalog, store = read_pixels(catalog, recipe)
+    near = None
+    if settings.near_duplicates == "group" and not as_one:
+        near = near_duplicates(catalog, store, int(settings.workers))
+    rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
+    return Dataset(name, audit(catalog, settings, rows), store, near, recipe)
+
+
+def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
+    """Decode the images of a catalog as a resolved recipe says."""
+    require_writable(cache_folder(), "set RESNETLAB_CACHE to another folder")
+    keep_freed_memory()
+    settings = recipe.data
+    return read_images(
+        catalog,
+        short_side_for(largest_size(recipe)),
+        settings.max_pixels,
+        int(settings.workers),
+        settings.allow_truncated,
+        settings.store,
+    )
+
+
+def divide(catalog: Catalog, recipe: Recipe) -> Catalog:
+    """Return the catalog with every sound sample in a split, as the recipe says."""
+    settings = recipe.data
+    fractions = settings.split
+    if settings.folds:  # validation comes from the folds, of what the test split leaves
+        fractions = (fractions[0] + fractions[1], 0.0, fractions[2])
+    if settings.time_pattern is not None:
+        catalog = split_by_time(catalog, fractions, settings.time_pattern)
+    else:
+        catalog = split(catalog, fractions, recipe.seed, known_splits(settings.keep_split_of))
+    if not settings.folds:
+        return catalog
+    catalog = catalog.with_columns(
+        fold=folds(catalog, settings.folds, recipe.seed, settings.repeat)
+    )
+    return validate_on(catalog, settings.fold)
+
+
+def known_splits(run: str | None) -> dict[str, str]:
+    """Return the split of each image (by content) in an earlier run."""
+    if run is None:
+        return {}
+    file = Path(run) / CATALOG_FILE
+    if not file.is_file():
+        raise DataError(f"{run}: no run here (a run has a {CATALOG_FILE})")
+    known = Catalog.load(file)
+    return {known.sha256[row]: known.split[row] for row in known.rows("all")}
+
+
+def name_of(data: Path) -> str:
+    """Return what a data set is called: its folder's name, or its file's without the ending."""
+    whole = data.resolve()
+    return whole.name if whole.is_dir() else whole.name.split(".")[0].replace(":", "-")

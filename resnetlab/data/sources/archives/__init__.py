@@ -1,0 +1,1 @@
+"""Images inside zip, tar and 7z files."""

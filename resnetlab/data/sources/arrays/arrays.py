@@ -1,0 +1,259 @@
+"""Images and labels as arrays: .npy, .npz, .pt and .safetensors. No pickle is ever executed."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetlab.data.catalog import MEMBER, Catalog
+from resnetlab.data.sources.arrays.files import open_arrays
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.listing import Listing, natural_key
+from resnetlab.data.sources.tables.labelled import (
+    image_file,
+    labelled_catalog,
+    row_number,
+    split_of,
+)
+from resnetlab.errors import DataError
+from resnetlab.recipe import Data
+
+ARRAY_ENDINGS = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
+CHUNK_VALUES = 2**22  # looked at at once for the range of an array's values
+
+# What the numbers of images mean, from the range they lie in, to 0..255.
+SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "0 to 1": lambda values: values * 255.0,
+    "0 to 255": lambda values: values,
+    "-1 to 1": lambda values: (values + 1.0) * 127.5,
+    "0 to 65535": lambda values: values / 257.0,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of the set: where it lies, and its `name` for messages ('set.npz/x_train')."""
+
+    file: str
+    key: str
+    array: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """The file with the array's key below it."""
+        return f"{self.file}/{self.key}" if self.key else self.file
+
+    @property
+    def place(self) -> tuple[Any, Any]:
+        """What orders arrays; without the file's ending, 'x.npy' comes before 'x2.npy'."""
+        return natural_key(self.file.rpartition(".")[0]), natural_key(self.key)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """N images in one array: (N, H, W), (N, H, W, C) or (N, C, H, W); `scale` is one of SCALES."""
+
+    array: np.ndarray
+    channels_first: bool
+    scale: str
+
+    def image(self, row: int) -> bytes:
+        """Return one image as the bytes of a file."""
+        values = self.array[row]
+        if values.dtype != np.uint8:
+            values = np.rint(SCALES[self.scale](values.astype(np.float64))).astype(np.uint8)
+        return image_file(values.transpose(1, 2, 0) if self.channels_first else values)
+
+
+class Arrays:
+    """The images in one file of arrays; a member is '17', or 'key/17' where arrays have names."""
+
+    def __init__(self, file: Path) -> None:
+        self.stacks = {
+            key: as_stack(array, f"{file}/{key}" if key else str(file))
+            for key, array in open_arrays(file).items()
+            if array.ndim >= 3
+        }
+
+    def read(self, member: str) -> bytes:
+        """Return an image as the bytes of a file. Raises KeyError where there is none."""
+        key, _, row = member.rpartition("/")
+        stack = self.stacks[key]
+        return stack.image(row_number(row, len(stack.array)))
+
+
+# The set
+
+
+def has_arrays(listing: Listing) -> bool:
+    """Return whether a folder's images lie in arrays: it holds some, and no folders of images."""
+    below = any("/" in name for name in listing.images())
+    return not listing.prefix and bool(array_files(listing)) and not below
+
+
+def array_files(listing: Listing) -> list[str]:
+    """Return the names of the files of arrays."""
+    return [name for name in listing.files if Path(name).suffix.lower() in ARRAY_ENDINGS]
+
+
+def read_arrays(listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of images and labels in arrays, joined in natural order of their names.
+
+    An array of three dimensions and more holds images, any other labels. Where names speak of
+    train, val or test, that is the split. Raises DataError where a file is damaged, or arrays don't
+    fit each other.
+    """
+    files = array_files(listing)
+    columns = [
+        Column(file, key, array)
+        for file in files
+        for key, array in open_arrays(listing.root / file).items()
+    ]
+    columns.sort(key=lambda column: column.place)
+    check_scales([column for column in columns if column.array.ndim >= 3], listing.root)
+    paths: list[str] = []
+    labels: list[str] = []
+    splits: list[str] = []
+    for split in dict.fromkeys(split_of(column.name) for column in columns):
+        here = [column for column in columns if split_of(column.name) == split]
+        images = [column for column in here if column.array.ndim >= 3]
+        texts = pair(images, [column for column in here if column.array.ndim < 3], listing.root)
+        for column in images:
+            start = f"{column.file}{MEMBER}{column.key}/" if column.key else column.file + MEMBER
+            paths += [f"{start}{row}" for row in range(len(column.array))]
+        labels += texts
+        splits += [split] * len(texts)
+    others = sorted({*listing.files} - {*files}) + list(listing.passed_over)
+    return labelled_catalog(
+        listing,
+        paths,
+        labels,
+        splits,
+        settings,
+        notes=note("files or links were passed over", others),
+    )
+
+
+def pair(images: list[Column], labels: list[Column], root: Path) -> list[str]:
+    """Return the labels of all images of a split, in their order.
+
+    Arrays of images and of labels go together in their order; where there are fewer or more of
+    the one kind, all are joined. Raises DataError where numbers disagree.
+    """
+    where = ", ".join(f"{column.name} ({len(column.array)})" for column in [*images, *labels][:8])
+    if not images or not labels:
+        lacking = "labels (one dimension)" if images else "images (three or four dimensions)"
+        raise DataError(f"{root}: no array of {lacking} belongs to {where}; put it beside")
+    if len(images) == len(labels):
+        for one, other in zip(images, labels, strict=True):
+            if len(one.array) != len(other.array):
+                raise DataError(
+                    f"{root}: {one.name} holds {len(one.array)} images, {other.name} "
+                    f"{len(other.array)} labels; they go together by the order of their names"
+                )
+    texts = [text for column in labels for text in label_texts(column, root)]
+    count = sum(len(column.array) for column in images)
+    if len(texts) != count:
+        raise DataError(
+            f"{root}: {count} images and {len(texts)} labels don't go together: {where}"
+        )
+    return texts
+
+
+def label_texts(column: Column, root: Path) -> list[str]:
+    """Return labels as text: whole numbers, words, or rows with one 1. Raises DataError for others."""
+    array = np.asarray(column.array)
+    if array.ndim == 2 and array.shape[1] > 1:
+        if not is_one_hot(array):
+            raise DataError(
+                f"{root / column.name}: shape {array.shape} is neither images (N×H×W) nor rows "
+                "with a single 1; give labels as one number for each image"
+            )
+        array = array.argmax(axis=1)
+    array = array.reshape(-1)
+    if array.dtype.kind == "S":
+        return [item.decode("utf-8", "backslashreplace") for item in array.tolist()]
+    if array.dtype.kind == "f" and np.all(np.isfinite(array)) and np.all(array == np.rint(array)):
+        array = array.astype(np.int64)
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if array.dtype.kind not in "iuU":
+        raise DataError(
+            f"{root / column.name}: labels must be whole numbers or words, found {array.dtype}"
+        )
+    return [str(item) for item in array.tolist()]
+
+
+def is_one_hot(array: np.ndarray) -> bool:
+    """Return whether each row holds a single 1 and else 0."""
+    if array.dtype.kind not in "buif":
+        return False
+    ones = array == 1
+    return bool(np.all(ones | (array == 0)) and np.all(ones.sum(axis=1) == 1))
+
+
+# What the numbers mean
+
+
+def check_scales(images: list[Column], root: Path) -> None:
+    """Raise DataError where arrays are no images, or their values have different ranges."""
+    scales = {
+        column.name: as_stack(column.array, str(root / column.name)).scale for column in images
+    }
+    for name, scale in scales.items():
+        first = next(iter(scales))
+        if scale != scales[first]:
+            raise DataError(
+                f"{root}: values go from {scales[first]} in {first}, but from {scale} in {name}; "
+                "bring all to one range"
+            )
+
+
+def as_stack(array: np.ndarray, where: str) -> Stack:
+    """Return an array of images with its meaning. Raises DataError where it holds none."""
+    shape = array.shape
+    last = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
+    first = len(shape) == 4 and shape[1] in (1, 3, 4)
+    if not (last or first) or 0 in shape:
+        raise DataError(
+            f"{where}: shape {shape} is none of images, which have N×H×W, N×H×W×C or N×C×H×W with "
+            "1, 3 or 4 channels"
+        )
+    return Stack(array, not last, find_scale(array, where))
+
+
+def find_scale(array: np.ndarray, where: str) -> str:
+    """Return which of SCALES an array's values have. Raises DataError for values outside of all."""
+    if array.dtype == np.uint8:
+        return "0 to 255"
+    if array.dtype == np.bool_:
+        return "0 to 1"
+    if array.dtype.kind not in "uif":
+        raise DataError(f"{where}: images must be numbers, found {array.dtype}")
+    lows, highs = zip(*((split.min(), split.max()) for split in chunks(array)), strict=True)
+    low, high = np.min(lows).item(), np.max(highs).item()  # not a number if one value is not
+    floats = array.dtype.kind == "f"
+    if floats and low >= 0 and high <= 1:
+        return "0 to 1"
+    if low >= 0 and high <= 255:
+        return "0 to 255"
+    if floats and low >= -1 and high <= 1:
+        return "-1 to 1"
+    if array.dtype == np.uint16:
+        return "0 to 65535"
+    finite = math.isfinite(low) and math.isfinite(high)
+    found = f"{low:.6g} to {high:.6g}" if finite else "values that are not finite"
+    raise DataError(
+        f"{where}: {array.dtype} values must lie in 0 to 255, or floats in 0 to 1 or -1 to 1; found "
+        f"{found}"
+    )
+
+
+def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Give an array in pieces that are small beside the memory of any machine."""
+    rows = max(1, CHUNK_VALUES // math.prod(array.shape[1:]))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]

@@ -1,0 +1,1 @@
+"""Label tables: which row means which image, and what it says about it."""

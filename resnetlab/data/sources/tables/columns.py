@@ -1,0 +1,119 @@
+"""Which column of a label table means what."""
+
+import re
+from dataclasses import dataclass
+
+from resnetlab.errors import DataError
+from resnetlab.recipe import Columns, did_you_mean
+
+Row = dict[str, str]
+
+# Customary names of columns, in small letters without blanks, '_' and '-'. The later groups count
+# only where no column has a name of the earlier ones: beside 'filename', 'id' is just a number.
+IMAGE_NAMES = (
+    {"image", "images", "img", "picture", "pic", "photo", "path", "imagepath", "imgpath", "picturepath",
+     "file", "filename", "filepath", "fname", "imagefile", "imagename", "imgname", "imagefilename"},
+    {"id", "imageid", "imgid", "pictureid", "name"},
+)  # fmt: skip
+
+LABEL_NAMES = (
+    {"label", "labels", "class", "target", "targets", "category", "y"},
+    {"classname", "labelname", "targetname", "categoryname", "classid", "labelid", "categoryid"},
+)
+
+SPLIT_COLUMN_NAMES = ({"split", "part", "set", "subset"},)
+
+GROUP_NAMES = ({"group", "groups", "groupid"},)
+
+FOLD_NAMES = ({"fold", "folds", "kfold"},)
+
+CUSTOMARY = {
+    "image": IMAGE_NAMES,
+    "label": LABEL_NAMES,
+    "split": SPLIT_COLUMN_NAMES,
+    "group": GROUP_NAMES,
+    "fold": FOLD_NAMES,
+}
+
+ONE_HOT = {"0": False, "0.0": False, "False": False, "1": True, "1.0": True, "True": True}
+
+ROWS_TO_JUDGE = 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which column plays which split, '' for none; `one_hot` are the classes where no column has labels."""
+
+    image: str
+    label: str
+    split: str
+    group: str
+    fold: str
+    one_hot: tuple[str, ...]
+
+
+# Columns
+def find_columns(rows: list[Row], named: Columns, where: str) -> Found:
+    """Return which column is which: as the user named them, else as they are customarily called.
+
+    Raises DataError where a named column isn't there, two could be meant, or none.
+    """
+    header = list(rows[0]) if rows else []
+    image, label, split, group, fold = (
+        find_column(header, role, getattr(named, role), where) for role in CUSTOMARY
+    )
+    if not image:
+        raise unclear(where, header, "no column is known to name the images")
+    one_hot: tuple[str, ...] = ()
+    if not label:
+        known = set().union(*(group for groups in CUSTOMARY.values() for group in groups))
+        taken = {
+            image,
+            split,
+            group,
+            fold,
+            *(name for name in header if normal_column(name) in known),
+        }
+        one_hot = tuple(name for name in header if name not in taken)
+        if len(one_hot) < 2 or any(
+            row[name].strip() not in ONE_HOT for row in rows for name in one_hot
+        ):
+            missing = (
+                "no column is known to hold labels, nor is there one of 0 and 1 for each class"
+            )
+            raise unclear(where, header, missing)
+    return Found(image, label, split, group, fold, one_hot)
+
+
+def find_column(header: list[str], role: str, named: str | None, where: str) -> str:
+    """Return the column that plays a role, '' for none. Raises DataError where it isn't clear."""
+    if named is not None:
+        if named not in header:
+            hint = did_you_mean(named, header)
+            raise unclear(
+                where, header, f"there is no column '{named}' (data.columns.{role}){hint}"
+            )
+        return named
+    for names in CUSTOMARY[role]:
+        fitting = [name for name in header if normal_column(name) in names]
+        if len(fitting) > 1:
+            raise unclear(
+                where, header, f"'{fitting[0]}' and '{fitting[1]}' could both be the {role} column"
+            )
+        if fitting:
+            return fitting[0]
+    return ""
+
+
+def normal_column(name: str) -> str:
+    """Return a column's name in small letters, without what people put between words."""
+    return re.sub(r"[\s_-]+", "", name).lower()
+
+
+def unclear(where: str, header: list[str], what: str) -> DataError:
+    """Return the error for columns that aren't clear; it says how to name them."""
+    listed = ", ".join(f"'{name}'" for name in header[:20]) + (", ..." if len(header) > 20 else "")
+    return DataError(
+        f"{where}: {what}; its columns are {listed or 'none'}. Name them: --set data.columns.image=... "
+        "--set data.columns.label=..."
+    )

@@ -1,0 +1,229 @@
+"""A label table beside images: which row means which image, and what it says about it."""
+
+import io
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from resnetlab.data.catalog import Catalog, new_catalog, printable
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.listing import Listing, natural_key
+from resnetlab.data.sources.tables.columns import (
+    ONE_HOT,
+    ROWS_TO_JUDGE,
+    Found,
+    Row,
+    find_columns,
+    normal_column,
+)
+from resnetlab.data.sources.tables.image_index import ImageIndex
+from resnetlab.data.sources.tables.rules import (
+    check_splits,
+    fold_number,
+    require_two,
+    split_of_cell,
+)
+from resnetlab.data.sources.tables.text_table import parquet_rows, text_rows
+from resnetlab.errors import DataError
+from resnetlab.recipe import Columns, Data, did_you_mean
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one row says about its image."""
+
+    label: str
+    split: str
+    group: str
+    fold: str
+
+
+def find_label_table(listing: Listing) -> str | None:
+    """Return the name of the label table at the top of a listing, None where there is none.
+
+    It has columns for images and labels, and among its first rows some name images of the
+    listing. Raises DataError where two are such tables.
+    """
+    tables = [
+        name
+        for name in listing.files
+        if "/" not in name
+        and name.lower().endswith((".csv", ".tsv", ".parquet"))
+        and not normal_column(name).startswith("samplesubmission")
+    ]
+    if not tables:
+        return None
+    index = ImageIndex(listing)
+    fitting = [name for name in tables if names_images(first_rows(listing, name), index)]
+    if len(fitting) > 1:
+        raise DataError(
+            f"{listing.where}: both '{printable(fitting[0])}' and '{printable(fitting[1])}' are tables "
+            "with labels of these images; name one of them as the data, or make one of them, with a "
+            "column 'split' where they are splits"
+        )
+    return fitting[0] if fitting else None
+
+
+def first_rows(listing: Listing, name: str) -> list[Row]:
+    """Return the first rows of a table, as many as can be read: its faults are told later."""
+    rows: list[Row] = []
+    path = listing.where / name
+    try:
+        if not name.lower().endswith(".parquet"):
+            rows.extend(islice(text_rows(listing.read(name), str(path)), ROWS_TO_JUDGE))
+            return rows
+        # On disk, so that of a large file that holds images itself only the head is read.
+        with path.open("rb") if path.is_file() else io.BytesIO(listing.read(name)) as file:
+            rows.extend(islice(parquet_rows(file, str(path)), ROWS_TO_JUDGE))
+    except (DataError, OSError, KeyError):
+        pass
+    return rows
+
+
+def names_images(rows: list[Row], index: ImageIndex) -> bool:
+    """Return whether rows have columns of images and labels, and one of them names an image."""
+    try:
+        column = find_columns(rows, Columns(), "").image if rows else ""
+    except DataError:
+        return False
+    return bool(column) and any(index.candidates(row[column]) for row in rows)
+
+
+def read_label_table(rows: list[Row], where: Path, listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of the images of a listing that a table's rows label.
+
+    Line numbers in messages count the header as line 1 and know of no blank lines. Raises DataError
+    where the columns aren't clear, a row leads out of the images' folder, rows and images don't
+    match, or rows contradict each other.
+    """
+    columns = find_columns(rows, settings.columns, str(where))
+    row_of, notes = match_rows(rows, columns, where, ImageIndex(listing), settings)
+    meanings = {
+        name: meaning(rows[row], columns, place(where, row)) for name, row in row_of.items()
+    }
+    unlabelled = [name for name, said in meanings.items() if not said.label]
+    notes += note("images have no label in the table and were left out", unlabelled)
+    notes += note("files or links were passed over", list(listing.passed_over))
+    names = sorted(name for name, said in meanings.items() if said.label)
+    said = [meanings[name] for name in names]
+    labels = [item.label for item in said]
+    places = [place(where, row_of[name]) for name in names]
+    classes = agreed_classes(labels, places, columns, where, settings)
+    splits = [split_of_cell(item.split, spot) for item, spot in zip(said, places, strict=True)]
+    check_splits(splits, labels, places, where)
+    number = {name: row for row, name in enumerate(classes)}
+    return new_catalog(
+        listing.root,
+        classes,
+        [listing.prefix + name for name in names],
+        [number[label] for label in labels],
+        splits,
+        tuple(notes),
+        [item.group for item in said],
+        [fold_number(item.fold, spot) for item, spot in zip(said, places, strict=True)]
+        if columns.fold
+        else None,
+    )
+
+
+def place(where: Path, row: int) -> str:
+    """Return the place of a row, counted from 0, as a message names it."""
+    return f"{where}, line {row + 2}"
+
+
+# Rows
+def meaning(row: Row, columns: Found, spot: str) -> Meaning:
+    """Return what a row says. Raises DataError for a one-hot row without one single 1."""
+    if columns.one_hot:
+        marked = [name for name in columns.one_hot if ONE_HOT[row[name].strip()]]
+        if len(marked) != 1:
+            listed = f" ({', '.join(marked[:5])})" if marked else ""
+            raise DataError(
+                f"{spot}: {len(marked)} classes have a 1{listed}; each image needs exactly one, "
+                "several labels for an image (multi-label) are not supported"
+            )
+        label = marked[0]
+    else:
+        label = row[columns.label].strip()
+    split, group, fold = (
+        row[name].strip() if name else "" for name in (columns.split, columns.group, columns.fold)
+    )
+    return Meaning(label, split, group, fold)
+
+
+def match_rows(
+    rows: list[Row], columns: Found, where: Path, index: ImageIndex, settings: Data
+) -> tuple[dict[str, int], list[str]]:
+    """Return the row of each image that has one, and notes.
+
+    Raises DataError where rows contradict each other, or rows and images don't match.
+    """
+    row_of: dict[str, int] = {}
+    repeated: list[str] = []
+    lost: list[str] = []
+    for number, row in enumerate(rows):
+        name = index.find(row[columns.image], place(where, number))
+        if name is None:
+            lost.append(f"'{printable(row[columns.image])}' in line {number + 2}")
+        elif name in row_of:
+            check_repeated(rows, columns, where, name, (row_of[name], number))
+            repeated.append(name)
+        else:
+            row_of[name] = number
+    left = [name for name in index.images if name not in row_of]
+    if not row_of:
+        raise DataError(
+            f"{where}: no row names an image of {index.where}, the first is {lost[0]}; is this the "
+            "right column (data.columns.image) and the right folder (data.images)?"
+        )
+    if (lost or left) and settings.unmatched == "error":
+        raise DataError(
+            f"{where}: {counted(lost, 'rows without an image')}, "
+            f"{counted(left, 'images without a row')}; mend the table, or leave them out with "
+            "--set data.unmatched=drop"
+        )
+    notes = note("rows have no image and were left out", lost)
+    notes += note("images have no row and were left out", left)
+    return row_of, notes + note("rows repeat an image and say the same", repeated)
+
+
+def check_repeated(
+    rows: list[Row], columns: Found, where: Path, name: str, numbers: tuple[int, int]
+) -> None:
+    """Raise DataError where two rows of one image don't say the same."""
+    first, second = (meaning(rows[number], columns, place(where, number)) for number in numbers)
+    for field in ("label", "split", "group", "fold"):
+        one, other = getattr(first, field), getattr(second, field)
+        if one != other:
+            raise DataError(
+                f"{where}, lines {numbers[0] + 2} and {numbers[1] + 2}: image '{printable(name)}' has "
+                f"{field} '{one}' and '{other}'; keep one of these rows"
+            )
+
+
+def counted(names: list[str], what: str) -> str:
+    """Return how many there are, with the first five."""
+    listed = f" ({', '.join(map(printable, names[:5]))}{', ...' if names[5:] else ''})"
+    return f"{len(names)} {what}{listed if names else ''}"
+
+
+def agreed_classes(
+    labels: list[str], places: list[str], columns: Found, where: Path, settings: Data
+) -> tuple[str, ...]:
+    """Return the classes: as set, else as the one-hot columns stand, else in natural order.
+
+    Raises DataError for a label that isn't allowed, or fewer than two classes.
+    """
+    found = dict.fromkeys(labels)
+    classes = columns.one_hot or tuple(sorted(found, key=natural_key))
+    if settings.classes is not None:
+        classes = tuple(dict.fromkeys(settings.classes))
+        allowed = set(classes)
+        for label, spot in zip(labels, places, strict=True):
+            if label not in allowed:
+                raise DataError(
+                    f"{spot}: label '{label}' is none of the {len(classes)} in data.classes"
+                    f"{did_you_mean(label, classes)}"
+                )
+    require_two(found, where)
+    return classes

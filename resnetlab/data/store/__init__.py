@@ -1,0 +1,1 @@
+"""From a file's bytes to decoded pixels, kept in one memory-mapped file."""

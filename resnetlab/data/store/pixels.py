@@ -1,0 +1,239 @@
+"""The PixelStore: every image decoded once, in one file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.sources.reader import Reader
+from resnetlab.data.store.build import (
+    AHEAD,
+    CHUNK,
+    FileBytes,
+    Settings,
+    build,
+    end_of,
+    pieces,
+    whole_records,
+)
+from resnetlab.data.store.checksums import ENTRY, checksums
+from resnetlab.data.store.decode import BACKGROUND
+from resnetlab.data.store.jpeg import unpack
+from resnetlab.data.store.record import RECORD
+from resnetlab.errors import MachineError
+from resnetlab.system.files import cache_folder, exclusive
+from resnetlab.system.progress import Progress, log
+from resnetlab.system.threads import in_order, threads
+
+STORE_VERSION = 5  # raised whenever decoding gives other pixels, or a record holds something else
+EMPTY = hashlib.sha256(b"").hexdigest()
+MAPPED_BYTES = 2**30  # a larger file is not mapped into memory: see FileBytes
+CHECKED_BYTES = 2**24  # read at a time, about, to check a store
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """Pixels and sums of P distinct images.
+
+    `pixels` holds the bytes of the file, `index` the records (P,) described by RECORD; by `form`
+    each image is there as its 'pixels' or as 'jpeg'. What is computed once of them may be kept
+    under the name `beside`, with another ending.
+    """
+
+    pixels: np.ndarray | FileBytes
+    index: np.ndarray
+    beside: Path | None = None
+    format: str = "pixels"
+
+    def image(self, row: int) -> np.ndarray:
+        """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
+
+        Raises MachineError where the disk fails.
+        """
+        record = self.index[row]
+        height, width, start = int(record["height"]), int(record["width"]), int(record["offset"])
+        try:
+            stored = self.pixels[start : start + int(record["length"])]
+        except OSError as error:
+            raise MachineError(
+                f"{self.beside}.bin: can't be read ({error.strerror}); what was finished is kept"
+            ) from error
+        return unpack(stored) if self.format == "jpeg" else stored.reshape(height, width, 3)
+
+    def rows_of(self, catalog: Catalog) -> np.ndarray:
+        """Return the record of each sample of the catalog, (N,) int64."""
+        return np.array([self._row_of[digest] for digest in catalog.sha256], dtype=np.int64)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {digest.decode(): row for row, digest in enumerate(self.index["identity"])}
+
+
+def read_images(
+    catalog: Catalog,
+    short_side: int,
+    max_pixels: int,
+    workers: int,
+    allow_truncated: bool = False,
+    format: str = "pixels",
+) -> tuple[Catalog, PixelStore]:
+    """Decode every image of the catalog once, into a store in the cache folder.
+
+    `form` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
+    eighth of the space. Returns the catalog with sha256, width, height and problem filled in, and the
+    store. A store that was begun is completed; one that is there is opened. Raises MachineError
+    where the cache can't be written, DataError where an image changes meanwhile.
+    """
+    read = Reader(catalog.root)
+    with threads(workers or 1) as pool:
+        digests, unreadable = hash_files(read, list(catalog.paths), pool)
+        distinct = dict(zip(digests, catalog.paths, strict=True))
+        settings = Settings(short_side, max_pixels, allow_truncated, format)
+        store = open_store(read, distinct, settings, pool)
+    row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
+    records = store.index[[row_of[digest] for digest in digests]]
+    problems = [text.decode(errors="ignore") for text in records["problem"]]
+    for row, why in unreadable.items():
+        problems[row] = why
+    catalog = catalog.with_columns(
+        sha256=objects([digest.decode() for digest in records["identity"]]),
+        width=records["full_width"].astype(np.int64),
+        height=records["full_height"].astype(np.int64),
+        problem=objects(problems),
+    )
+    return catalog, store
+
+
+def hash_files(
+    read: Reader, paths: Sequence[str], pool: ThreadPoolExecutor
+) -> tuple[list[str], dict[int, str]]:
+    """Return the SHA-256 of each file's bytes, in hex; and by row, why one can't be read.
+
+    What can't be read counts as empty.
+    """
+    digests: list[str] = []
+    unreadable = {}
+
+    def digest_of(path: str) -> str | OSError:
+        try:
+            return hashlib.sha256(read(path)).hexdigest()
+        except OSError as error:
+            return error
+
+    def digests_of(some: list[str]) -> list[str | OSError]:
+        return [digest_of(path) for path in some]
+
+    with Progress("reading", len(paths)) as progress:
+        for chunk in in_order(pool, digests_of, pieces(list(paths), CHUNK), AHEAD):
+            for found in chunk:
+                if isinstance(found, OSError):
+                    unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
+                    found = EMPTY
+                digests.append(found)
+            progress.advance(len(chunk))
+    return digests, unreadable
+
+
+def open_store(
+    read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
+) -> PixelStore:
+    """Open the store of these images (digest: path), built or completed where needed."""
+    # Stores that differ in their images alone share the first part of their names.
+    how = short_hash([STORE_VERSION, str(RECORD), *astuple(settings), BACKGROUND])
+    base = cache_folder() / f"pixels-{how[:8]}-{short_hash([how, *distinct])}"
+    pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(base.with_suffix(".lock"), log):  # a second builder waits, finds it done
+            drop_damaged(pixel_file, index_file, pool)
+            if not is_complete(pixel_file, index_file, len(distinct)):
+                build(pixel_file, index_file, read, distinct, settings, pool)
+    except OSError as error:
+        raise MachineError(
+            f"{base.parent}: the image cache can't be written ({error.strerror}); "
+            "free some space, or set RESNETLAB_CACHE to another folder"
+        ) from error
+    small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
+    # As a plain array: each slice of a memmap costs as much again.
+    mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
+    pixels = FileBytes(pixel_file) if mapped is None else mapped
+    return PixelStore(pixels, whole_records(index_file), base, settings.format)
+
+
+def short_hash(facts: Sequence[Any]) -> str:
+    """Return the first 24 hex digits of a hash of plain values."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
+    """Return whether both files are there with every record, and as long as the records say."""
+    if not (pixel_file.is_file() and index_file.is_file()):
+        return False
+    index = whole_records(index_file)
+    return len(index) == count and end_of(index) == pixel_file.stat().st_size
+
+
+def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -> None:
+    """Cut an index off before the first image of which a bit is wrong, so that it is built anew."""
+    if not (pixel_file.is_file() and index_file.is_file()):
+        return
+    index = whole_records(index_file)
+    count = count_sound(pixel_file, index, pool)
+    if count < len(index):
+        log(
+            f"note: {pixel_file}: is damaged (a checksum differs); built anew from image "
+            f"{count + 1:,} of {len(index):,} on"
+        )
+        os.truncate(index_file, count * ENTRY.itemsize)
+
+
+def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -> int:
+    """Return how many images, from the first on, are as they were written, record and pixels.
+
+    All is read once, in parts that are let go again: memory doesn't grow.
+    """
+    size = pixel_file.stat().st_size
+    ends = np.cumsum(index["length"], dtype=np.uint64)
+    placed = (
+        (index["offset"] == ends - index["length"]) & (ends <= size) & (index["length"] <= size)
+    )
+    index = index[: leading(placed)]
+    content = FileBytes(pixel_file)
+
+    def count(entries: np.ndarray) -> int:
+        start, end = int(entries[0]["offset"]), end_of(entries)
+        cuts = (entries["offset"][1:] - entries["offset"][0]).astype(np.int64)
+        stored = np.split(content[start:end], cuts)
+        return leading(checksums(entries, stored) == entries["checksum"])
+
+    number = min(len(index), 1 + end_of(index) // CHECKED_BYTES)
+    parts = np.array_split(index, number) if number else []
+    sound = 0
+    with Progress("checking", len(index)) as progress:
+        for entries, found in zip(parts, in_order(pool, count, parts, AHEAD), strict=True):
+            sound += found
+            if found < len(entries):
+                break
+            progress.advance(found)
+    return sound
+
+
+def leading(right: np.ndarray) -> int:
+    """Return how many are true (of (P,) bool) before the first that is not."""
+    return len(right) if right.all() else int(right.argmin())
+
+
+def short_side_for(image_size: int) -> int:
+    """Return the shorter side (px) at which images are stored for a network input of `image_size`.
+
+    A seventh more than the input leaves a random crop something to choose from.
+    """
+    return -(-image_size * 8 // 7)

@@ -1,0 +1,45 @@
+"""Predictions as a table: one row a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetlab.system.files import write_csv
+
+if TYPE_CHECKING:
+    from resnetlab.deploy.predictor import Answer
+
+
+def prediction_rows(answers: "Sequence[Answer]", classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a row a file: what the model says and how sure it is."""
+    rows = []
+    for answer in answers:
+        probs = [None] * len(classes) if answer.probs is None else answer.probs.tolist()
+        best = None if answer.probs is None else int(answer.probs.argmax())
+        rows.append(
+            {
+                "file": str(answer.path),
+                "class": None if best is None else classes[best],
+                "probability": None if best is None else probs[best],
+                "probabilities": dict(zip(classes, probs, strict=True)),
+                "problem": answer.problem,
+            }
+        )
+    return rows
+
+
+def write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write predictions as CSV: file, class, probability, problem, then each class's probability."""
+    classes = list(rows[0]["probabilities"])
+    header = ["file", "class", "probability", "problem", *(f"p_{name}" for name in classes)]
+    table = [
+        [
+            row["file"],
+            row["class"],
+            row["probability"],
+            row["problem"],
+            *row["probabilities"].values(),
+        ]
+        for row in rows
+    ]
+    write_csv(path, header, table)

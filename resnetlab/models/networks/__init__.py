@@ -1,0 +1,1 @@
+"""Our own networks; each is a Backbone."""

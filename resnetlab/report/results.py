@@ -1,0 +1,111 @@
+"""What a run shows: images, page and tables, drawn from what the other layers found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnetlab.data.batches import Samples, View, samples_of
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.recipe import Augment, Recipe, evaluation_size
+from resnetlab.runs.run import Run
+
+if TYPE_CHECKING:
+    pass
+
+SHOWN = 24  # images in a sample or a gallery of mistakes
+
+VIEWS = 7  # augmented views beside each original
+
+
+def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
+    """Draw the classes in each split, and some training images as the network will see them."""
+    from resnetlab.report.figures import class_distribution
+    from resnetlab.report.galleries import contact_sheet
+
+    counts = {split: catalog.counts(split).tolist() for split in ("train", "val", "test")}
+    class_distribution(counts, catalog.classes, run.figures / "classes.png")
+    samples = samples_of(catalog, store, "train")
+    rows = []
+    for label, name in enumerate(catalog.classes[:10]):
+        row = int(np.flatnonzero(samples.labels == label)[0])
+        rows.append((name, augmented_views(samples, row, recipe)))
+    contact_sheet(rows, run.figures / "augmented.png")
+
+
+def augmented_views(samples: Samples, row: int, recipe: Recipe) -> list[np.ndarray]:
+    """Return an image as it is shown in evaluation, then as in the first epochs of training."""
+    assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
+    size, fit = int(recipe.data.image_size), recipe.data.fit
+    views = [View(size, fit)]
+    views += [View(size, fit, recipe.data.augment, recipe.seed, epoch) for epoch in range(VIEWS)]
+    images = np.empty((len(views), size, size, 3), dtype=np.uint8)
+    for view, out in zip(views, images, strict=True):
+        samples.render(row, view, out)
+    return list(images)
+
+
+def draw_results(
+    run: Run,
+    split: str,
+    predictions: Predictions,
+    scores: dict[str, Any],
+    samples: Samples,
+    recipe: Recipe,
+) -> None:
+    """Draw confusion, classes, a sample of predictions and the surest mistakes of a split."""
+    from resnetlab.report.figures import confusion_matrix, per_class_scores
+
+    classes, matrix = predictions.classes, scores["confusion_matrix"]
+    confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
+    confusion_matrix(
+        matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
+    )
+    per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
+    # The samples are in the order of a content hash: the first are as good as drawn by lot.
+    draw_images(
+        run.figures / f"samples-{split}.png",
+        np.arange(len(samples))[:SHOWN],
+        predictions,
+        samples,
+        recipe,
+    )
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    surest_first = wrong[np.argsort(-predictions.probs[wrong].max(axis=1), kind="stable")]
+    mistakes = run.figures / f"mistakes-{split}.png"
+    mistakes.unlink(missing_ok=True)
+    if len(wrong):
+        draw_images(mistakes, surest_first[:SHOWN], predictions, samples, recipe)
+
+
+def draw_images(
+    path: Path, rows: np.ndarray, predictions: Predictions, samples: Samples, recipe: Recipe
+) -> None:
+    """Draw some images with their true and predicted names."""
+    from resnetlab.report.galleries import sample_predictions
+
+    size = evaluation_size(recipe)
+    images = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+    for row, out in zip(rows, images, strict=True):
+        samples.render(int(row), View(size, recipe.data.fit), out)
+    names = predictions.classes
+    sample_predictions(
+        list(images),
+        [names[label] for label in predictions.labels[rows]],
+        [names[label] for label in predictions.predicted[rows]],
+        predictions.probs[rows].max(axis=1).tolist(),
+        path,
+    )
+
+
+def write_report(run: Run, history: Sequence[dict[str, Any]] | None = None) -> None:
+    """Write the run's report; with the history, draw its curves first."""
+    from resnetlab.report.curves import learning_curves
+    from resnetlab.report.page import write_run_report
+
+    if history is not None:
+        learning_curves(history, run.metrics["training"]["best_epoch"], run.figures / "curves.png")
+    write_run_report(run.folder)

@@ -1,0 +1,1 @@
+"""The folder of a run: what lies in it, its environment, what has changed since it began."""

@@ -1,0 +1,1 @@
+"""The system below: whole files, space and rights, the allocator, threads, progress, interruption."""

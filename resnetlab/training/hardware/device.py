@@ -1,0 +1,66 @@
+"""What the machine can do: device, precision, threads."""
+
+import logging
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from resnetlab.errors import MachineError
+from resnetlab.system.allocator import keep_freed_memory
+from resnetlab.system.progress import log
+from resnetlab.training.hardware.probe import fastest_precision, fastest_threads
+
+
+def make_fabric(device: str, precision: str, threads: int | None = None) -> Fabric:
+    """Return Lightning Fabric for one device; 'fp32' or 'bf16' (weights stay fp32).
+
+    On a processor PyTorch computes with `threads` from then on; None leaves their number.
+    """
+    keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    logging.getLogger("lightning_fabric").setLevel(
+        logging.WARNING
+    )  # it announces what we asked for
+    return Fabric(
+        accelerator=choose_device(device),
+        devices=1,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+
+
+def choose_device(device: str) -> Literal["cpu", "cuda"]:
+    """Return the device to use: a GPU where there is one and nothing else was said.
+
+    Raises MachineError for a GPU that isn't there.
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MachineError(
+            "training.device=cuda needs a GPU, and PyTorch sees no GPU here; use training.device=auto"
+        )
+    return "cuda"
+
+
+def choose_precision(precision: str, device: str) -> Literal["fp32", "bf16"]:
+    """Return bf16 where the device gains by it; emulated it is slower than fp32."""
+    if precision == "auto":
+        if device == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return fastest_precision()
+    return "bf16" if precision == "bf16" else "fp32"
+
+
+def choose_threads(threads: int | str, device: str, precision: Literal["fp32", "bf16"]) -> int:
+    """Return how many threads compute; on a GPU they matter little and stay as they are."""
+    if threads != "auto":
+        return int(threads)
+    most = torch.get_num_threads()
+    if device == "cuda" or most == 1:
+        return most
+    chosen = fastest_threads(precision)
+    if chosen < most:
+        log(f"note: other programs are at work here; {chosen} of {most} threads compute faster")
+    return chosen

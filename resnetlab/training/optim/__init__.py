@@ -1,0 +1,1 @@
+"""One step of training: loss, optimiser, learning rate, averaged weights."""

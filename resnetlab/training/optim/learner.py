@@ -1,0 +1,147 @@
+"""One step of learning: images forward, gradients back, the weights moved."""
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from resnetlab.data.batches import Batch
+from resnetlab.errors import MachineError
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import Training
+from resnetlab.system.progress import log
+from resnetlab.training.hardware.micro_batches import out_of_memory
+from resnetlab.training.optim.ema import Average
+from resnetlab.training.optim.losses import cross_entropy
+from resnetlab.training.optim.mixup import Mix, draw_mix
+from resnetlab.training.optim.optimizers import make_optimizer, set_lr
+from resnetlab.training.predict import as_images
+
+
+@dataclass
+class Learner:
+    """A network with its optimiser, and what else changes from step to step."""
+
+    fabric: Fabric
+    model: Any
+    optimizer: Any
+    training: Training
+    average: Average | None = None
+    micro_batches: int = 1  # in which a batch is shown, where memory doesn't hold it at once
+    restarts: int = 0  # after divergence; each halves the rate
+
+    def step(self, group: list[Batch], factor: float, seed: int, steps: int) -> Tensor:
+        """Learn from batches that make one step; return their summed loss and hits, (2,).
+
+        The rate is `factor` of its highest; dropout and mixup follow from the seed. `steps` of the
+        training are done before.
+        """
+        set_lr(self.optimizer, factor * self.lr_scale)
+        sums = self.gradients(group, seed)
+        if self.training.clip_norm is not None:
+            self.fabric.clip_gradients(
+                self.model,
+                self.optimizer,
+                max_norm=self.training.clip_norm,
+                error_if_nonfinite=False,
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(steps)
+        return sums
+
+    @property
+    def lr_scale(self) -> float:
+        """Return what is left of the rate after restarts."""
+        return 0.5**self.restarts
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the network have its averaged weights for a while, where an average is kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def gradients(self, group: list[Batch], seed: int) -> Tensor:
+        """Add up the gradients of a step, in more pieces where memory runs out."""
+        while True:
+            try:
+                return self.backward(group, seed)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if self.micro_batches >= max(len(batch.rows) for batch in group):
+                    raise MachineError(
+                        "there is no memory for a single image: lower data.image_size, take a "
+                        "smaller network, or a device with more"
+                    ) from error
+            # Outside of the handler, which holds on to what was computed so far.
+            self.optimizer.zero_grad()
+            self.micro_batches *= 2
+            log(
+                f"note: memory ran out; each batch is shown in {self.micro_batches} pieces from now on, "
+                "a step is still over all of it"
+            )
+
+    def backward(self, group: list[Batch], seed: int) -> Tensor:
+        """Add up the gradients of a step; return summed loss and hits."""
+        seed_dropout(self.fabric.device, seed)
+        count = sum(len(batch.rows) for batch in group)
+        sums = torch.zeros(2, device=self.fabric.device)
+        for number, batch in enumerate(group):
+            images = self.fabric.to_device(as_images(batch.images))
+            labels = self.fabric.to_device(torch.from_numpy(batch.labels))
+            mix = None
+            if self.training.mixup:
+                mixup_seed = address(seed, number)
+                mix = draw_mix(self.training.mixup, len(labels), mixup_seed, labels.device)
+                images = mix.images(images)
+            for rows in torch.arange(len(labels), device=labels.device).chunk(self.micro_batches):
+                sums += self.learn(images, labels, rows, mix, count)
+        return sums
+
+    def learn(
+        self, images: Tensor, labels: Tensor, rows: Tensor, mix: Mix | None, count: int
+    ) -> Tensor:
+        """Add the gradients of a piece of a batch, as its share of a step over `count`.
+
+        The loss returned is without smoothing and mixup, so that it compares with validation's.
+        """
+        whole = len(rows) == len(labels)
+        logits = self.model(images if whole else images[rows])
+        smoothing = self.training.label_smoothing
+        own = labels if whole else labels[rows]
+        if mix is None:
+            loss = cross_entropy(logits, own, smoothing)
+        else:
+            others = labels[mix.partners[rows]]
+            loss = mix.loss(logits, own, others, smoothing)
+        self.fabric.backward(loss.sum() / count)
+        with torch.no_grad():
+            plain = cross_entropy(logits, own, 0.0).sum()
+            return torch.stack([plain, (logits.argmax(dim=1) == own).sum().to(plain.dtype)])
+
+
+def make_learner(
+    fabric: Fabric, classifier: Classifier, part: nn.Module, training: Training
+) -> Learner:
+    """Return a learner for the part of a classifier that works in each step."""
+    model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
+    average = None if training.ema is None else Average(classifier, training.ema)
+    return Learner(fabric, model, optimizer, training, average)
+
+
+def seed_dropout(device: torch.device, seed: int) -> None:
+    """Seed one device's numbers; torch.manual_seed does all, which costs more than a small step."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+def address(*numbers: int) -> int:
+    """Return a 63-bit seed that belongs to these numbers and to no others."""
+    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

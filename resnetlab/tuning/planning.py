@@ -1,0 +1,110 @@
+"""What a search will do, settled before it begins: space, sampler, machine, trials, time."""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.store.pixels import PixelStore
+from resnetlab.recipe import Choice, Recipe
+from resnetlab.system.progress import log
+from resnetlab.training.defaults import (
+    resolve_listed,
+    resolve_training,
+    settle_machine,
+    suggest_lr,
+)
+from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
+
+SEARCH_RECIPE = "search.yaml"  # that is searched around; recipe.yaml is the retraining's
+NEVER = float("inf")
+# Settings that may differ between the machines of one search.
+OF_THE_MACHINE = {"device", "precision", "threads", "checkpoint_minutes", "log"}
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """Return the recipe with what its search leaves open filled in, but for what a budget decides."""
+    tuning = recipe.tuning
+    values: dict[str, Any] = {
+        "data.folds": tuning.folds if tuning.folds > 1 else None,
+        "data.fold": 0,
+    }
+    if not tuning.space:
+        values["tuning.space"] = usual_space(recipe)
+    recipe = recipe.override(values)
+    space, values = recipe.tuning.space, {}
+    for key in ("data.image_size", "evaluation.image_size"):
+        if key in space:  # images are kept at the largest size that a trial needs
+            values[key] = most(recipe, key)
+    if tuning.sampler is None:
+        listed = all(isinstance(setting, Choice) for setting in space.values())
+        values["tuning.sampler"] = "grid" if listed and tuning.trials is None else "tpe"
+    return recipe.override(values)
+
+
+def usual_space(recipe: Recipe) -> dict[str, Any]:
+    """Return what is searched where nothing is named: rate and weight decay, which matter most."""
+    rate = recipe.training.lr
+    middle = suggest_lr(recipe, pretrained=False) if rate == "auto" else float(rate)
+    return {
+        "training.lr": {"low": middle / 30, "high": middle * 3, "log": True},
+        "training.weight_decay": {"low": 1e-5, "high": 1e-2, "log": True},
+    }
+
+
+def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
+    """Return the recipe with the machine's settings, shared by `jobs` processes, and the weights.
+
+    The rest of 'auto' is settled for each trial, as it may depend on what the trial draws.
+    """
+    recipe = settle_machine(recipe)
+    threads = max(1, int(recipe.training.threads) // jobs)
+    recipe = recipe.override({"training.threads": threads})
+    resolved = resolve_listed(recipe, catalog)
+    if recipe.tuning.space.keys() & {"model.name", "model.weights"}:
+        return recipe
+    return recipe.override({"model.weights": resolved.model.weights})
+
+
+def digest_of(recipe: Recipe) -> str:
+    """Return what tells this search from others, whatever machine takes split in it."""
+    tree = recipe.model_dump(mode="json")
+    tree["training"] = {k: v for k, v in tree["training"].items() if k not in OF_THE_MACHINE}
+    tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("workers", "store")}
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def planned(
+    recipe: Recipe, catalog: Catalog, store: PixelStore, deadline: float
+) -> tuple[Recipe, float, str | None]:
+    """Return the recipe with trials and pruner, until when to search, and the plan in words."""
+    tuning = recipe.tuning
+    grid_size = len(grid(recipe)) if tuning.sampler == "grid" else None
+    count = tuning.trials or grid_size or DEFAULT_TRIALS
+    count = min(count, grid_size or count)
+    if deadline == NEVER:
+        pruner = tuning.pruner or ("none" if grid_size else "halving")
+        return recipe.override({"tuning.trials": count, "tuning.pruner": pruner}), NEVER, None
+    from resnetlab.tuning.budget import MOST_TRIALS, epoch_seconds, plan_search
+    from resnetlab.tuning.trial import make_folds
+
+    folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
+    train = len(folds[0].catalog.rows("train"))
+    trial = resolve_training(recipe, len(catalog.classes), train)
+    seconds = epoch_seconds(folds[0], store, trial)
+    wanted = tuning.trials or grid_size or MOST_TRIALS
+    growth = len(catalog.rows("train")) / train
+    left = deadline - time.monotonic()
+    plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted)
+    log(f"plan: {plan.sentence}")
+    recipe = recipe.override({"tuning.trials": plan.trials, "tuning.pruner": plan.pruner})
+    return recipe, time.monotonic() + plan.search_s, plan.sentence
+
+
+def all_train(catalog: Catalog) -> Catalog:
+    """Return the catalog with everything but the test split in the training split."""
+    splits = np.where(catalog.split == "val", "train", catalog.split).astype(object)
+    return catalog.with_columns(split=splits)

@@ -1,0 +1,197 @@
+"""What 'auto' becomes, from the images and the machine."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnetlab.data.defaults import resolve_data, suggest_image_size
+from resnetlab.data.sources.folder import read_folder
+from resnetlab.errors import DataError, MachineError
+from resnetlab.models import pretrained
+from resnetlab.recipe import AUGMENT_PRESETS, Augment, Recipe
+from resnetlab.runs.run import bundle_of
+from resnetlab.training.defaults import (
+    fill_in,
+    resolve_training,
+    settle_machine,
+    suggest_lr,
+    wants_published_weights,
+)
+from resnetlab.training.hardware import device
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """Make two class folders of three images with this width and height."""
+
+    def make(width: int, height: int):
+        for name in ("cat", "dog"):
+            (tmp_path / name).mkdir()
+            for count in range(3):
+                pixels = np.zeros((height, width, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / f"{count}.png")
+        return tmp_path
+
+    return make
+
+
+def settled(**values) -> Recipe:
+    return Recipe().override({key.replace("__", "."): value for key, value in values.items()})
+
+
+@pytest.mark.parametrize(
+    ("short_side", "size"),
+    [
+        (8, 32),
+        (28, 32),
+        (32, 32),
+        (48, 48),
+        (64, 64),
+        (100, 96),
+        (128, 128),
+        (224, 224),
+        (900, 224),
+    ],
+)
+def test_small_images_keep_their_size_and_large_ones_get_the_customary_one(short_side, size):
+    assert suggest_image_size(short_side) == size
+
+
+def test_the_shorter_side_decides_the_size(folder_of):
+    recipe = resolve_data(Recipe(), read_folder(folder_of(width=300, height=96)))
+
+    assert recipe.data.image_size == 96
+
+
+def test_a_file_that_is_no_image_does_not_stop_the_look_at_sizes(folder_of):
+    folder = folder_of(width=96, height=96)
+    (folder / "cat" / "0.png").write_bytes(b"no image")
+
+    assert resolve_data(Recipe(), read_folder(folder)).data.image_size == 96
+
+
+def test_what_the_user_has_said_stands(folder_of):
+    said = settled(
+        data__image_size=40,
+        data__workers=5,
+        data__augment="none",
+        data__normalize="half",
+        data__store="jpeg",
+        training__lr=0.5,
+    )
+
+    recipe = resolve_data(said, read_folder(folder_of(width=300, height=300)))
+    recipe = fill_in(recipe, pretrained=True)
+
+    assert recipe.data.workers == 5
+    assert recipe == said
+
+
+@pytest.mark.parametrize(("size", "preset"), [(32, "small"), (64, "small"), (96, "photo")])
+def test_small_images_are_not_cropped_at_random(size, preset):
+    recipe = fill_in(settled(data__image_size=size), False)
+
+    assert recipe.data.augment == Augment(**AUGMENT_PRESETS[preset])
+
+
+@pytest.mark.parametrize(("weights", "whose"), [("imagenet", "imagenet"), ("none", "train")])
+def test_published_weights_get_the_moments_they_were_trained_with(weights, whose):
+    recipe = settled(data__image_size=96, model__weights=weights)
+
+    assert fill_in(recipe, True).data.normalize == whose
+
+
+def test_device_precision_and_threads_are_written_down(monkeypatch):
+    monkeypatch.setattr(device, "choose_device", lambda asked: "cpu")
+    monkeypatch.setattr(device, "choose_precision", lambda asked, device: "bf16")
+    monkeypatch.setattr(device, "choose_threads", lambda asked, device, precision: 3)
+
+    training = settle_machine(settled(data__image_size=96)).training
+
+    assert (training.device, training.precision, training.threads) == ("cpu", "bf16", 3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "pretrained", "batch_size", "accumulate", "rate"),
+    [
+        ("sgd", False, 256, 1, 0.2),
+        ("sgd", False, 64, 1, 0.05),
+        ("sgd", False, 64, 4, 0.2),
+        ("sgd", True, 256, 1, 0.02),
+        ("adamw", False, 64, 4, 0.001),
+        ("adam", True, 64, 1, 0.0001),
+    ],
+)
+def test_the_rate_follows_the_images_of_a_step_for_sgd_alone(
+    optimizer, pretrained, batch_size, accumulate, rate
+):
+    recipe = settled(
+        training__optimizer=optimizer,
+        training__batch_size=batch_size,
+        training__accumulate=accumulate,
+    )
+
+    assert suggest_lr(recipe, pretrained) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({}, True),
+        ({"data__image_size": 64}, False),
+        ({"model__stem": "small"}, False),
+        ({"model__name": "mlp"}, False),
+        ({"model__weights": "none"}, False),
+        ({"model__weights": "imagenet"}, False),  # not 'auto': asked for anyway
+    ],
+)
+def test_published_weights_are_looked_for_where_they_fit(values, wanted):
+    assert wants_published_weights(settled(**{"data__image_size": 224} | values)) == wanted
+
+
+def test_the_number_of_threads_follows_the_cores(folder_of, monkeypatch):
+    catalog = read_folder(folder_of(width=32, height=32))
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+    assert resolve_data(Recipe(), catalog).data.workers == 1
+
+
+def no_network(*arguments):
+    raise MachineError("the weights can't be fetched")
+
+
+def test_weights_that_cannot_be_had_are_done_without_where_nobody_asked(monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "load_weights", no_network)
+
+    recipe = resolve_training(settled(model__name="resnet18", data__image_size=96), 3, 100)
+
+    assert recipe.model.weights == "none"
+    assert capsys.readouterr().err == (
+        "note: training from scratch, which needs far more images and time. "
+        "the weights can't be fetched\n"
+    )
+
+
+def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):
+    monkeypatch.setattr(pretrained, "load_weights", no_network)
+    recipe = settled(model__name="resnet18", model__weights="imagenet", data__image_size=96)
+
+    with pytest.raises(MachineError, match="can't be fetched"):
+        resolve_training(recipe, 3, 100)
+
+
+@pytest.mark.parametrize(("size", "stem"), [(32, "small"), (96, "imagenet")])
+def test_the_size_decides_the_stem_of_a_resnet(size, stem):
+    recipe = settled(model__name="resnet18", model__weights="none", data__image_size=size)
+
+    assert resolve_training(recipe, 3, 100).model.stem == stem
+
+
+def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):
+    bundle = tmp_path / "run" / "bundle"
+    bundle.mkdir(parents=True)
+    (bundle / "model.json").write_text("{}")
+
+    assert bundle_of(bundle) == bundle_of(tmp_path / "run") == bundle
+    with pytest.raises(DataError, match=r"neither a bundle .* nor a finished run"):
+        bundle_of(tmp_path)
