@@ -22,16 +22,19 @@ def folded(classifier: Classifier) -> Classifier:
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         backbone.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
-        backbone.set_submodule(norm_name, nn.Identity())
+        # timm's norms have the activation that follows them within.
+        backbone.set_submodule(norm_name, getattr(norm, "act", nn.Identity()))
     return classifier.eval()  # what took a norm's place too
 
 
 class LayerTracer(torch.fx.Tracer):
-    """Follows a network from layer to layer; our own norms are layers like PyTorch's."""
+    """Follows a network from layer to layer; convolutions and norms of others are layers like PyTorch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a module is taken as a whole."""
-        return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def foldable(network: nn.Module) -> list[tuple[str, str]]:

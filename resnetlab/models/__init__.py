@@ -81,14 +81,31 @@ def build(
         RecipeError: the name, size, stem, mean or deviation is wrong.
 
     """
-    if name not in MODELS:
-        raise RecipeError(
-            f"model.name must be one of {', '.join(MODELS)}. Got {name!r} instead"
-            f"{did_you_mean(name.lower(), MODELS)}"
-        )
     if image_size < SMALLEST_PX:
         raise RecipeError(
             f"data.image_size must be at least {SMALLEST_PX} px. Got {image_size} instead."
         )
-    backbone = MODELS[name](image_size, stem)
+    backbone = make_backbone(name, image_size, stem)
     return Classifier(backbone, num_classes, dropout, mean, std, horizontal_flip, hidden)
+
+
+def make_backbone(name: str, image_size: int, stem: str) -> Backbone:
+    """Make one of our own networks or one of timm's, by name.
+
+    Raises:
+        RecipeError: there is no such network, or it has no stem to choose.
+
+    """
+    if name in MODELS:
+        return MODELS[name](image_size, stem)
+    from resnetlab.models.networks.timm_network import TimmNetwork, timm_name, timm_names
+
+    theirs = timm_name(name)
+    if theirs is None:
+        raise RecipeError(
+            f"model.name must be one of {', '.join(MODELS)}, or a network of timm. Got {name!r} instead"
+            f"{did_you_mean(name.lower(), [*MODELS, *timm_names()])}"
+        )
+    if stem != "auto":
+        raise RecipeError(f"model.stem must be 'auto' for {name}. Got {stem!r} instead.")
+    return TimmNetwork(theirs, image_size)

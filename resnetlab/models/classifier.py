@@ -18,10 +18,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Backbone(nn.Module):
     """A network that turns images into features of a fixed width D, its `feature_dim`.
 
-    It is a chain: its children are its stages, and run in the order they were given their names.
+    It is a chain: its children are its stages, and run in the order they were given their names. A
+    network that is none runs as a whole: its stages only tell where its parameters belong.
     """
 
     feature_dim: int
+    chain = True
+    prefix = ""  # before the names of its stages in its state dict
     init_images = 0  # training images from which first weights follow, see `init_from`
     any_size = True  # False where the images must have the size that it was built for
 
@@ -43,6 +46,18 @@ class Backbone(nn.Module):
 
     def init_from(self, images: Tensor) -> None:
         """Set what follows from normalised training images (N, 3, H, W). Nothing unless a network differs."""
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under this backbone's names, without a classifier (`fc.*`)."""
+        return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+
+    def stage_of(self, parameter: str) -> str:
+        """Return the stage that a parameter, by its name in the state dict, belongs to.
+
+        One that lies in none, such as a transformer's class token, belongs to the first.
+        """
+        names = list(self.stages())
+        return next((s for s in names if parameter.startswith(f"{self.prefix}{s}.")), names[0])
 
     def init_head(self, head: nn.Linear) -> None:
         """Set the first weights of a new head. PyTorch's own stay unless a network differs."""
@@ -127,9 +142,18 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.dropout(self.features(images)))
         return logits
 
+    @property
+    def divisible(self) -> bool:
+        """Whether what is frozen can run without the rest: the first stages of a chain, or all."""
+        return self.backbone.chain or self.frozen == len(self._stages())
+
     def prefix(self, images: Tensor) -> Tensor:
         """Turn uint8 images (N, 3, H, W) into what the frozen stages make of them, (N, ...)."""
-        return run(self._stages()[: self.frozen], self.normalise(images))
+        assert self.divisible
+        images = self.normalise(images)
+        if self.frozen == len(self._stages()):
+            return self.backbone.features(images)
+        return run(self._stages()[: self.frozen], images)
 
     def rest(self, maps: Tensor) -> Tensor:
         """Turn what `prefix` gives into logits (N, K); the two together are `forward`."""
@@ -139,9 +163,10 @@ class Classifier(nn.Module):
 
     def frozen_names(self) -> set[str]:
         """Return the names, in the state dict, of what the frozen stages hold."""
-        stages = list(self.backbone.stages())[: self.frozen]
-        prefixes = tuple(f"backbone.{name}." for name in stages)
-        return {name for name in self.state_dict() if prefixes and name.startswith(prefixes)}
+        backbone = self.backbone
+        frozen = set(list(backbone.stages())[: self.frozen])
+        names = backbone.state_dict() if frozen else ()
+        return {f"backbone.{name}" for name in names if backbone.stage_of(name) in frozen}
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; frozen stages stay in evaluation.
@@ -188,8 +213,10 @@ def freeze(classifier: Classifier, last: str) -> None:
             f"{did_you_mean(last, choices)}"
         )
     classifier.frozen = min(choices.index(last), len(stages))
-    for stage in list(stages.values())[: classifier.frozen]:
-        stage.requires_grad_(False)
+    frozen = classifier.frozen_names()
+    for name, parameter in classifier.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
     classifier.train(classifier.training)
 
 

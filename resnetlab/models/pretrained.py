@@ -1,8 +1,6 @@
 """Weights from elsewhere: all of them or none, and never a line of foreign code."""
 
-import re
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from resnetlab.errors import CheckpointError, MachineError, RecipeError
-from resnetlab.models.classifier import Classifier
+from resnetlab.errors import CheckpointError
+from resnetlab.models.classifier import Backbone, Classifier
 from resnetlab.models.networks.resnet import SMALL_STEM_UP_TO_PX, ResNet
+from resnetlab.models.published import PACKAGED_FILE, find_weights
 
 State = dict[str, Tensor]
 
@@ -35,9 +34,9 @@ NEEDS_BIG_STEM = (
 def load_weights(classifier: Classifier, source: str, name: str) -> None:
     """Fill the backbone of the network `name` with weights; head, mean and std stay as they are.
 
-    `source` is 'imagenet', torchvision's published weights, downloaded once; or a file
-    (.safetensors, .pth, .pt) with the state dict of torchvision's or timm's ResNet, or of our
-    Classifier. A head in it (`fc.*`, `head.*`) is left out by name. Anything else must fit.
+    `source` is what `find_weights` takes; its file (.safetensors, .pth, .pt) holds the state dict of
+    the network as torchvision or timm has it, or of our Classifier. A head in it is left out by
+    name. Anything else must fit.
 
     Raises:
         CheckpointError: the file is damaged, holds more than weights, or does not fit.
@@ -45,56 +44,26 @@ def load_weights(classifier: Classifier, source: str, name: str) -> None:
         RecipeError: there are no published weights for this network.
 
     """
-    if source == "imagenet":
-        if _has_small_stem(classifier):
-            raise CheckpointError(f"ImageNet weights do not fit {name}. {NEEDS_BIG_STEM}")
-        path = _published(name)
+    if source == "imagenet" and _has_small_stem(classifier):
+        raise CheckpointError(f"ImageNet weights do not fit {name}. {NEEDS_BIG_STEM}")
+    path = find_weights(source, name)
+    state = _read(path)
+    if path.name == Path(PACKAGED_FILE).name:
+        state = in_order(state, classifier.backbone)
     else:
-        path = Path(source)
-    state = _backbone_part(_read(path))
+        state = _backbone_part(state, classifier.backbone)
     _check_fit(classifier, state, path, name)
     classifier.backbone.load_state_dict(state)
 
 
 def described(state: State) -> str:
     """Return what weights tell of their network, such as 'resnet18 with 3 classes'."""
-    backbone = _backbone_part(state)
+    backbone = _backbone_part(state, Backbone())
     blocks = {key.split(".")[1] for key in backbone if key.startswith("layer3.")}
     kind = len(blocks), "layer3.0.conv3.weight" in backbone
     name = RESNETS.get(kind, f"a network of {len(backbone)} tensors")
     head = state.get("head.weight", state.get("fc.weight"))
     return name if head is None or not head.ndim else f"{name} with {len(head)} classes"
-
-
-def _published(name: str) -> Path:
-    """Give the file of torchvision's best ImageNet weights, downloading it where it is missing."""
-    from torchvision.models import get_model_weights  # half a second, needed only here
-
-    try:
-        url = get_model_weights(name).DEFAULT.url
-    except ValueError as error:
-        raise RecipeError(
-            f"model.weights must be 'none' or a file for {name}: "
-            "nobody publishes ImageNet weights for it. Got 'imagenet' instead."
-        ) from error
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if not path.exists():
-        _download(url, path, name)
-    return path
-
-
-def _download(url: str, path: Path, name: str) -> None:
-    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            url, str(path), hash_prefix=digest[1] if digest else None, progress=False
-        )
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the digest differs
-        raise MachineError(
-            f"The ImageNet weights of {name} could not be downloaded ({error}). "
-            f"Place {url} at {path}, or train without them: --weights none."
-        ) from error
 
 
 def _read(path: Path) -> State:
@@ -142,7 +111,12 @@ def _unwrap(loaded: Any, path: Path) -> State:
     return dict(loaded)
 
 
-def _backbone_part(state: State) -> State:
+def in_order(state: State, backbone: Backbone) -> State:
+    """Return the packaged weights under the names of timm's network: the same tensors, in order."""
+    return dict(zip(backbone.state_dict(), state.values(), strict=False))
+
+
+def _backbone_part(state: State, backbone: Backbone) -> State:
     if any(key.startswith("backbone.") for key in state):
         kept = {
             key: value
@@ -150,7 +124,7 @@ def _backbone_part(state: State) -> State:
             if key not in NOT_BACKBONE and not key.startswith("hidden.")
         }
         return {key.removeprefix("backbone."): value for key, value in kept.items()}
-    return {key: value for key, value in state.items() if not key.startswith("fc.")}
+    return backbone.adapt(state)
 
 
 def _check_fit(classifier: Classifier, state: State, path: Path, name: str) -> None:

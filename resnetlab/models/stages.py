@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetlab.models.classifier import Backbone, Classifier
+from resnetlab.models.networks.resnet import ResNet
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def stage_table(model: Backbone | Classifier, image_size: int) -> list[Stage]:
 
 def _stages(model: Backbone | Classifier) -> Iterator[tuple[str, nn.Module]]:
     backbone = model.backbone if isinstance(model, Classifier) else model
-    for name, child in backbone.named_children():
+    for name, child in backbone.stages().items():
         if not isinstance(child, nn.Identity):  # the place of something left out
             yield name, child
+    if isinstance(backbone, ResNet) and isinstance(backbone.fc, nn.Linear):
+        yield "fc", backbone.fc
     if isinstance(model, Classifier):
         if len(model.hidden):
             yield "hidden", model.hidden
