@@ -21,7 +21,7 @@ cv2.setNumThreads(1)  # the threads here already take all cores
 class Batch:
     """B images: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,).
 
-    A source may give something else as images: maps of a frozen network, or a tensor on a GPU.
+    A source may give something else as images: feature maps of a frozen network, or a tensor on a GPU.
     """
 
     images: Any
@@ -125,11 +125,11 @@ def plan_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[np.nd
     Every sample once. The batches are as equal as can be, at most `batch_size`. None is left with a
     single image, which batch norm can't use: where batches of two leave one over, one has three.
     """
-    pieces = -(-count // batch_size)
+    batch_count = -(-count // batch_size)
     if batch_size > 1:
-        pieces = min(pieces, max(1, count // 2))
+        batch_count = min(batch_count, max(1, count // 2))
     generator = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, epoch, 1]))
-    return np.array_split(generator.permutation(count), pieces)
+    return np.array_split(generator.permutation(count), batch_count)
 
 
 def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:

@@ -28,7 +28,7 @@ class Catalog:
     `ids` are the paths below `root` as text fit to print, `paths` the same as the file system
     has them; an image inside an archive has the archive's path, a NUL, and its own. `labels` index
     `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'. `fold` is -1 where there
-    are none. Samples with the same `group` never split. `problem` says why a sample is quarantined,
+    are none. Samples with the same `group` stay in one split. `problem` says why a sample is quarantined,
     '' means sound. `sha256` (hex) tells the content, the same in whatever form an image comes: of
     the pixels where its format keeps them exactly, of the file's bytes for JPEG and WebP. It, `width`
     and `height` (px, upright) are known after the images have been read.

@@ -1,4 +1,4 @@
-"""From what a user has to a catalog, its pixels and what the audit thinks of them."""
+"""From DATA to a catalog, its pixels and what the audit found."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from resnetlab.system.requirements import require_writable
 class Dataset:
     """A data set, read and audited: catalog, pixels, near-duplicates (rows, PAIR), resolved recipe.
 
-    `near` is None where near-duplicates were not searched.
+    `near` is None where near-duplicates were not searched for.
     """
 
     name: str
@@ -52,7 +52,7 @@ def list_data(data: Path, recipe: Recipe, as_one: bool = False) -> tuple[Catalog
 def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = False) -> Dataset:
     """Read and audit the images of a catalog, by a recipe that `list_data` settled.
 
-    With `as_one`, near-duplicates are not searched: one split has no other to leak into.
+    With `as_one`, near-duplicates are not searched for: one split has no other to leak into.
     """
     settings = recipe.data
     catalog, store = read_pixels(catalog, recipe)

@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.reader import Reader
@@ -11,11 +11,7 @@ from resnetlab.data.store.format import choose_format
 from resnetlab.data.store.pixels import short_side_for
 from resnetlab.recipe import Recipe, largest_size
 
-if TYPE_CHECKING:
-    pass
-
 SMALL_UP_TO_PX = 64  # such images get the small stem and no random crop
-
 PEEK = 200  # images whose size is looked at
 
 

@@ -17,7 +17,7 @@ def describe_dataset(dataset: Dataset, split: str) -> dict[str, Any]:
 
 
 def plan_splits(dataset: Dataset) -> dict[str, Any]:
-    """Return what each split would hold by the recipe's split, or why it can't be made."""
+    """Return how many images of each class each split would hold by the recipe, or why none can be made."""
     try:
         divided = divide(dataset.catalog, dataset.recipe)
     except DataError as error:

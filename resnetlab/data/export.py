@@ -1,4 +1,4 @@
-"""The splits of a split as folders, for tools that want it so."""
+"""The splits of a catalog copied into folders, for tools that want them so."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Who learns and who examines: stratified, seeded, by group, decided by content."""
+"""Train, validation and test splits, and folds: stratified, seeded, by group, decided by content."""
 
 import hashlib
 import re
@@ -24,7 +24,7 @@ def split(
 ) -> Catalog:
     """Return the catalog with every sound sample in 'train', 'val' or 'test'.
 
-    `fractions` are for those three and sum to 1. Parts that the user's folders give are kept; a
+    `fractions` are for those three and sum to 1. Splits that the user's folders give are kept; a
     split they lack is taken from their training split. Each class is divided by itself; samples of
     one group go together. Which go where depends on the seed and the images' content alone, not
     on names or order. An image in `known` (content: split), an earlier split, stays where it was.
@@ -170,7 +170,7 @@ def time_of(name: str, pattern: str) -> str:
         raise RecipeError(f"data.time_pattern: '{pattern}' is no pattern ({error})") from error
     if not found:
         raise DataError(f"data.time_pattern: '{pattern}' is not found in {name}")
-    return " ".join(piece or "" for piece in found.groups()) if found.re.groups else found[0]
+    return " ".join(text or "" for text in found.groups()) if found.re.groups else found[0]
 
 
 def folds(catalog: Catalog, count: int, seed: int, repeat: int = 0) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Which of several runs is better, and whether the images at hand can show it.
 
-All runs answered the same images, so what counts is where two of them disagree: the test is
-McNemar's exact one on the images that only one run gets right, adjusted after Holm for the
-number of pairs; the interval is Tango's for paired proportions.
+All runs predict the same images, so what counts is where two of them disagree: the test is
+McNemar's exact one on the images that only one run predicts correctly, adjusted after Holm for
+the number of pairs; the interval is Tango's for paired proportions.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.evaluation.predictions import Predictions
 
 POWER = 0.8  # how often `smallest_difference` would be found, the usual choice
-Right = NDArray[np.bool_]
+Correct = NDArray[np.bool_]  # (N,) whether each image is predicted correctly
 
 
 def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> dict[str, Any]:
@@ -31,13 +31,13 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
     """
     if len(runs) < 2:
         raise RecipeError(f"A comparison needs at least two runs, got {len(runs)}.")
-    right = _right_by_id(runs)
-    names = sorted(runs, key=lambda name: (-int(right[name].sum()), name))
+    correct = _correct_by_id(runs)
+    names = sorted(runs, key=lambda name: (-int(correct[name].sum()), name))
     pairs = [
-        {"a": a, "b": b, **_compare(right[a], right[b], confidence)}
+        {"a": a, "b": b, **_compare(correct[a], correct[b], confidence)}
         for a, b in combinations(names, 2)
     ]
-    samples = len(right[names[0]])
+    samples = len(correct[names[0]])
     adjusted = holm([pair["p_value"] for pair in pairs])
     for pair, p_adjusted in zip(pairs, adjusted, strict=True):
         shown = p_adjusted < 1 - confidence and _excludes_zero(pair["difference"])
@@ -57,18 +57,18 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
 
 
 def compare_pair(a: Predictions, b: Predictions, confidence: float = 0.95) -> dict[str, Any]:
-    """Give difference (accuracy a - b, paired), only_a_right, only_b_right and p_value.
+    """Return difference (accuracy a - b, paired), only_a_right, only_b_right and p_value.
 
     Rows are matched by id. Raises DataError where the two hold different images or labels.
     """
-    right = _right_by_id({"a": a, "b": b})
-    return _compare(right["a"], right["b"], confidence)
+    correct = _correct_by_id({"a": a, "b": b})
+    return _compare(correct["a"], correct["b"], confidence)
 
 
 def paired_interval(
     only_a_right: int, only_b_right: int, n: int, confidence: float = 0.95
 ) -> Interval:
-    """Give the difference of two accuracies on the same `n` images with Tango's score interval.
+    """Return the difference of two accuracies on the same `n` images with Tango's score interval.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """
@@ -81,11 +81,11 @@ def paired_interval(
 
 
 def mcnemar(only_a_right: int, only_b_right: int) -> float:
-    """Give the exact two-sided p: had both runs the same accuracy, each disagreement is a coin.
+    """Return the exact two-sided p: had both runs the same accuracy, each disagreement is a coin.
 
     Source: McNemar 1947, Psychometrika 12, 153-157, with the binomial in place of chi-squared.
     """
-    from scipy.stats import binomtest  # a second to load, which other verbs need not wait for
+    from scipy.stats import binomtest  # takes a second to load, which other verbs need not wait for
 
     disagreements = only_a_right + only_b_right
     return float(binomtest(only_a_right, disagreements).pvalue) if disagreements else 1.0
@@ -104,7 +104,7 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def smallest_difference(n: int, discordant: float, alpha: float) -> float:
-    """Give the smallest true difference in accuracy that `n` images show in 4 of 5 cases.
+    """Return the smallest true difference in accuracy that `n` images show in 4 of 5 cases.
 
     Two runs disagree on the share `discordant` 0..1 of the images; `alpha` is the level of the
     test after adjustment. Connor's sample size n = ((z_a √D + z_b √(D - d²)) / d)² solved for d
@@ -113,15 +113,15 @@ def smallest_difference(n: int, discordant: float, alpha: float) -> float:
     1 where so few images show nothing at all.
     Source: Connor 1987, Biometrics 43, 207-211.
     """
-    if 2 * 0.5**n >= alpha:  # the exact p of one run right and the other wrong on every image
+    if 2 * 0.5**n >= alpha:  # the exact p of one run correct and the other wrong on every image
         return 1.0
     z_a, z_b = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
     k = (z_a * sqrt(n) + z_b * sqrt(max(n + z_b**2 - z_a**2, 0.0))) / (n + z_b**2)
     return min(max(k * sqrt(discordant), k**2), 1.0)
 
 
-def _right_by_id(runs: Mapping[str, Predictions]) -> dict[str, Right]:
-    """Say for each run which images it gets right, all in the same order."""
+def _correct_by_id(runs: Mapping[str, Predictions]) -> dict[str, Correct]:
+    """Return for each run which images it predicts correctly, all in the same order."""
     tables = {}
     for name, predictions in runs.items():
         predictions.require_labels()
@@ -139,7 +139,7 @@ def _require_same_images(a: str, first: Predictions, b: str, second: Predictions
     strays = set(first.ids) ^ set(second.ids)
     if strays:
         raise DataError(
-            f"{a} and {b} did not answer the same images: {len(strays)} ids are in one of them "
+            f"{a} and {b} do not predict the same images: {len(strays)} ids are in one of them "
             f"only, the first is {min(strays)!r}. {advice}"
         )
     relabelled = int((first.labels != second.labels).sum())
@@ -147,7 +147,7 @@ def _require_same_images(a: str, first: Predictions, b: str, second: Predictions
         raise DataError(f"{relabelled} images have another label in {a} than in {b}. {advice}")
 
 
-def _compare(a: Right, b: Right, confidence: float) -> dict[str, Any]:
+def _compare(a: Correct, b: Correct, confidence: float) -> dict[str, Any]:
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     return {
         "difference": paired_interval(only_a, only_b, len(a), confidence),
@@ -160,7 +160,7 @@ def _compare(a: Right, b: Right, confidence: float) -> dict[str, Any]:
 def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
     """Find the smallest difference d that the score test does not refuse, at most the observed.
 
-    The test's variance takes the likeliest share q of `minus` images given d.
+    The test's variance takes the maximum-likelihood share q of `minus` images given d.
     """
     from scipy.optimize import brentq
 
@@ -173,7 +173,7 @@ def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
         q = (sqrt(max(b * b + 8 * n * minus * d * (1 - d), 0.0)) - b) / (4 * n)
         return plus - minus - n * d - z * sqrt(max(n * (2 * q + d * (1 - d)), 0.0))
 
-    # At the observed difference itself the variance may be 0, a root that is none of ours.
+    # At the observed difference itself the variance may be 0: a root, but not the limit.
     return float(brentq(excess, -1.0, observed - 1e-9))
 
 
@@ -183,22 +183,22 @@ def _excludes_zero(interval: Interval) -> bool:
 
 def _run(name: str, predictions: Predictions, confidence: float) -> dict[str, Any]:
     scores = quick_scores(predictions)
-    hits = int((predictions.predicted == predictions.labels).sum())
+    correct = int((predictions.predicted == predictions.labels).sum())
     return {
         "name": name,
-        "accuracy": wilson(hits, len(predictions), confidence),
+        "accuracy": wilson(correct, len(predictions), confidence),
         "loss": scores["loss"],
         "macro_f1": scores["macro_f1"],
     }
 
 
 def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
-    """Say what is shown; an interval that leaves out 0 is never left to speak against the test."""
+    """Return what is shown; where interval and test disagree, the sentence says so."""
     difference: Interval = pair["difference"]
     points = f"{_points(difference['value'])} points"
     limits = f"[{_points(difference['low'])}, {_points(difference['high'])}]"
     p = _p_text(pair["p_adjusted"])
-    ahead = f"{pair['a']} gets {points} more right than {pair['b']} {limits}"
+    ahead = f"{pair['a']} is {points} more accurate than {pair['b']} {limits}"
     if pair["verdict"] == "shown":
         return f"{ahead}: shown ({p})."
     if _excludes_zero(difference):
@@ -211,7 +211,7 @@ def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
 
 
 def _points(share: float) -> str:
-    """Write a share as points of a hundred; a small one not as 0, which claims another thing."""
+    """Return a share in percentage points; a small one never as 0.0."""
     text = f"{100 * share:z.1f}"
     return f"{100 * share:.1g}" if share and text == "0.0" else text
 

@@ -1,6 +1,6 @@
 """How sure a figure is: intervals for proportions, for means and for resampled statistics.
 
-A percentile bootstrap cannot see errors that did not occur: twenty images out of twenty right
+A percentile bootstrap cannot see errors that did not occur: twenty images out of twenty correct
 would give [1, 1], and a class with one image adds nothing to the width. So what is resampled is
 never reported alone: its interval is widened until it also covers that of a formula which knows
 how few images there were (`covering`). On simulated test sets with rare classes the percentile
@@ -24,12 +24,12 @@ class Interval(TypedDict):
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Give a proportion with Wilson's score interval; 0 in [0, 1] where n is 0."""
+    """Return a proportion with Wilson's score interval; 0 in [0, 1] where n is 0."""
     return wilson_share(successes / n if n else 0.0, n, confidence)
 
 
 def wilson_share(share: float, n: float, confidence: float = 0.95) -> Interval:
-    """Give Wilson's score interval for a share 0..1 of `n`, which need not be a whole number.
+    """Return Wilson's score interval for a share 0..1 of `n`, which need not be a whole number.
 
     SciPy's version counts whole successes only; a weighted share has an effective `n`.
     Source: Wilson 1927, JASA 22, 209-212.
@@ -45,7 +45,7 @@ def wilson_share(share: float, n: float, confidence: float = 0.95) -> Interval:
 
 
 def effective_size(strata: NDArray[np.int64]) -> float:
-    """Give how many images stand behind a mean over classes of `strata` (K,) >= 1 images each.
+    """Return how many images stand behind a mean over classes of `strata` (K,) >= 1 images each.
 
     K² / Σ 1/n_c: all of them where classes are equal, few where one class is rare.
     Source: Kish 1965, Survey Sampling (effective size under unequal weights).
@@ -54,7 +54,7 @@ def effective_size(strata: NDArray[np.int64]) -> float:
 
 
 def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
-    """Give the mean of `values` (N,) with Student's interval; a single value has no width."""
+    """Return the mean of `values` (N,) with Student's interval; a single value has no width."""
     value, low, high = float(values.mean()), 0.0, 0.0
     if len(values) > 1:
         error = values.std(ddof=1) / np.sqrt(len(values))
@@ -77,7 +77,7 @@ def stratified(strata: NDArray[np.int64], resamples: int, seed: int) -> Iterator
 
 
 def covering(formula: Interval, resampled: NDArray[np.float64], confidence: float) -> Interval:
-    """Give the narrowest interval that covers a formula's and the resamples' percentiles (R,)."""
+    """Return the narrowest interval that covers a formula's and the resamples' percentiles (R,)."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return Interval(

@@ -27,16 +27,16 @@ Floats = NDArray[np.float64]
 
 
 def quick_scores(predictions: Predictions) -> dict[str, float]:
-    """Give loss, accuracy, balanced_accuracy and macro_f1, without intervals.
+    """Return loss, accuracy, balanced_accuracy and macro_f1, without intervals.
 
     Raises DataError where a label is unknown.
     """
     predictions.require_labels()
-    right, predicted, support = class_counts(predictions)
-    macro = macro_scores(right, predicted, support, occurring=(predicted + support) > 0)
+    correct, predicted, support = class_counts(predictions)
+    macro = macro_scores(correct, predicted, support, occurring=(predicted + support) > 0)
     return {
         "loss": float(losses(predictions).mean()),
-        "accuracy": float(right.sum() / len(predictions)),
+        "accuracy": float(correct.sum() / len(predictions)),
         "balanced_accuracy": float(macro["balanced_accuracy"]),
         "macro_f1": float(macro["macro_f1"]),
     }
@@ -45,7 +45,7 @@ def quick_scores(predictions: Predictions) -> dict[str, float]:
 def score(
     predictions: Predictions, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """Give every figure as {value, low, high}, the classes' own figures and the confusion matrix.
+    """Return every figure as {value, low, high}, the classes' own figures and the confusion matrix.
 
     Proportions of counted images (accuracy, top5, recall, precision) have Wilson intervals; the
     rest come from resampling within each true class, widened to cover what a resample cannot show
@@ -55,17 +55,17 @@ def score(
     """
     predictions.require_labels()
     predictions = predictions.in_id_order()
-    right, predicted, support = class_counts(predictions)
+    correct, predicted, support = class_counts(predictions)
     occurring = (predicted + support) > 0
     per_image = losses(predictions)
-    drawn_right, drawn_predicted, drawn_loss = _resample(predictions, per_image, resamples, seed)
-    macro = macro_scores(right, predicted, support, occurring)
-    drawn_macro = macro_scores(drawn_right, drawn_predicted, support, occurring)
+    drawn_correct, drawn_predicted, drawn_loss = _resample(predictions, per_image, resamples, seed)
+    macro = macro_scores(correct, predicted, support, occurring)
+    drawn_macro = macro_scores(drawn_correct, drawn_predicted, support, occurring)
     images = effective_size(support[support > 0])
     return {
         "samples": len(predictions),
         "confidence": confidence,
-        "accuracy": wilson(int(right.sum()), len(predictions), confidence),
+        "accuracy": wilson(int(correct.sum()), len(predictions), confidence),
         "loss": _loss_interval(per_image, drawn_loss, confidence),
         "top5": _top5(predictions, confidence),
         **{
@@ -78,8 +78,8 @@ def score(
         },
         "per_class": _per_class(
             predictions.classes,
-            (right, predicted, support),
-            class_scores(drawn_right, drawn_predicted, support)["f1"],
+            (correct, predicted, support),
+            class_scores(drawn_correct, drawn_predicted, support)["f1"],
             confidence,
         ),
         "confusion_matrix": confusion_matrix(predictions).tolist(),
@@ -87,62 +87,62 @@ def score(
 
 
 def losses(predictions: Predictions) -> Floats:
-    """Give the cross-entropy (N,) of each image, computed in float64 and without overflow."""
+    """Return the cross-entropy (N,) of each image, computed in float64 and without overflow."""
     log_probs = log_softmax(predictions.logits.astype(np.float64), axis=1)
     own: Floats = -log_probs[np.arange(len(predictions)), predictions.labels]
     return own
 
 
 def confusion_matrix(predictions: Predictions) -> Counts:
-    """Count images (K, K) by true class (row) and predicted class (column)."""
+    """Return the number of images (K, K) by true class (row) and predicted class (column)."""
     k = len(predictions.classes)
     cells = predictions.labels * k + predictions.predicted
     return np.bincount(cells, minlength=k * k).reshape(k, k)
 
 
 def class_counts(predictions: Predictions) -> tuple[Counts, Counts, Counts]:
-    """Count, for each class (K,), what is right, what was predicted, and what there is."""
+    """Return, for each class (K,), the correct predictions, all predictions, and the images (support)."""
     matrix = confusion_matrix(predictions)
     return matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
 
 
-def class_scores(right: Counts, predicted: Counts, support: Counts) -> dict[str, Floats]:
-    """Give precision, recall and F1 (..., K) from counts (..., K), 0 where nothing counts."""
+def class_scores(correct: Counts, predicted: Counts, support: Counts) -> dict[str, Floats]:
+    """Return precision, recall and F1 (..., K) from counts (..., K), 0 where nothing counts."""
     return {
-        "precision": _ratio(right, predicted),
-        "recall": _ratio(right, support),
-        "f1": _ratio(2 * right, predicted + support),
+        "precision": _ratio(correct, predicted),
+        "recall": _ratio(correct, support),
+        "f1": _ratio(2 * correct, predicted + support),
     }
 
 
 def macro_scores(
-    right: Counts, predicted: Counts, support: Counts, occurring: NDArray[np.bool_]
+    correct: Counts, predicted: Counts, support: Counts, occurring: NDArray[np.bool_]
 ) -> dict[str, Floats]:
     """Average the classes' scores (..., K) over the `occurring` (K,) ones, all weighing the same.
 
     Balanced accuracy is the mean recall of the classes that have images.
     """
-    scores = class_scores(right, predicted, support)
+    scores = class_scores(correct, predicted, support)
     return {
         "balanced_accuracy": scores["recall"][..., support > 0].mean(axis=-1),
         **{f"macro_{name}": scores[name][..., occurring].mean(axis=-1) for name in scores},
     }
 
 
-def _ratio(part: Counts, whole: Counts) -> Floats:
-    zeros = np.zeros(np.broadcast_shapes(part.shape, whole.shape))
-    return np.divide(part, whole, out=zeros, where=whole > 0)
+def _ratio(count: Counts, total: Counts) -> Floats:
+    zeros = np.zeros(np.broadcast_shapes(count.shape, total.shape))
+    return np.divide(count, total, out=zeros, where=total > 0)
 
 
 def _resample(
     predictions: Predictions, per_image: Floats, resamples: int, seed: int
 ) -> tuple[Counts, Counts, Floats]:
-    """Count right (R, K) and predicted (R, K) and average the loss (R,) in each resample.
+    """Count correct (R, K) and predicted (R, K) and average the loss (R,) in each resample.
 
     Classes keep their size, so no more is needed for any score, and never a (K, K) matrix.
     """
     k = len(predictions.classes)
-    # Wrong answers are counted in the first K cells, right ones in the second.
+    # Wrong predictions are counted in the first K cells, correct ones in the second.
     cells = predictions.predicted + k * (predictions.predicted == predictions.labels)
     counts = np.empty((resamples, 2, k), dtype=np.int64)
     loss = np.empty(resamples)
@@ -159,7 +159,7 @@ def _loss_interval(per_image: Floats, drawn: Floats, confidence: float) -> Inter
 
 
 def _top5(predictions: Predictions, confidence: float) -> Interval | None:
-    """Give how often the label is among the five largest logits; None for five classes or fewer.
+    """Return how often the label is among the five largest logits; None for five classes or fewer.
 
     Of equal logits the first counts as larger, as in `predicted`.
     """
@@ -178,9 +178,9 @@ def _per_class(
     drawn_f1: Floats,
     confidence: float,
 ) -> list[dict[str, Any]]:
-    """Give each class's figures; F1 is right answers over the mean of support and predicted."""
+    """Return each class's figures; F1 is correct predictions over the mean of support and predicted."""
     rows = []
-    for name, right, predicted, support, f1 in zip(
+    for name, correct, predicted, support, f1 in zip(
         classes, *(column.tolist() for column in counts), drawn_f1.T, strict=True
     ):
         about = (predicted + support) / 2 if support else 0.0
@@ -189,10 +189,10 @@ def _per_class(
                 "class": name,
                 "support": support,
                 "predicted": predicted,
-                "precision": wilson(right, predicted, confidence),
-                "recall": wilson(right, support, confidence),
+                "precision": wilson(correct, predicted, confidence),
+                "recall": wilson(correct, support, confidence),
                 "f1": covering(
-                    wilson_share(right / about if about else 0.0, about, confidence),
+                    wilson_share(correct / about if about else 0.0, about, confidence),
                     f1,
                     confidence,
                 ),

@@ -1,4 +1,4 @@
-"""The table that all evidence rests on: what a model said about each image, and the truth."""
+"""The table that all evidence rests on: a model's logits for each image, and the true label."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from resnetlab.system import files
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said about N images of K classes, as columns of equal length.
+    """A model's predictions for N images of K classes, as columns of equal length.
 
     Columns are brought to the types named here; DataError where they do not fit together.
     """
@@ -80,7 +80,7 @@ class Predictions:
         return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
 
     def take(self, rows: NDArray[Any]) -> "Predictions":
-        """Give the chosen rows, by index or mask."""
+        """Return the chosen rows, by index or mask."""
         return Predictions(
             ids=self.ids[rows],
             labels=self.labels[rows],
@@ -91,7 +91,7 @@ class Predictions:
         )
 
     def in_id_order(self) -> "Predictions":
-        """Give the same table sorted by id, so that the order of the rows decides nothing.
+        """Return the same table sorted by id, so that the order of the rows decides nothing.
 
         Raises DataError where an image appears twice: counted as two images, it would make
         every interval and test look surer than it is.

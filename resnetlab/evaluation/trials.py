@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from resnetlab.evaluation.comparison import holm
 from resnetlab.evaluation.intervals import Interval
 
-Scores = Mapping[int, Sequence[float]]  # of each trial, by its number: one a fold
+Scores = Mapping[int, Sequence[float]]  # of each trial, by its number: one score a fold
 
 
 def compare_trials(
@@ -30,9 +30,9 @@ def compare_trials(
 
     `validated_on` is the share of the images that one fold validates on. Scores move in steps of
     `resolution` (one image of a fold), which no spread can be below, and can't differ by more than
-    `bound` (1 for shares). With a single fold there is
-    no difference to be tested. `shown` means: shown to be worse than the best. The p-values are
-    adjusted after Holm for all pairs of trials, for any of them might have come out best.
+    `bound` (1 for shares). With a single fold there is no difference to be tested. `shown` means:
+    shown to be worse than the best. The p-values are adjusted after Holm for all pairs of trials,
+    for any of them might have come out best.
     """
     if not scores:
         return {}
@@ -73,7 +73,7 @@ def compare_trials(
 def corrected_t_test(
     differences: NDArray[np.float64], ratio: float, confidence: float, resolution: float = 0.0
 ) -> tuple[Interval, float]:
-    """Give the mean of paired differences, one a fold, with its interval, and the two-sided p.
+    """Return the mean of paired differences, one a fold, with its interval, and the two-sided p.
 
     The variance of the mean of J differences is taken as (1 / J + `ratio`) times theirs, where
     `ratio` is that of validation to training images: without it, folds that share training
@@ -81,7 +81,7 @@ def corrected_t_test(
     would give; equal differences over two folds are no proof of a small variance.
     Source: Nadeau and Bengio 2003, Machine Learning 52, 239-281.
     """
-    from scipy.stats import t  # a second to load, which other verbs need not wait for
+    from scipy.stats import t  # takes a second to load, which other verbs need not wait for
 
     count = len(differences)
     mean = float(differences.mean())

@@ -2,7 +2,7 @@
 
 from resnetlab.recipe.augment import AUGMENT_PRESETS, Augment
 from resnetlab.recipe.faults import did_you_mean, no_such_key
-from resnetlab.recipe.keys import parse_assignments, without_place
+from resnetlab.recipe.keys import parse_assignments, without_index
 from resnetlab.recipe.loading import load_recipe, recipe_folder, recipe_names
 from resnetlab.recipe.schema import (
     RECIPE_KEYS,
@@ -40,5 +40,5 @@ __all__ = [
     "recipe_folder",
     "recipe_names",
     "validate",
-    "without_place",
+    "without_index",
 ]

@@ -20,7 +20,7 @@ Monitor = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 
 
 class Section(BaseModel):
-    """A part of the recipe. Unknown keys are refused, values don't change after validation."""
+    """A section of the recipe. Unknown keys are refused, values don't change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -26,8 +26,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def without_place(key: str) -> str:
-    """Return a key without the place in a list that it may end with, as in `model.hidden.0`."""
+def without_index(key: str) -> str:
+    """Return a key without the list index that it may end with, as in `model.hidden.0`."""
     return re.sub(r"\.\d+$", "", key)
 
 
@@ -35,7 +35,7 @@ def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key of RECIPE_KEYS in a tree of plain values."""
     *sections, last = key.split(".")
     if last.isdecimal():
-        set_place(tree, ".".join(sections), int(last), value)
+        set_index(tree, ".".join(sections), int(last), value)
         return
     for section in sections:
         word = tree[section]
@@ -47,15 +47,15 @@ def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def set_place(tree: dict[str, Any], key: str, place: int, value: Any) -> None:
+def set_index(tree: dict[str, Any], key: str, index: int, value: Any) -> None:
     """Set one value of a list in a tree of plain values. Raises RecipeError where it is too short."""
     *sections, last = key.split(".")
     for section in sections:
         tree = tree[section]
     values = tree[last]
-    if not isinstance(values, list) or place >= len(values):
-        raise RecipeError(f"'{key}.{place}' is no place in {key}, which is {values}")
-    tree[last] = [*values[:place], value, *values[place + 1 :]]
+    if not isinstance(values, list) or index >= len(values):
+        raise RecipeError(f"'{key}.{index}' is no index of {key}, which is {values}")
+    tree[last] = [*values[:index], value, *values[index + 1 :]]
 
 
 def keys_of(section: type[Section], prefix: str = "") -> list[str]:

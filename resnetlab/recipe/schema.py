@@ -15,7 +15,7 @@ from resnetlab.errors import RecipeError
 from resnetlab.recipe.augment import Augment
 from resnetlab.recipe.base import Auto, Fraction, Monitor, Positive, Section
 from resnetlab.recipe.faults import describe_fault, no_such_key
-from resnetlab.recipe.keys import PRESET_KEY, keys_of, set_key, without_place
+from resnetlab.recipe.keys import PRESET_KEY, keys_of, set_key, without_index
 from resnetlab.recipe.tuning import Tuning
 
 
@@ -30,7 +30,7 @@ class Columns(Section):
 
 
 class Data(Section):
-    """Which images take split, and how they reach the network."""
+    """Which images are used, and how they reach the network."""
 
     images: str | None = None  # folder or archive of a label table's images; None: beside it
     columns: Columns = Columns()  # of a label table
@@ -43,14 +43,14 @@ class Data(Section):
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, validation, test
     folds: Annotated[int, Field(ge=2)] | None = None  # then fold number `fold` validates
     fold: Annotated[int, Field(ge=0)] = 0
-    repeat: Annotated[int, Field(ge=0)] = 0  # deals the folds anew
+    repeat: Annotated[int, Field(ge=0)] = 0  # another number: other folds
     time_pattern: str | None = None  # what it finds in a path is the time; the newest are tested
     keep_split_of: str | None = None  # a run whose images stay in the splits they had there
     normalize: Literal["train", "imagenet", "half", "none"] | Auto = "auto"  # whose mean, deviation
     augment: Augment | Auto = "auto"
     group_pattern: str | None = None  # what it finds in a path (its first group) names the group
     conflicts: Literal["drop", "error"] = "drop"  # the same image under two labels
-    leaks: Literal["drop", "error"] = "drop"  # training copies of images in a given other split
+    leaks: Literal["drop", "error"] = "drop"  # training images that are copies of val or test ones
     near_duplicates: Literal["group", "ignore"] = "group"  # near-duplicates stay together
     max_problem_frac: Fraction = 0.01  # more quarantined images than this stop the run
     max_pixels: Positive = 50_000_000  # a larger image is quarantined before it is decoded
@@ -101,9 +101,9 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # never on biases and norms
     schedule: Literal["constant", "step", "linear", "cosine", "onecycle", "plateau"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
-    step_epochs: Positive = 10  # step: the rate falls by step_factor every so many epochs
+    step_epochs: Positive = 10  # step: lr is multiplied by step_factor every so many epochs
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
-    plateau_epochs: Positive = 3  # plateau: epochs without a better score before the rate falls
+    plateau_epochs: Positive = 3  # plateau: epochs without a better score before lr falls
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha: 0.2 lays images lightly over each other
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -121,16 +121,16 @@ class Training(Section):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score
-    # A loss that is not finite ends the run, or sends it back to its last checkpoint at half the rate.
+    # A loss that is not finite ends the run, or sends it back to its last checkpoint at half the lr.
     on_divergence: Literal["stop", "restart"] = "stop"
     log: Literal["tensorboard"] | None = None
 
 
 class Evaluation(Section):
-    """How the network is asked, and how sure we are."""
+    """How predictions are made and scored."""
 
     image_size: Annotated[int, Field(ge=8, le=2048)] | None = None  # px; None: as in training
-    horizontal_flip: bool = False  # answers are the mean over an image and its horizontal flip
+    horizontal_flip: bool = False  # predictions are the mean over an image and its flip
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
 
@@ -155,12 +155,12 @@ class Recipe(Section):
         Raises RecipeError for an unknown key or a value of the wrong type or range.
         """
         unknown = [
-            no_such_key(key, RECIPE_KEYS) for key in values if without_place(key) not in RECIPE_KEYS
+            no_such_key(key, RECIPE_KEYS) for key in values if without_index(key) not in RECIPE_KEYS
         ]
         if unknown:
             raise RecipeError("; ".join(unknown))
         tree = self.model_dump(mode="json")
-        # Wholes before their splits, so that the order in which they were given decides nothing.
+        # A section before the keys inside it, so that the order in which they were given decides nothing.
         for key in sorted(values, key=lambda key: (key.count("."), key != PRESET_KEY)):
             set_key(tree, key, values[key])
         return validate(tree, "recipe")

@@ -86,7 +86,7 @@ class Tuning(Section):
         ],
     ] = {}
     folds: Positive = 5  # 1: the validation split of data.split
-    repeats: Positive = 1  # each deals the folds anew, with another seed of the training
+    repeats: Positive = 1  # each with other folds and the next seed of the training
     # None: grid where every setting is a list and no number of trials is given, else tpe.
     sampler: Literal["grid", "random", "tpe", "qmc"] | None = None
     trials: Positive | None = None  # None: the whole grid, else 20

@@ -28,9 +28,9 @@ def tree_differences(
         if isinstance(old, dict) and isinstance(new, dict):
             yield from tree_differences(old, new, f"{key}.")
         elif old != new:
-            yield key, f"{key}: {shown(old)} -> {shown(new)}"
+            yield key, f"{key}: {to_text(old)} -> {to_text(new)}"
 
 
-def shown(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return a plain value as a recipe shows it."""
     return value if isinstance(value, str) else json.dumps(value)

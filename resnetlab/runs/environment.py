@@ -22,7 +22,6 @@ PACKAGES = {
     "pyarrow": "pyarrow",
     "safetensors": "safetensors",
 }
-
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # by which arithmetic differs
 
 
@@ -75,7 +74,7 @@ def git_state(folder: Path, tracked: str = ".") -> dict[str, Any] | None:
     """Return the commit checked out in a folder, and whether tracked files were changed since.
 
     None where git knows nothing of `tracked` in the folder: an installed package may lie within
-    somebody's checkout without being a part of it.
+    somebody's checkout without belonging to it.
     """
     # A repository may name programs to run on status; none is.
     command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false"]

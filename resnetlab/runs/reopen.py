@@ -1,4 +1,4 @@
-"""The images of a run once more, and what has changed of them since it began."""
+"""The images of a run opened again, and what has changed in them since it began."""
 
 import shlex
 
@@ -15,10 +15,11 @@ from resnetlab.runs.run import Run
 def reopen_data(
     run: Run, recipe: Recipe, anyway: bool | None = False
 ) -> tuple[Catalog, PixelStore, list[str]]:
-    """Return a run's catalog, its pixels, and what has changed of its images since it began.
+    """Return a run's catalog, its pixels, and what has changed in its images since it began.
 
-    Raises DataError where anything has. With `anyway`, images of the training split that have are
-    quarantined instead; those that are measured on must be what they were. None: nobody may say so.
+    Raises DataError where anything has. With `anyway`, changed images of the training split are
+    quarantined instead; validation and test images must be what they were. None: --anyway is not
+    offered.
     """
     before = Catalog.load(run.catalog_file)
     if not before.root.is_dir():
@@ -37,10 +38,10 @@ def reopen_data(
 
 def lost_rows(before: Catalog, found: Catalog) -> dict[str, np.ndarray]:
     """Return the rows of usable images of a catalog that another finds 'changed' or 'gone'."""
-    place = {path: row for row, path in enumerate(found.paths)}
+    row_of = {path: row for row, path in enumerate(found.paths)}
     lost: dict[str, list[int]] = {"changed": [], "gone": []}
     for row in before.rows("all"):
-        other = place.get(before.paths[row])
+        other = row_of.get(before.paths[row])
         if other is None or found.problem[other].startswith("can't be read"):
             lost["gone"].append(row)
         elif found.sha256[other] != before.sha256[row]:
@@ -61,22 +62,22 @@ def refuse_lost(
     before: Catalog, after: Catalog, changes: list[str], run: Run, anyway: bool | None
 ) -> None:
     """Raise DataError where a run can't go on without the images that `after` leaves out."""
-    told = f"{before.root}: not the images with which {run.folder} began: {'; '.join(changes)}"
+    message = f"{before.root}: not the images with which {run.folder} began: {'; '.join(changes)}"
     if anyway is None:
-        raise DataError(f"{told}; bring them back, or begin anew")
+        raise DataError(f"{message}; bring them back, or begin anew")
     for split, name in (("val", "validation"), ("test", "test")):
         missing = len(before.rows(split)) - len(after.rows(split))
         if missing:
             raise DataError(
-                f"{told}; {missing} of them belong to the {name} split, which is measured on and must "
+                f"{message}; {missing} of them belong to the {name} split, which is measured on and must "
                 "stay as it was: bring them back, or train anew"
             )
     if not anyway:
         raise DataError(
-            f"{told}; bring them back, or go on without them: "
+            f"{message}; bring them back, or go on without them: "
             f"resnetlab resume {shlex.quote(str(run.folder))} --anyway"
         )
     empty = np.flatnonzero((after.counts("train") == 0) & (before.counts("train") > 0))
     if len(empty):
         name = before.classes[empty[0]]
-        raise DataError(f"{told}; class '{name}' has none left to train on: bring them back")
+        raise DataError(f"{message}; class '{name}' has none left to train on: bring them back")

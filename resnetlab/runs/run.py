@@ -58,10 +58,10 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """Read the resolved recipe. Raises RecipeError, and CheckpointError where splits are missing."""
+        """Read the resolved recipe. Raises RecipeError, and CheckpointError where a section is missing."""
         path = self.folder / "recipe.yaml"
         recipe = load_recipe(path)
-        # A run of before there was a search has no such section, and its training needs none.
+        # A run from before the search existed has no such section, and its training needs none.
         sections = Recipe.model_fields.keys() - {"tuning"}
         lost = sorted(sections - recipe.model_fields_set)
         if lost:  # an empty file would be a valid recipe
@@ -153,7 +153,7 @@ def open_run(folder: Path) -> Run:
     if not (folder / "recipe.yaml").is_file():
         raise DataError(f"{folder}: no run here (a run has a recipe.yaml)")
     run = Run(folder)
-    _ = run.recipe, run.metrics, run.ledger  # damage is told before hours of work, not after
+    _ = run.recipe, run.metrics, run.ledger  # damage is reported before hours of work, not after
     if (folder / "environment.json").is_file():
         _ = run.environment
     return run

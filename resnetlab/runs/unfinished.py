@@ -1,4 +1,4 @@
-"""What is at work in a folder stands in it until it is done, so that `resume` can go on with it."""
+"""The verb at work in a folder, recorded there until it is done, so that `resume` can go on with it."""
 
 import shlex
 import shutil
@@ -53,7 +53,7 @@ def require_trained(run: Run) -> None:
 
 @contextmanager
 def discarded_without_recipe(run: Run, name: str = "recipe.yaml") -> Iterator[None]:
-    """Remove a new run's folder where an error shows before the run is so far as to have a recipe."""
+    """Remove a new run's folder where an error comes before the run has a recipe."""
     try:
         yield
     except StoppedError:

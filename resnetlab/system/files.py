@@ -20,14 +20,14 @@ from resnetlab.system import interruption
 DISK_TROUBLES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # said by some network file systems
 TEMPORARY = ".tmp"  # ends the name of a file that is not whole yet
-POLL_S = 0.1  # between two looks at whether a lock is free
+POLL_S = 0.1  # between two tries to take a lock
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success it becomes `path`, whole and on disk.
 
-    A reader sees the old file or the new one, never a part, also after a power cut. Raises
+    A reader sees the old file or the new one, never half of one, also after a power cut. Raises
     MachineError where the disk is full or can't be written; then the old file stands.
     """
     path = Path(path)
@@ -148,7 +148,7 @@ def cache_folder() -> Path:
 def exclusive(path: Path, log: Callable[[str], None] = lambda text: None) -> Iterator[None]:
     """Hold a lock file; the system releases it when the process ends, however it ends.
 
-    Where another process holds it, `tell` is told which one, once, and it is waited for. Raises
+    Where another process holds it, `log` gets one line that names it, and this one waits. Raises
     StoppedError where an end is asked for meanwhile.
     """
     with path.open("a+b", buffering=0) as file:
@@ -163,7 +163,7 @@ def exclusive(path: Path, log: Callable[[str], None] = lambda text: None) -> Ite
 def take(file: io.FileIO, log: Callable[[str], None]) -> bool:
     """Take a lock file, open for reading and appending, and write into it who holds it.
 
-    Returns whether it could be had. Where the file system has no locks, `tell` is told.
+    Returns whether it could be had. Where the file system has no locks, `log` gets a note.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,8 +22,8 @@ from resnetlab.training.predict import predict
 from resnetlab.tuning.sampling import REDUCTION, first_rung
 from resnetlab.tuning.trial import Fold
 
-WARM_UP, TRIED = 2, 6  # steps
-ASKED = 128  # images
+WARM_UP, TIMED = 2, 6  # training steps
+PREDICTED = 128  # images
 RETRAINING_SHARE = 1.15  # of what it should take: machines are not always equally fast
 REPORT_S = 20  # for evidence, images and page
 MOST_TRIALS = 200
@@ -40,15 +40,15 @@ class Plan:
 
 
 def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
-    """Return about how many seconds an epoch of a fold takes, its validation included: tried out."""
+    """Return about how many seconds an epoch of a fold takes, validation included: measured on a few steps."""
     classifier = initial_classifier(recipe, fold.catalog, store)
     training = recipe.training
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
     learner = make_learner(fabric, classifier, classifier, training)
-    train, val = (samples_of(fold.catalog, store, part) for part in ("train", "val"))
+    train, val = (samples_of(fold.catalog, store, split) for split in ("train", "val"))
     workers, view = int(recipe.data.workers), training_view(recipe, training.epochs - 1)
-    plan = plan_epoch(len(train), training.batch_size, recipe.seed, 0)[: WARM_UP + TRIED]
+    plan = plan_epoch(len(train), training.batch_size, recipe.seed, 0)[: WARM_UP + TIMED]
     stream = batches(train, plan, view, workers)
     classifier.train()
     seconds = []
@@ -56,11 +56,11 @@ def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
         started = time.monotonic()
         learner.step(list(islice(stream, 1)), 0.0, address(recipe.seed, 0, step), step)
         seconds.append((time.monotonic() - started) / len(plan[step]))
-    some = head(val, ASKED)
+    some = head(val, PREDICTED)
     started = time.monotonic()
     predict(classifier, some, plain_view(recipe), fold.catalog.classes, recipe.seed, workers)
-    asked = (time.monotonic() - started) / max(len(some), 1)
-    return len(train) * float(np.median(seconds[WARM_UP:] or seconds)) + len(val) * asked
+    predict_s = (time.monotonic() - started) / max(len(some), 1)
+    return len(train) * float(np.median(seconds[WARM_UP:] or seconds)) + len(val) * predict_s
 
 
 def head(samples: Samples, count: int) -> Samples:

@@ -1,4 +1,4 @@
-"""Which learning rates a network bears: the loss while the rate grows from step to step."""
+"""Learning rate range test: the loss while the learning rate grows from step to step."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -11,22 +11,21 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Recipe
 from resnetlab.system.progress import Progress
-from resnetlab.training.hardware.device import make_fabric
-from resnetlab.training.initial import initial_classifier
+from resnetlab.training.initial import initial_learner
 from resnetlab.training.inputs import training_view
-from resnetlab.training.optim.learner import address, make_learner
+from resnetlab.training.optim.learner import address
 
 STEPS = 120
-# A range around the customary rate would be shorter, and could miss that of a strange network.
+# A range around the customary lr would be shorter, and could miss that of an unusual network.
 LOWEST, HIGHEST = 1e-6, 1e2
 SMOOTHING = 0.9
-LOST = 4.0  # times the lowest loss: from there on nothing more is learned
-BELOW_LOWEST = 10  # where the loss is lowest the rate is already on the edge
+DIVERGED = 4.0  # times the lowest loss: from there on nothing more is learned
+BELOW_LOWEST = 10  # where the loss is lowest, training is about to diverge
 
 
 @dataclass(frozen=True)
 class LrRangeTest:
-    """The rates tried, the loss of each step, its running mean, and the rate that follows from them."""
+    """The learning rate and the loss of each step (N,), the loss smoothed, and the lr suggested by it."""
 
     rates: np.ndarray
     losses: np.ndarray
@@ -38,9 +37,9 @@ class LrRangeTest:
 def try_learning_rates(
     catalog: Catalog, store: PixelStore, recipe: Recipe, steps: int = STEPS
 ) -> LrRangeTest:
-    """Train a network of its own with a rate that grows from LOWEST to HIGHEST; nothing else changes.
+    """Train a network of its own with an lr that grows from LOWEST to HIGHEST; nothing else changes.
 
-    The suggestion is a tenth of the rate at which the smoothed loss is lowest. What is trained later
+    The suggestion is a tenth of the lr at which the smoothed loss is lowest. What is trained later
     begins afresh, as if this had not been. Source: Smith 2017, Cyclical Learning Rates for Training
     Neural Networks; the tenth is the custom of fastai's finder.
     """
@@ -49,11 +48,7 @@ def try_learning_rates(
         {"training.lr": 1.0, "training.head_lr": None, "training.bias_lr": None}
     )
     training, seed = recipe.training, recipe.seed
-    classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
-    fabric.to_device(classifier)
-    learner = make_learner(fabric, classifier, classifier, training)
-    learner.model.train()
+    _, learner = initial_learner(recipe, catalog, store)
     train = samples_of(catalog, store, "train")
     plan = [
         rows
@@ -63,12 +58,12 @@ def try_learning_rates(
     stream = batches(train, plan, training_view(recipe, 0), int(recipe.data.workers))
     rates = np.geomspace(LOWEST, HIGHEST, len(plan))
     losses: list[float] = []
-    with Progress("trying rates", len(plan), "steps") as progress:
-        for step, rate in enumerate(rates):
-            sums = learner.step(list(islice(stream, 1)), float(rate), address(seed, 0, step), step)
+    with Progress("trying learning rates", len(plan), "steps") as progress:
+        for step, lr in enumerate(rates):
+            sums = learner.step(list(islice(stream, 1)), float(lr), address(seed, 0, step), step)
             losses.append(float(sums[0]) / len(plan[step]))
             progress.advance(1)
-            if not np.isfinite(losses[-1]) or is_lost(losses):
+            if not np.isfinite(losses[-1]) or has_diverged(losses):
                 break
     torch.set_rng_state(before)
     found = np.array(losses)
@@ -78,10 +73,10 @@ def try_learning_rates(
     return LrRangeTest(rates[: len(found)], found, smoothed, lowest_at / BELOW_LOWEST, lowest_at)
 
 
-def is_lost(losses: list[float]) -> bool:
-    """Return whether the loss has run away."""
+def has_diverged(losses: list[float]) -> bool:
+    """Return whether the smoothed loss is far above its lowest value."""
     smoothed = running_mean(np.array(losses))
-    return bool(smoothed[-1] > LOST * smoothed.min())
+    return bool(smoothed[-1] > DIVERGED * smoothed.min())
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:

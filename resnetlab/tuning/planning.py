@@ -19,7 +19,7 @@ from resnetlab.training.defaults import (
 )
 from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
 
-SEARCH_RECIPE = "search.yaml"  # that is searched around; recipe.yaml is the retraining's
+SEARCH_RECIPE = "search.yaml"  # what the search started from; recipe.yaml is the retraining's
 NEVER = float("inf")
 # Settings that may differ between the machines of one search.
 OF_THE_MACHINE = {"device", "precision", "threads", "checkpoint_minutes", "log"}
@@ -46,9 +46,9 @@ def complete(recipe: Recipe) -> Recipe:
 
 
 def usual_space(recipe: Recipe) -> dict[str, Any]:
-    """Return what is searched where nothing is named: rate and weight decay, which matter most."""
-    rate = recipe.training.lr
-    middle = suggest_lr(recipe, pretrained=False) if rate == "auto" else float(rate)
+    """Return what is searched where nothing is named: learning rate and weight decay, which matter most."""
+    lr = recipe.training.lr
+    middle = suggest_lr(recipe, pretrained=False) if lr == "auto" else float(lr)
     return {
         "training.lr": {"low": middle / 30, "high": middle * 3, "log": True},
         "training.weight_decay": {"low": 1e-5, "high": 1e-2, "log": True},
@@ -70,7 +70,7 @@ def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
 
 
 def digest_of(recipe: Recipe) -> str:
-    """Return what tells this search from others, whatever machine takes split in it."""
+    """Return what tells this search from others, whichever machine takes part in it."""
     tree = recipe.model_dump(mode="json")
     tree["training"] = {k: v for k, v in tree["training"].items() if k not in OF_THE_MACHINE}
     tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("workers", "store")}

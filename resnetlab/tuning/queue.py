@@ -31,8 +31,8 @@ def enqueue(search: Search, recipe: Recipe, count: int) -> None:
     if recipe.tuning.sampler == "grid":
         cells = grid(recipe)
         order = np.random.Generator(np.random.Philox(recipe.seed)).permutation(len(cells))
-        # Some cells of many are drawn by lot: the first ones would all be of one corner.
-        sets = cells if count >= len(cells) else [cells[place] for place in order[:count]]
+        # Some of many combinations are drawn at random: the first ones would all lie in one corner.
+        sets = cells if count >= len(cells) else [cells[index] for index in order[:count]]
     elif recipe.tuning.sampler == "tpe":
         sets = [Values() for _ in range(count)]
     else:
@@ -80,7 +80,7 @@ def claimed(search: Search, frozen: FrozenTrial) -> bool:
     """Return whether a trial, whose folder is locked here, could be made this process's own."""
     storage, number = search.storage, frozen._trial_id
     with one_at_a_time(storage.url):
-        storage.record_heartbeat(number)  # first: what is claimed must be able to fall silent
+        storage.record_heartbeat(number)  # first: else it could never count as dead
         now = storage.get_trial(number)
         if now.state != TrialState.WAITING:
             return now.state == TrialState.RUNNING and is_here(search, now)
@@ -95,15 +95,15 @@ def claimed(search: Search, frozen: FrozenTrial) -> bool:
 
 def one_at_a_time(url: str) -> AbstractContextManager[None]:
     """Keep others from claiming meanwhile: SQLite has no locks of rows, as other databases have."""
-    parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or parts.database in (None, "", ":memory:"):
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
         return nullcontext()
-    return exclusive(Path(f"{parts.database}.lock"))
+    return exclusive(Path(f"{address.database}.lock"))
 
 
 @contextmanager
 def beating(storage: RDBStorage, trial: int) -> Iterator[None]:
-    """Give a sign of life of a trial from time to time."""
+    """Record a heartbeat of a trial every BEAT_S seconds."""
     done = threading.Event()
 
     def beat() -> None:

@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial
 from resnetlab.training.optim.learner import address
 
 
-class Addressed(BaseSampler):
-    """Optuna's tree-structured Parzen estimator, its draws an address of seed, trial and setting.
+class RepeatableTPE(BaseSampler):
+    """Optuna's tree-structured Parzen estimator, seeded anew for each trial and setting.
 
-    A sampler that lives as long as a process would go on differently after a restart.
+    One sampler for a whole process would draw otherwise after a restart.
     Source: Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization.
     """
 
@@ -53,7 +53,7 @@ REDUCTION = 4  # of halving: one trial of so many goes on at each rung
 def first_rung(epochs: int) -> int:
     """Return after how many epochs of the first fold a trial may be given up: a sixth of them.
 
-    After a single one, networks that begin from nothing tell hardly more than chance.
+    After a single one, networks trained from scratch tell hardly more than chance.
     """
     return max(1, round(epochs / 6))
 

@@ -72,7 +72,7 @@ class Work:
 def open_work(
     run: Run, recipe: Recipe, data: tuple[Catalog, PixelStore], url: str, name: str, deadline: float
 ) -> Work:
-    """Return what a process needs to take split in the search called `name`."""
+    """Return what a process needs to take part in the search called `name`."""
     catalog, store = data
     folds = make_folds(catalog, recipe)
     epochs = most(recipe, "training.epochs")
@@ -81,7 +81,7 @@ def open_work(
 
 
 def join(work: Work, images: str, plan: str | None, shared: bool) -> str | None:
-    """Take split in a search, or begin it; return the place that retrains where it isn't this one.
+    """Take part in a search, or begin it; return the place that retrains where it isn't this one.
 
     Raises DataError where others search on other images in a `shared` storage.
     """
@@ -95,7 +95,7 @@ def join(work: Work, images: str, plan: str | None, shared: bool) -> str | None:
                     f"the search {study.study_name} is on other images, or others of them are set "
                     "aside for the test; bring the same ones here"
                 )
-            log(f"taking split in the search of {facts['home']}")
+            log(f"taking part in the search of {facts['home']}")
             study.pruner = make_pruner(facts["pruner"], len(work.folds), work.epochs)
             return str(facts["home"])
         if time.monotonic() > silent_since + SILENCE_S:
@@ -206,7 +206,7 @@ class Watch:
             raise OutOfTime
 
     def fold_done(self, history: History) -> None:
-        """Take in a fold. It stands where it ended while trials with more epochs go on."""
+        """Take in a fold. Its score stands for it while trials with more epochs go on."""
         self.histories[len(self.scores) :] = [history]
         score = score_of(history, self.work.recipe)
         if len(self.scores) + 1 < len(self.work.folds):
@@ -259,7 +259,7 @@ def progress(work: Work) -> str:
 
 @contextmanager
 def assistants(run: Run, count: int, url: str, name: str, deadline: float) -> Iterator[None]:
-    """Let so many more processes take split in a search until it is over or this one must end."""
+    """Let so many more processes take part in a search until it is over or this one must end."""
     context = multiprocessing.get_context("spawn")
     left = deadline - time.monotonic()
     processes = [
@@ -280,7 +280,7 @@ def assistants(run: Run, count: int, url: str, name: str, deadline: float) -> It
 
 
 def assist(folder: str, url: str, name: str, left: float) -> None:
-    """Take split in the search of a folder: what another process of `--jobs` does."""
+    """Take part in the search of a folder: what another process of `--jobs` does."""
     run, deadline = Run(Path(folder)), time.monotonic() + left
     recipe = load_recipe(run.folder / SEARCH_RECIPE)
     with interruption.handle_signals(), reachable(url):

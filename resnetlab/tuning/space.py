@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetlab.errors import RecipeError
-from resnetlab.recipe import RECIPE_KEYS, Choice, Range, Recipe, no_such_key, without_place
+from resnetlab.recipe import RECIPE_KEYS, Choice, Range, Recipe, no_such_key, without_index
 
 if TYPE_CHECKING:
     import optuna
@@ -24,8 +24,8 @@ NOT_SEARCHABLE = {
     "seed": "every trial gets the same seeds, so that trials differ by their settings alone",
     "tuning": "it is the search itself",
     "data": "it decides which images there are, and trials are compared on the same ones",
-    "evaluation.confidence": "it changes no answer",
-    "evaluation.resamples": "it changes no answer",
+    "evaluation.confidence": "it changes no prediction",
+    "evaluation.resamples": "it changes no prediction",
     "training.monitor": "it is what trials are compared by",
     "training.device": "it changes how fast, not what",
     "training.threads": "it changes how fast, not what",
@@ -57,7 +57,7 @@ def check_space(recipe: Recipe) -> None:
 
 def faults_of(recipe: Recipe, key: str) -> Iterator[str]:
     """Give what is wrong with one searched setting."""
-    if without_place(key) not in RECIPE_KEYS:
+    if without_index(key) not in RECIPE_KEYS:
         yield no_such_key(key, RECIPE_KEYS)
         return
     reason = next(

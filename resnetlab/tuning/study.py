@@ -17,10 +17,10 @@ from sqlalchemy.engine import make_url
 
 from resnetlab.errors import CheckpointError, MachineError, RecipeError, one_line
 from resnetlab.recipe import Recipe
-from resnetlab.tuning.sampling import Addressed, make_pruner
+from resnetlab.tuning.sampling import RepeatableTPE, make_pruner
 
-BEAT_S = 15  # between two signs of life of a running trial
-SILENCE_S = 90  # without one, its process is taken for dead
+BEAT_S = 15  # between two heartbeats of a running trial
+SILENCE_S = 90  # without a heartbeat, after which its process counts as dead
 LOCKED_S = 60  # for which a locked SQLite file is waited for
 RETRIES = 1  # of a trial whose process died elsewhere
 
@@ -110,7 +110,7 @@ def open_study(
             grace_period=SILENCE_S,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
-    sampler, pruner = Addressed(recipe.seed), make_pruner(recipe.tuning.pruner, folds, epochs)
+    sampler, pruner = RepeatableTPE(recipe.seed), make_pruner(recipe.tuning.pruner, folds, epochs)
     try:
         smaller = recipe.training.monitor == "loss"
         direction = StudyDirection.MINIMIZE if smaller else StudyDirection.MAXIMIZE

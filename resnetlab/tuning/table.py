@@ -127,13 +127,13 @@ def epochs_of(
 ) -> int:
     """Return for how many epochs to train by a trial's values, without looking at any test split.
 
-    As many as the trial; where patience ended its folds, the middle one of their best epochs.
+    As many as the trial; where patience ended its folds, the median of their best epochs.
     """
     if recipe.training.patience is None or not history:
         return int(values.get("training.epochs", recipe.training.epochs))
     folds = {row["fold"] for row in history}
-    splits = ([dict(row) for row in history if row["fold"] == fold] for fold in sorted(folds))
-    return int(statistics.median_high([row_of(split, recipe)["epoch"] for split in splits]))
+    histories = ([dict(row) for row in history if row["fold"] == fold] for fold in sorted(folds))
+    return int(statistics.median_high([row_of(each, recipe)["epoch"] for each in histories]))
 
 
 def plain(setting: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One trial: the same settings learned anew on every fold, and what each fold's network answers."""
+"""One trial: a fresh network trained on each fold with the same settings, and its predictions."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ PREDICTIONS = "predictions.parquet"
 
 @dataclass(frozen=True)
 class Fold:
-    """A part of the images that validates while the others train; the same for every trial."""
+    """One fold of the images validates while the others train; the same for every trial."""
 
     index: int  # from 0, through all repeats
     catalog: Catalog
@@ -40,8 +40,8 @@ class Fold:
 def make_folds(catalog: Catalog, recipe: Recipe) -> list[Fold]:
     """Return the folds of a catalog whose test split is settled, in the order they are trained.
 
-    Each repeat deals them anew and trains by the next seed. With one fold, the validation split that
-    the catalog has is that of every repeat.
+    Each repeat has other folds and trains with the next seed. With one fold, every repeat validates
+    on the catalog's validation split.
     """
     tuning = recipe.tuning
     found: list[Fold] = []
@@ -60,13 +60,13 @@ def train_fold(
     store: PixelStore,
     recipe: Recipe,
     folder: Path,
-    tell: Callable[[History, str], None],
+    on_epoch_end: Callable[[History, str], None],
     name: str,
 ) -> History:
     """Train a fresh network on one fold, or go on with it; return the history, `fold` in each row.
 
-    Writes the answers for the fold's validation split, after which the checkpoints are removed. `tell`
-    and `name` are as in `fit`. Raises DivergedError, StoppedError.
+    Writes the predictions for the fold's validation split, after which the checkpoints are removed.
+    `on_epoch_end` and `name` are as in `fit`. Raises DivergedError, StoppedError.
     """
     if (folder / PREDICTIONS).is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -76,11 +76,13 @@ def train_fold(
     classifier = initial_classifier(recipe, catalog, store)
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
-    history = fit(fabric, classifier, train, val, catalog.classes, recipe, folder, tell, name)
+    history = fit(
+        fabric, classifier, train, val, catalog.classes, recipe, folder, on_epoch_end, name
+    )
     load_scored(classifier, recipe, folder / "checkpoints")
     workers = int(recipe.data.workers)
-    answers = predict(classifier, val, plain_view(recipe), catalog.classes, fold.seed, workers)
-    columns = answers.ids, answers.labels, answers.logits, answers.classes
+    found = predict(classifier, val, plain_view(recipe), catalog.classes, fold.seed, workers)
+    columns = found.ids, found.labels, found.logits, found.classes
     Predictions.make(*columns, fold=fold.index, seed=fold.seed).save(folder / PREDICTIONS)
     shutil.rmtree(folder / "checkpoints")
     return with_fold(history, fold)
@@ -132,13 +134,13 @@ def read_history(path: Path) -> History:
 
 
 def out_of_fold(folders: Sequence[Path]) -> Predictions:
-    """Return the answers of several folds of one repeat as one table."""
-    splits = [Predictions.load(folder / PREDICTIONS) for folder in folders]
+    """Return the predictions of several folds of one repeat as one table."""
+    tables = [Predictions.load(folder / PREDICTIONS) for folder in folders]
     return Predictions(
-        ids=np.concatenate([split.ids for split in splits]),
-        labels=np.concatenate([split.labels for split in splits]),
-        logits=np.concatenate([split.logits for split in splits]),
-        classes=splits[0].classes,
-        fold=np.concatenate([split.fold for split in splits]),
-        seed=np.concatenate([split.seed for split in splits]),
+        ids=np.concatenate([table.ids for table in tables]),
+        labels=np.concatenate([table.labels for table in tables]),
+        logits=np.concatenate([table.logits for table in tables]),
+        classes=tables[0].classes,
+        fold=np.concatenate([table.fold for table in tables]),
+        seed=np.concatenate([table.seed for table in tables]),
     )

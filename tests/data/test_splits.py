@@ -169,7 +169,7 @@ def test_copies_change_nothing_for_the_others(make_catalog):
     assert len(changed) <= 2  # a class is larger by one, its splits may be too
 
 
-# Parts that the user's folders give
+# Splits that the user's folders give
 
 
 def given_splits(train: int, val: int = 0, test: int = 0) -> list[tuple[int, object, str]]:

@@ -131,7 +131,7 @@ def test_a_difference_that_the_test_shows_is_said_so():
     assert (pair["only_a_right"], pair["only_b_right"]) == (12, 1)
     assert pair["verdict"] == "shown"
     assert pair["sentence"] == (
-        "resnet18 gets 6.1 points more right than mlp [2.7, 10.8]: shown (p = 0.0034)."
+        "resnet18 is 6.1 points more accurate than mlp [2.7, 10.8]: shown (p = 0.0034)."
     )
     assert found["summary"] == "resnet18 is shown to be better than mlp."
 
@@ -156,7 +156,7 @@ def test_an_interval_without_zero_does_not_speak_against_the_test():
     assert pair["difference"]["low"] > 0
     assert pair["verdict"] == "not shown"
     assert pair["sentence"] == (
-        "resnet18 gets 6.2 points more right than mlp [0.5, 12.4], "
+        "resnet18 is 6.2 points more accurate than mlp [0.5, 12.4], "
         "but the exact test does not show it (p = 0.052)."
     )
 
@@ -207,7 +207,7 @@ def test_other_images_are_refused_with_their_number_and_the_way_out():
     with pytest.raises(DataError) as error:
         compare_all({"mlp": a, "cnn": b})
     assert str(error.value) == (
-        "mlp and cnn did not answer the same images: 4 ids are in one of them only, the first "
+        "mlp and cnn do not predict the same images: 4 ids are in one of them only, the first "
         "is 'q'. Compare runs made on the same split: same data, same seed, same data.split."
     )
 

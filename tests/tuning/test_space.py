@@ -108,7 +108,7 @@ def test_both_ends_of_a_whole_range_are_drawn():
         ({"training.monitor": ["loss"]}, "'training.monitor' can't be searched"),
         ({"training.lr": {"low": -1, "high": 1}}, "training.lr must be greater than 0. Got -1"),
         ({"training.optimizer": ["sgd", "lamb"]}, "training.optimizer must be 'sgd', 'adam'"),
-        ({"model.hidden.7": [64, 128]}, "'model.hidden.7' is no place in model.hidden"),
+        ({"model.hidden.7": [64, 128]}, "'model.hidden.7' is no index of model.hidden"),
         (
             {"training.momentum": {"low": 0, "high": 0.9, "when": {"training.optimizer": "sgd"}}},
             "'training.momentum' depends on 'training.optimizer', which is not searched",

@@ -26,13 +26,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return what was found, as plain values for JSON. `near` are pairs of rows, an array of PAIR.
 
-    None where near-duplicates were not searched.
+    None where near-duplicates were not searched for.
     """
     sound = catalog.rows("all")
     has_splits = any(catalog.split[sound])
     splits: tuple[str, ...] = SPLITS if has_splits else ("all",)
     conflicts = [problem for problem in catalog.problem if problem.startswith("same image")]
-    shown = catalog.sha256[catalog.width > 0]  # a copy that was left out is one nevertheless
+    decoded = catalog.sha256[catalog.width > 0]  # a copy that was left out is one nevertheless
     return {
         "name": name,
         "images": len(catalog),
@@ -47,7 +47,7 @@ def describe(
         "counts": {split: catalog.counts(split).tolist() for split in splits},
         "sizes": {side: spread(getattr(catalog, side)[sound]) for side in ("width", "height")},
         "grey_frac": float(store.index["grey"][store.rows_of(catalog)[sound]].mean()),
-        "duplicates": len(shown) - len(set(shown)),
+        "duplicates": len(decoded) - len(set(decoded)),
         "conflicts": len(conflicts),
         "near_duplicates": None if near is None else describe_near(catalog, near),
     }

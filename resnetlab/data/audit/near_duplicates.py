@@ -1,7 +1,7 @@
 """Near-duplicates of an image: scaled, cropped, compressed anew, recoloured, flipped.
 
-Images with a like fingerprint are laid one over the other and compared. Thresholds were set on
-CIFAR-10 by looking: docs/experiments.md.
+Pairs with similar descriptors are aligned and compared. Thresholds were set on CIFAR-10 by looking
+at pairs: docs/experiments.md.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.sparse import coo_matrix
 
-from resnetlab.data.audit.alignment import detail, similarities, speaking
+from resnetlab.data.audit.alignment import detail, has_gradients, similarities
 from resnetlab.data.audit.candidates import candidates, descriptors
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
@@ -20,12 +20,12 @@ from resnetlab.system.progress import Progress
 VERSION = 2  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different images agree by chance
 CHUNK = 256  # images or pairs at a time: what fits into a processor's cache
-SAME = 0.86  # agreement of the slopes of two copies
+SAME = 0.86  # agreement of the gradients of two copies
 SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
-DETAIL = 0.15  # ... where less than this is fine: broad strokes agree by chance
-PARTNERS = 2.0  # where images have more on average, and ...
-CLOSED = 0.5  # ... fewer of these are alike among themselves, all are look-alikes
-OTHER_LABEL = 0.3  # share of pairs with two labels from which on likeness proves nothing here
+DETAIL = 0.15  # ... where less of the contrast is fine detail: broad strokes agree by chance
+PARTNERS = 2.0  # where images have more partners on average, and ...
+CLOSED = 0.5  # ... a smaller share of these are partners too, all are look-alikes
+OTHER_LABEL = 0.3  # share of pairs with two labels from which on agreement proves nothing here
 FEWEST = 10  # pairs, below which that share says nothing
 
 # Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
@@ -80,8 +80,8 @@ def search(store: PixelStore, workers: int) -> np.ndarray:
     rows = comparable(store)
     as_is, flipped = candidates(descriptors(store.index["small"][rows]))
     work = [
-        (pairs[start : start + CHUNK], turned)
-        for pairs, turned in ((rows[as_is], False), (rows[flipped], True))
+        (pairs[start : start + CHUNK], is_flipped)
+        for pairs, is_flipped in ((rows[as_is], False), (rows[flipped], True))
         for start in range(0, len(pairs), CHUNK)
     ]
     found = [np.empty(0, dtype=PAIR)]
@@ -115,12 +115,14 @@ def look_alikes(pairs: np.ndarray, count: int) -> bool:
 
 
 def comparable(store: PixelStore) -> np.ndarray:
-    """Return the records that show enough to be told apart from others, (M,) in order."""
+    """Return the records large and detailed enough to be compared, (M,) in order."""
     index = store.index
     large = np.minimum(index["full_height"], index["full_width"]) >= SMALLEST
     rows = np.flatnonzero(large & (index["problem"] == b""))
-    splits = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    return np.concatenate([rows[:0], *(split[speaking(index["small"][split])] for split in splits)])
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    return np.concatenate(
+        [rows[:0], *(chunk[has_gradients(index["small"][chunk])] for chunk in chunks)]
+    )
 
 
 def compare(store: PixelStore, pairs: np.ndarray, flipped: bool) -> np.ndarray:

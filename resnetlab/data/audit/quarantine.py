@@ -86,10 +86,10 @@ def quarantine_leaks(catalog: Catalog, pairs: np.ndarray, what: str, leaks: str)
         sound = catalog.sound
         pairs = pairs[sound[pairs].all(axis=1)]
         inside = catalog.split[pairs] == kept_in
-        parted = pairs[inside[:, 0] != inside[:, 1]]
-        leaving = parted[catalog.split[parted] != kept_in]
+        across = pairs[inside[:, 0] != inside[:, 1]]
+        leaving = across[catalog.split[across] != kept_in]
         if len(leaving) and leaks == "error":
-            first, second = catalog.ids[parted[0]]
+            first, second = catalog.ids[across[0]]
             raise DataError(
                 f"{len(set(leaving))} images outside the {kept_in} split have a {what} in it, the first "
                 f"two are {first} and {second}; take them apart, or leave them out of training with "

@@ -1,7 +1,7 @@
-"""Whether the files alone, without what is to be seen on the images, give the class away.
+"""Shortcuts: properties of the files that predict the class without what the images show.
 
-Where all images of one class come from another camera, or carry a frame, a network learns the
-camera or the frame. A small model that sees nothing but such properties tells.
+Where all images of one class come from another camera, or have a frame, a network learns the camera
+or the frame. A small decision tree that sees nothing but such properties finds out.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.files import write_json
 
 VERSION = 1  # raised whenever other properties are found, or other words for them
-MOST = 4000  # images looked at
+MOST = 4000  # images used
 FOLDS = 5
 FEWEST = 10  # of a class, or the folds say nothing
-# Of the way from chance to certainty: content itself shows a little in file sizes and borders.
+# Share of the way from chance to certainty: content itself shows a little in file sizes and borders.
 ALARM = 0.4
 FLAT = 10.0  # standard deviation of a border that somebody drew
 

@@ -9,12 +9,9 @@ from resnetlab.data.augment.philox import uniforms
 from resnetlab.recipe import Augment
 
 ERASE_SCALE = (0.02, 0.33)  # Zhong et al. 2020, Random Erasing
-
 ERASE_RATIO = (0.3, 3.3)
-
-NUMBERS = 18  # that an image draws in an epoch
-
-FLIP = 4  # which of them decides the flip
+NUMBERS = 18  # random numbers that an image draws in an epoch
+FLIP = 4  # index of the one that decides the flip
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Variations:
     """What an augmented view does to each of B images; the default is the plain centred view.
 
     Each field is one value for all images, or an array with a value an image: (B,), or (B, n) of
-    a tuple. `box` is the part of the image to take as (left, top, width, height), each a share of
+    a tuple. `box` is the region of the image to take as (left, top, width, height), each a share of
     the image's sides; `erase` likewise a share of the output, without width where nothing goes.
     """
 

@@ -19,11 +19,8 @@ from resnetlab.system.progress import Progress
 SETTINGS_FILE = "augment.json"  # how the copies were made: others aren't mixed with them
 SOURCES_FILE = "augment.catalog"  # the images they were made of
 TABLE_FILE = "labels.csv"
-UNSETTLED = {
-    SETTINGS_FILE,
-    "unfinished.json",
-    ".lock",
-}  # a folder with nothing else may be begun anew
+# A folder with nothing else may be begun anew.
+UNSETTLED = {SETTINGS_FILE, "unfinished.json", ".lock"}
 
 
 def write_copies(
@@ -37,7 +34,7 @@ def write_copies(
     """Write each sample as the network sees it, and `copies` variations of it, as PNG; return how many.
 
     Copy number n is the variation of epoch n - 1. The names tell the source, a table beside them
-    label and group, so that an image and its copies never part in a split. What is there already
+    label and group, so that an image and its copies stay in one split. What is there already
     is not written again. The folder was made by `begin`. Raises MachineError where it can't be written.
     """
     names = source_names(samples.ids)

@@ -9,15 +9,11 @@ import numpy as np
 from resnetlab.data.augment.draw import Variations
 
 GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601, as Pillow and torchvision use it
-
 # RGB to YIQ: in this space a turn of the colour circle is a rotation of (I, Q).
 RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-
 # A colour is its luma, in all three channels, and its chroma, which is what a turn acts on.
 LUMA = np.tile(GREY, (3, 1))
-
 CHROMA = np.eye(3) - LUMA
-
 QUARTER_TURN = np.linalg.inv(RGB_TO_YIQ) @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ RGB_TO_YIQ
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a whole image

@@ -1,4 +1,4 @@
-"""Sets that are fetched by name: from the Hugging Face hub, or with torchvision."""
+"""Data sets fetched by name: from the Hugging Face hub, or with torchvision."""
 
 import inspect
 import os
@@ -29,7 +29,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def fetch_dataset(name: str, folder: Path) -> None:
-    """Save a set of the Hugging Face hub ('user/name') into a folder, unless it is there.
+    """Save a data set of the Hugging Face hub ('user/name') into a folder, unless it is there.
 
     Raises DataError where there is no such set, MachineError where it can't be fetched.
     """
@@ -51,7 +51,7 @@ def fetch_dataset(name: str, folder: Path) -> None:
 
 
 def fetch_torchvision(name: str, folder: Path) -> None:
-    """Write one of torchvision's sets into a folder as `train/<class>/00001.png`, unless it is there.
+    """Write one of torchvision's data sets into a folder as `train/<class>/00001.png`, unless it is there.
 
     Raises DataError where there is no such set or it isn't one of classes, MachineError where it
     can't be fetched.
@@ -78,7 +78,7 @@ def fetch_torchvision(name: str, folder: Path) -> None:
 
 
 def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return which arguments give which split, '' where a set has none."""
+    """Return which arguments give which split, '' where a data set has none."""
     parameters = inspect.signature(maker).parameters
     if "train" in parameters:
         return [("train", {"train": True}), ("test", {"train": False})]
@@ -88,7 +88,7 @@ def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
-    """Make one part of a set, downloading it; None where the set has no such split."""
+    """Load one split of a data set, downloading it; None where there is no such split."""
     parameters = inspect.signature(maker).parameters
     given = {"root": raw, "download": True}
     chosen = {key: value for key, value in given.items() if key in parameters}

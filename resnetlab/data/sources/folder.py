@@ -30,7 +30,7 @@ def class_folders(listing: Listing, empty_classes: bool = False) -> Catalog:
     """
     splits = find_splits(listing)
     depth = 1 if splits else 0
-    # A set without a split is one split whose name is yet to be decided.
+    # Images without splits are one split whose name is yet to be decided.
     found: dict[str, dict[str, list[str]]] = {
         split: {name: [] for name in listing.subfolders(folder)}
         for split, folder in (splits.items() if splits else [("", "")])
@@ -39,12 +39,12 @@ def class_folders(listing: Listing, empty_classes: bool = False) -> Catalog:
     outside: list[str] = []
     other: list[str] = [*listing.passed_over]
     for name in listing.files:
-        pieces = name.split("/")
-        if len(pieces) < depth + 2:
+        parts = name.split("/")
+        if len(parts) < depth + 2:
             if is_image(name):
                 outside.append(name)
         elif is_image(name):
-            found[split_of[pieces[0]] if splits else ""][pieces[depth]].append(name)
+            found[split_of[parts[0]] if splits else ""][parts[depth]].append(name)
         else:
             other.append(name)
     notes = []

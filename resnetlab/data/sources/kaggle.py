@@ -134,22 +134,22 @@ def fetch_kaggle(name: str, folder: Path) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise DataError(
-            f"kaggle:{printable(name)}: a competition's name is the last split of its address, like "
+            f"kaggle:{printable(name)}: a competition's name is the last part of its address, like "
             "kaggle:cifar-10"
         )
     target = folder / f"kaggle-{name}"
-    brought = folder / f"kaggle-{name}.download"
+    download_folder = folder / f"kaggle-{name}.download"
     try:
-        brought.parent.mkdir(parents=True, exist_ok=True)
+        download_folder.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / f"kaggle-{name}.lock", log):
             if not target.is_dir():
                 log(f"fetching kaggle:{name} into {target}")
-                brought.mkdir(exist_ok=True)
-                download(name, brought)
+                download_folder.mkdir(exist_ok=True)
+                download(name, download_folder)
                 try:
-                    unpack_whole(only_archive(name, brought), target)
+                    unpack_whole(only_archive(name, download_folder), target)
                 finally:  # also a damaged one: else it would be found again
-                    shutil.rmtree(brought, ignore_errors=True)
+                    shutil.rmtree(download_folder, ignore_errors=True)
     except OSError as error:
         raise MachineError(f"{folder}: can't be written ({error.strerror or error})") from error
     return target
@@ -192,7 +192,7 @@ def refusal(name: str, error: BaseException) -> ResnetlabError:
         )
     if status == 404:
         return DataError(
-            f"kaggle:{name}: Kaggle knows no such competition (404); its name is the last split of its "
+            f"kaggle:{name}: Kaggle knows no such competition (404); its name is the last part of its "
             "address, like kaggle:cifar-10"
         )
     why = " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,7 @@ from typing import NoReturn
 from resnetlab.errors import DataError
 
 # fmt: off
-PICTURE_ENDINGS = frozenset({
+IMAGE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
 })
 # fmt: on
@@ -99,10 +99,10 @@ def list_names(
     files: set[str] = set()
     folders: set[str] = set()
     for name in names:
-        pieces = name.rstrip("/").split("/")
-        if any(map(is_hidden, pieces)):
+        parts = name.rstrip("/").split("/")
+        if any(map(is_hidden, parts)):
             continue
-        parents = pieces if name.endswith("/") else pieces[:-1]
+        parents = parts if name.endswith("/") else parts[:-1]
         folders.update("/".join(parents[: depth + 1]) for depth in range(len(parents)))
         if not name.endswith("/"):
             files.add(name)
@@ -111,7 +111,7 @@ def list_names(
 
 def is_image(name: str) -> bool:
     """Return whether a name ends like an image's."""
-    return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS  # noqa: PTH122 (a hundred thousand names)
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS  # noqa: PTH122 (a hundred thousand names)
 
 
 def is_special(path: Path) -> bool:

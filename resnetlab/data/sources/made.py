@@ -1,4 +1,4 @@
-"""Sets of images made for experiments, from real scanned digits."""
+"""Data sets made for experiments, from real scanned digits."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ CHUNK = 4096  # images drawn and written at once
 
 
 def write_digit_sum(out: Path, count: int, seed: int) -> None:
-    """Write the set 'digit-sum': four scanned digits side by side, the label is their sum (0..36).
+    """Write the data set 'digit-sum': four scanned digits side by side, the label is their sum (0..36).
 
     `count` grey images of 40×168 px, uint8, as data0.npy, data1.npy, data2.npy (N, 40, 168) with
     labels0.npy, labels1.npy, labels2.npy. What an image shows is decided by the seed and its
@@ -30,13 +30,13 @@ def write_digit_sum(out: Path, count: int, seed: int) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise MachineError(f"{out}: is not empty; name a new folder, nothing is overwritten")
     digits, values = enlarged_digits()
-    bounds = [count * split // FILES for split in range(FILES + 1)]
+    bounds = [count * index // FILES for index in range(FILES + 1)]
     with Progress("digit-sum", count) as progress:
-        for split in range(FILES):
-            start, stop = bounds[split], bounds[split + 1]
+        for index in range(FILES):
+            start, stop = bounds[index], bounds[index + 1]
             with (
-                whole(out / f"data{split}.npy") as data,
-                whole(out / f"labels{split}.npy") as labels,
+                whole(out / f"data{index}.npy") as data,
+                whole(out / f"labels{index}.npy") as labels,
             ):
                 images = np.lib.format.open_memmap(
                     data, "w+", np.uint8, (stop - start, SIDE, DIGITS * CELL)

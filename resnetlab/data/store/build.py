@@ -55,9 +55,9 @@ class FileBytes:
         self.handle = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.handle)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        content = np.empty(part.stop - part.start, dtype=np.uint8)
-        count = os.preadv(self.handle, [content.data], part.start)
+    def __getitem__(self, span: slice) -> np.ndarray:
+        content = np.empty(span.stop - span.start, dtype=np.uint8)
+        count = os.preadv(self.handle, [content.data], span.start)
         assert count == len(content), "the file of the pixels became shorter"
         return content
 
@@ -132,7 +132,7 @@ def build(
         index_file.open("ab") as index,
         Progress("decoding", len(distinct), done=len(done)) as progress,
     ):
-        for records, stored in in_order(pool, make, pieces(pending, settings.chunk), AHEAD):
+        for records, stored in in_order(pool, make, chunks_of(pending, settings.chunk), AHEAD):
             ends = np.cumsum(records["length"], dtype=np.uint64)
             records["offset"] = pixels.tell() + ends - records["length"]
             for content in stored:
@@ -191,8 +191,8 @@ def store_file(
     return np.ascontiguousarray(stored)
 
 
-def pieces(items: list[Item], count: int) -> Iterator[list[Item]]:
-    """Give a list in pieces of at most `count`."""
+def chunks_of(items: list[Item], count: int) -> Iterator[list[Item]]:
+    """Give a list in chunks of at most `count`."""
     for start in range(0, len(items), count):
         yield items[start : start + count]
 

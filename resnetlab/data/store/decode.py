@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from resnetlab.data.store.jpeg import CUT_END, JPEG_START, jpeg_pixels, jpeg_scale
-from resnetlab.data.store.resize import LOOK, reduced_size, shrink, thumbnail
+from resnetlab.data.store.resize import THUMBNAIL_PX, reduced_size, shrink, thumbnail
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and serving alike
@@ -29,10 +29,10 @@ class ImageProblem(Exception):
 class DecodedImage:
     """A decoded image: `pixels` uint8 (H, W, 3), upright RGB, reduced.
 
-    `small` is a grey thumbnail, uint8 (LOOK, LOOK), stretched to the square; how far `pixels` were
+    `small` is a grey thumbnail, uint8 (THUMBNAIL_PX, THUMBNAIL_PX), stretched to the square; how far `pixels` were
     reduced changes it by about a grey level. `width` and `height` (px) are of the original, upright. `format`
-    is the file's, by its content; `several` says that there are more pages or moments, of which the
-    first was taken; `camera` is who says to have taken it; `quality` is the sum of a JPEG's first
+    is the file's, by its content; `several` says that there are more pages or frames, of which the
+    first was taken; `camera` is what its EXIF names; `quality` is the sum of a JPEG's first
     quantisation table, 0 without one. `identity` is a hash (hex) of the full pixels where the format
     keeps them exactly, so that the same image in another such format is the same; '' elsewhere:
     there the file's own hash tells copies. `cut`: its end was missing.
@@ -150,7 +150,7 @@ def reduce_upright(content: bytes, image: Image.Image, short_side: int) -> Decod
     decoded = decoded_pixels(content, image, short_side)
     identity = "" if kind in LOSSY else pixel_hash(turn(decoded, turned))
     pixels = shrink(decoded, reduced_size((width, height), short_side))
-    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * LOOK else decoded)
+    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
     if turned in SWAPS:
         width, height = height, width
     tables = getattr(image, "quantization", None) or {}
@@ -174,7 +174,7 @@ def decoded_pixels(content: bytes, image: Image.Image, short_side: int) -> np.nd
     large photographs. Its last row and column may then lie partly outside the image, which makes
     less than a pixel's difference.
     """
-    enough = reduced_size(image.size, max(short_side, 2 * LOOK))
+    enough = reduced_size(image.size, max(short_side, 2 * THUMBNAIL_PX))
     pixels = jpeg_pixels(content, image, jpeg_scale(image.size, enough))
     if pixels is None:
         image.draft("RGB", enough)

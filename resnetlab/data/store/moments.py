@@ -31,16 +31,16 @@ def moments(store: PixelStore, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return mean / 255.0, deviation / 255.0
 
 
-def describe_moments(catalog: Catalog, store: PixelStore, part: str) -> dict[str, Any]:
-    """Return the moments of a part and of each of its classes, as plain numbers."""
+def describe_moments(catalog: Catalog, store: PixelStore, split: str) -> dict[str, Any]:
+    """Return mean and deviation of a split and of each of its classes, as plain numbers."""
     rows = store.rows_of(catalog)
-    members = catalog.rows(part)
+    members = catalog.rows(split)
     by_class = {
         name: _plain(*moments(store, rows[members[catalog.labels[members] == label]]))
         for label, name in enumerate(catalog.classes)
         if (catalog.labels[members] == label).any()
     }
-    return {part: _plain(*moments(store, rows[members])), "per_class": by_class}
+    return {split: _plain(*moments(store, rows[members])), "per_class": by_class}
 
 
 def _plain(mean: np.ndarray, deviation: np.ndarray) -> dict[str, list[float]]:

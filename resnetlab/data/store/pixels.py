@@ -20,8 +20,8 @@ from resnetlab.data.store.build import (
     FileBytes,
     Settings,
     build,
+    chunks_of,
     end_of,
-    pieces,
     whole_records,
 )
 from resnetlab.data.store.checksums import ENTRY, checksums
@@ -43,7 +43,7 @@ CHECKED_BYTES = 2**24  # read at a time, about, to check a store
 class PixelStore:
     """Pixels and sums of P distinct images.
 
-    `pixels` holds the bytes of the file, `index` the records (P,) described by RECORD; by `form`
+    `pixels` holds the bytes of the file, `index` the records (P,) described by RECORD; by `format`
     each image is there as its 'pixels' or as 'jpeg'. What is computed once of them may be kept
     under the name `beside`, with another ending.
     """
@@ -87,7 +87,7 @@ def read_images(
 ) -> tuple[Catalog, PixelStore]:
     """Decode every image of the catalog once, into a store in the cache folder.
 
-    `form` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
+    `format` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
     eighth of the space. Returns the catalog with sha256, width, height and problem filled in, and the
     store. A store that was begun is completed; one that is there is opened. Raises MachineError
     where the cache can't be written, DataError where an image changes meanwhile.
@@ -132,7 +132,7 @@ def hash_files(
         return [digest_of(path) for path in some]
 
     with Progress("reading", len(paths)) as progress:
-        for chunk in in_order(pool, digests_of, pieces(list(paths), CHUNK), AHEAD):
+        for chunk in in_order(pool, digests_of, chunks_of(list(paths), CHUNK), AHEAD):
             for found in chunk:
                 if isinstance(found, OSError):
                     unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
@@ -146,7 +146,7 @@ def open_store(
     read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
 ) -> PixelStore:
     """Open the store of these images (digest: path), built or completed where needed."""
-    # Stores that differ in their images alone share the first part of their names.
+    # Stores that differ in their images alone share the beginning of their names.
     how = short_hash([STORE_VERSION, str(RECORD), *astuple(settings), BACKGROUND])
     base = cache_folder() / f"pixels-{how[:8]}-{short_hash([how, *distinct])}"
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
@@ -198,7 +198,7 @@ def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -
 def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -> int:
     """Return how many images, from the first on, are as they were written, record and pixels.
 
-    All is read once, in parts that are let go again: memory doesn't grow.
+    All is read once, chunk by chunk: memory doesn't grow.
     """
     size = pixel_file.stat().st_size
     ends = np.cumsum(index["length"], dtype=np.uint64)
@@ -215,10 +215,10 @@ def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -
         return leading(checksums(entries, stored) == entries["checksum"])
 
     number = min(len(index), 1 + end_of(index) // CHECKED_BYTES)
-    parts = np.array_split(index, number) if number else []
+    chunks = np.array_split(index, number) if number else []
     sound = 0
     with Progress("checking", len(index)) as progress:
-        for entries, found in zip(parts, in_order(pool, count, parts, AHEAD), strict=True):
+        for entries, found in zip(chunks, in_order(pool, count, chunks, AHEAD), strict=True):
             sound += found
             if found < len(entries):
                 break

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 
 from resnetlab.data.store.decode import DecodedImage, ImageProblem
-from resnetlab.data.store.resize import LOOK
+from resnetlab.data.store.resize import THUMBNAIL_PX
 
 # One record an image. The index file is these records and nothing else, so that it can be
 # appended to, cut back to whole records after a crash, and read at once.
 RECORD = np.dtype(
     [
         ("sha256", "S64"),  # of the file
-        ("identity", "S64"),  # of the content, see Image
+        ("identity", "S64"),  # of the content, see DecodedImage
         ("offset", "<u8"),  # of the first byte in the .bin file
         ("length", "<u8"),  # of what is stored, bytes
         ("height", "<u4"),  # of the stored image, px
@@ -30,7 +30,7 @@ RECORD = np.dtype(
         ("sharpness", "<f4"),  # variance of the Laplacian of the grey values
         ("border", "u1", 3),  # mean of the outermost pixels
         ("border_spread", "<f4"),  # their standard deviation
-        ("small", "u1", (LOOK, LOOK)),  # grey, see Image
+        ("small", "u1", (THUMBNAIL_PX, THUMBNAIL_PX)),  # grey, see DecodedImage
         ("problem", "S96"),  # why there are no pixels, empty where there are
     ]
 )
@@ -73,6 +73,6 @@ def fill_from_pixels(record: np.void, pixels: np.ndarray) -> None:
 
 def sharpness(grey: np.ndarray) -> float:
     """Return the variance of the Laplacian of grey values (H, W): little where nothing is sharp."""
-    slopes = cv2.Laplacian(grey, cv2.CV_16S)
-    mean = cv2.sumElems(slopes)[0] / slopes.size
-    return float(cv2.norm(slopes, cv2.NORM_L2SQR) / slopes.size - mean * mean)
+    laplacian = cv2.Laplacian(grey, cv2.CV_16S)
+    mean = cv2.sumElems(laplacian)[0] / laplacian.size
+    return float(cv2.norm(laplacian, cv2.NORM_L2SQR) / laplacian.size - mean * mean)

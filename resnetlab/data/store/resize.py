@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-LOOK = 32  # px: side of the thumbnail by which near-duplicates are searched
+THUMBNAIL_PX = 32  # side of the thumbnail by which near-duplicates are searched for
 
 
 def reduced_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -31,15 +31,15 @@ def shrink(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return the grey thumbnail, uint8 (LOOK, LOOK), of RGB pixels (H, W, 3)."""
+    """Return the grey thumbnail, uint8 (THUMBNAIL_PX, THUMBNAIL_PX), of RGB pixels (H, W, 3)."""
     grey: np.ndarray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    if grey.shape == (LOOK, LOOK):
+    if grey.shape == (THUMBNAIL_PX, THUMBNAIL_PX):
         return grey
-    middle = 4 * LOOK
+    middle = 4 * THUMBNAIL_PX
     if min(grey.shape) > 1.5 * middle:  # most of the way by OpenCV, which is faster
         large = max(grey.shape) > 4 * middle
         means = cv2.INTER_AREA if large else cv2.INTER_LINEAR
         grey = cv2.resize(grey, (middle, middle), interpolation=means)
     # Pillow's filter overlaps: a crop of an image gives a thumbnail more like the image's own.
-    small = Image.fromarray(grey).resize((LOOK, LOOK), Image.Resampling.BILINEAR)
+    small = Image.fromarray(grey).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
     return np.asarray(small)

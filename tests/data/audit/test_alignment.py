@@ -1,4 +1,4 @@
-"""Two images agree where the slopes of one are those of the other, laid over it."""
+"""Two images agree where the gradients of one are those of the other, once aligned."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from resnetlab.data.audit import alignment
-from resnetlab.data.audit.alignment import covered_px, similarities, speaking
+from resnetlab.data.audit.alignment import covered_px, has_gradients, similarities
 from resnetlab.data.audit.near_duplicates import SAME
 
 
@@ -91,4 +91,4 @@ def test_what_shows_nothing_has_no_say(large):
     half[:, :26] = 90
     images = np.concatenate([small(large[:1]).astype(np.uint8), flat, half])
 
-    assert speaking(images).tolist() == [True, False, False]
+    assert has_gradients(images).tolist() == [True, False, False]

@@ -1,4 +1,4 @@
-"""Fingerprints point the same way where images slope alike, and neighbours are found in cells."""
+"""Dot products of descriptors are those of gradients, and neighbours are found in cells."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from resnetlab.data.audit.candidates import THUMB, candidates, descriptors, hori
 
 @pytest.fixture(scope="module")
 def greys() -> np.ndarray:
-    """60 pieces of two photographs, reduced to grey 36×36 px."""
+    """60 crops of two photographs, reduced to grey 36×36 px."""
     photos = np.stack([photo[:420:2, :600:2].mean(axis=2) for photo in load_sample_images().images])
     return np.stack(
         [
@@ -22,7 +22,7 @@ def greys() -> np.ndarray:
     ).astype(np.uint8)
 
 
-def slopes_of(greys: np.ndarray) -> np.ndarray:
+def gradients_of(greys: np.ndarray) -> np.ndarray:
     """Differences of neighbours in thumbnails of 12×12 px, as rows of length 1."""
     count, side = len(greys), greys.shape[-1] // THUMB
     thumbs = greys.reshape(count, THUMB, side, THUMB, side).mean(axis=(2, 4))
@@ -31,25 +31,25 @@ def slopes_of(greys: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_products_of_fingerprints_are_those_of_slopes(greys):
-    prints, slopes = descriptors(greys), slopes_of(greys)
+def test_products_of_descriptors_are_those_of_gradients(greys):
+    vectors, gradients = descriptors(greys), gradients_of(greys)
 
-    np.testing.assert_allclose(prints @ prints.T, slopes @ slopes.T, atol=1e-4)
-
-
-def test_the_mirror_of_a_fingerprint_is_the_fingerprint_of_the_mirror(greys):
-    turned = horizontal_flip(descriptors(greys))
-
-    np.testing.assert_allclose(turned, descriptors(greys[:, :, ::-1]), atol=1e-4)
+    np.testing.assert_allclose(vectors @ vectors.T, gradients @ gradients.T, atol=1e-4)
 
 
-def test_brightness_and_contrast_change_no_fingerprint(greys):
+def test_horizontal_flip_gives_the_descriptors_of_flipped_images(greys):
+    flipped = horizontal_flip(descriptors(greys))
+
+    np.testing.assert_allclose(flipped, descriptors(greys[:, :, ::-1]), atol=1e-4)
+
+
+def test_brightness_and_contrast_change_no_descriptor(greys):
     changed = greys * 0.5 + 40
 
     np.testing.assert_allclose(descriptors(changed), descriptors(greys), atol=1e-3)
 
 
-def test_an_image_without_slopes_is_near_nothing(greys):
+def test_an_image_without_gradients_is_near_nothing(greys):
     flat = np.full_like(greys[:1], 128)
     as_is, flipped = candidates(descriptors(np.concatenate([flat, flat, greys])))
 
@@ -58,23 +58,23 @@ def test_an_image_without_slopes_is_near_nothing(greys):
 
 
 def directions(rng: np.random.Generator, count: int) -> np.ndarray:
-    prints = rng.normal(size=(count, THUMB**2)).astype(np.float32)
-    return prints / np.linalg.norm(prints, axis=1, keepdims=True)
+    vectors = rng.normal(size=(count, THUMB**2)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["as it is", "flipped"])
 def test_candidates_are_those_of_a_comparison_of_all_with_all(turned):
     rng = np.random.default_rng(0)
-    prints = directions(rng, 400)
-    like = prints[:100] + 0.5 * directions(rng, 100)  # a hundred pairs
-    prints[300:] = (horizontal_flip(like) if turned else like) / np.linalg.norm(
+    vectors = directions(rng, 400)
+    like = vectors[:100] + 0.5 * directions(rng, 100)  # a hundred pairs
+    vectors[300:] = (horizontal_flip(like) if turned else like) / np.linalg.norm(
         like, axis=1, keepdims=True
     )
-    other = horizontal_flip(prints) if turned else prints
-    first, second = np.nonzero(np.triu(prints @ other.T > module.CANDIDATE, 1))
+    other = horizontal_flip(vectors) if turned else vectors
+    first, second = np.nonzero(np.triu(vectors @ other.T > module.CANDIDATE, 1))
 
     all_pairs = set(zip(first.tolist(), second.tolist(), strict=True))
-    few = {tuple(pair) for pair in candidates(prints)[turned].tolist()}
+    few = {tuple(pair) for pair in candidates(vectors)[turned].tolist()}
     assert len(all_pairs) == 100
     assert few <= all_pairs
     assert len(few) >= 97

@@ -54,7 +54,7 @@ def test_real_photographs_and_real_digits_raise_no_alarm(photo_folder, digit_fol
     assert warnings_of(digit_folder) == []
 
 
-# Giveaways
+# Shortcuts
 
 
 def test_a_border_on_one_class_gives_it_away(clean):

@@ -386,6 +386,6 @@ def test_a_client_that_brings_nothing_is_an_error(client, tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "", "a/b", "-x", "a b", "a\0b"])
 def test_what_is_no_name_of_a_competition_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="name is the last split of its address"):
+    with pytest.raises(DataError, match="name is the last part of its address"):
         fetch_kaggle(name, tmp_path)
     assert list(tmp_path.iterdir()) == []

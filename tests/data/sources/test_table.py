@@ -346,7 +346,7 @@ def test_one_class_is_not_enough(read, label, found):
         read(f"image,label\na.png,{label}\n", "a.png")
 
 
-# Parts, groups, folds
+# Splits, groups, folds
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def listing_below(path: Path, container: Dataset, inside: str) -> Listing:
 
 
 def wrapping_folder(listing: Listing) -> str:
-    """Return the one folder around all others ('photos/cat/1.jpg'), '' for none; 'train' is a part."""
+    """Return the one folder around all others ('photos/cat/1.jpg'), '' for none; 'train' is a split."""
     tops = listing.subfolders()
     if len(tops) != 1 or tops[0].lower() in SPLIT_NAMES or not listing.subfolders(tops[0]):
         return ""

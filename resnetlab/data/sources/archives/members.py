@@ -81,15 +81,15 @@ class Members:
         Raises DataError where the name leads out of the archive or is there twice, the member is a
         link or a device, or the archive is a bomb.
         """
-        pieces = re.split(r"[/\\]", name)
+        parts = re.split(r"[/\\]", name)
         drive = re.match("[A-Za-z]:", name)
-        if drive or name[:1] in ("/", "\\") or ".." in pieces or "\0" in name:
+        if drive or name[:1] in ("/", "\\") or ".." in parts or "\0" in name:
             raise self.refused(name, "has a name that leads elsewhere")
         if len(name) > MAX_NAME:
             raise self.refused(f"{name[:40]}...", f"has a name of {len(name)} letters")
         if kind == "other":
             raise self.refused(name, "is a link, a device or a sparse file")
-        inside = "/".join(piece for piece in name.split("/") if piece not in ("", "."))
+        inside = "/".join(part for part in name.split("/") if part not in ("", "."))
         self.count += 1
         self.total += size
         if size > MAX_MEMBER_BYTES:

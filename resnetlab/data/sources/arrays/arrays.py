@@ -22,7 +22,7 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
 ARRAY_ENDINGS = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
-CHUNK_VALUES = 2**22  # looked at at once for the range of an array's values
+CHUNK_VALUES = 2**22  # read at a time for the range of an array's values
 
 # What the numbers of images mean, from the range they lie in, to 0..255.
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -233,8 +233,8 @@ def find_scale(array: np.ndarray, where: str) -> str:
         return "0 to 1"
     if array.dtype.kind not in "uif":
         raise DataError(f"{where}: images must be numbers, found {array.dtype}")
-    lows, highs = zip(*((split.min(), split.max()) for split in chunks(array)), strict=True)
-    low, high = np.min(lows).item(), np.max(highs).item()  # not a number if one value is not
+    lows, highs = zip(*((chunk.min(), chunk.max()) for chunk in chunks(array)), strict=True)
+    low, high = np.min(lows).item(), np.max(highs).item()  # NaN if one value is
     floats = array.dtype.kind == "f"
     if floats and low >= 0 and high <= 1:
         return "0 to 1"
@@ -253,7 +253,7 @@ def find_scale(array: np.ndarray, where: str) -> str:
 
 
 def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Give an array in pieces that are small beside the memory of any machine."""
+    """Give an array in chunks that are small beside the memory of any machine."""
     rows = max(1, CHUNK_VALUES // math.prod(array.shape[1:]))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]

@@ -15,18 +15,13 @@ IMAGE_NAMES = (
      "file", "filename", "filepath", "fname", "imagefile", "imagename", "imgname", "imagefilename"},
     {"id", "imageid", "imgid", "pictureid", "name"},
 )  # fmt: skip
-
 LABEL_NAMES = (
     {"label", "labels", "class", "target", "targets", "category", "y"},
     {"classname", "labelname", "targetname", "categoryname", "classid", "labelid", "categoryid"},
 )
-
 SPLIT_COLUMN_NAMES = ({"split", "part", "set", "subset"},)
-
 GROUP_NAMES = ({"group", "groups", "groupid"},)
-
 FOLD_NAMES = ({"fold", "folds", "kfold"},)
-
 CUSTOMARY = {
     "image": IMAGE_NAMES,
     "label": LABEL_NAMES,
@@ -36,13 +31,12 @@ CUSTOMARY = {
 }
 
 ONE_HOT = {"0": False, "0.0": False, "False": False, "1": True, "1.0": True, "True": True}
-
-ROWS_TO_JUDGE = 20
+ROWS_TO_JUDGE = 20  # of a table, to find out whether it labels the images
 
 
 @dataclass(frozen=True)
 class Found:
-    """Which column plays which split, '' for none; `one_hot` are the classes where no column has labels."""
+    """Which column plays which role, '' for none; `one_hot` are the classes where no column has labels."""
 
     image: str
     label: str
@@ -52,7 +46,6 @@ class Found:
     one_hot: tuple[str, ...]
 
 
-# Columns
 def find_columns(rows: list[Row], named: Columns, where: str) -> Found:
     """Return which column is which: as the user named them, else as they are customarily called.
 

@@ -58,8 +58,8 @@ def find_label_table(listing: Listing) -> str | None:
     if len(fitting) > 1:
         raise DataError(
             f"{listing.where}: both '{printable(fitting[0])}' and '{printable(fitting[1])}' are tables "
-            "with labels of these images; name one of them as the data, or make one of them, with a "
-            "column 'split' where they are splits"
+            "with labels of these images; name one of them as the data, or join them into one, with "
+            "a column 'split' where they are splits"
         )
     return fitting[0] if fitting else None
 
@@ -131,7 +131,6 @@ def place(where: Path, row: int) -> str:
     return f"{where}, line {row + 2}"
 
 
-# Rows
 def meaning(row: Row, columns: Found, spot: str) -> Meaning:
     """Return what a row says. Raises DataError for a one-hot row without one single 1."""
     if columns.one_hot:

@@ -11,7 +11,6 @@ from resnetlab.errors import DataError
 from resnetlab.system.files import write_csv
 
 
-# Writing
 def write_label_table(path: Path, catalog: Catalog) -> Path:
     """Write a table from which the same catalog can be read; return where its images lie.
 
