@@ -24,14 +24,14 @@ app = typer.Typer(
 def options(
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Hold what every command knows."""
+    """Hold the options of every command."""
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("resnetlab-demo"),
 ) -> None:
-    """The whole way on real images, scanned digits: a few minutes on two cores, no network."""
+    """Show the whole way on real images, scanned digits: a few minutes on two cores, no network needed."""
     from resnetlab.cli.demo import run_demo
 
     run_demo(out)

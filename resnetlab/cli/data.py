@@ -25,14 +25,14 @@ def inspect(
     recipe: RecipeOption = None,
     set_: SetOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write images and a page into this folder.")
+        Path | None, typer.Option(help="Write figures and a page into this folder.")
     ] = None,
     fix: Annotated[
-        Path | None, typer.Option(help="Write a table of the sound images, to train from.")
+        Path | None, typer.Option(help="Write a label table of the usable images, to train from.")
     ] = None,
     images: ImagesOption = None,
 ) -> None:
-    """Say what is in a data set and what is wrong with it. Changes nothing."""
+    """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
     flags = {"data.images": images}
@@ -48,20 +48,20 @@ def inspect(
 
 def augment(
     data: DataArgument,
-    out: Annotated[Path, typer.Argument(help="A new folder for images and their table.")],
-    copies: Annotated[int, typer.Option(min=1, help="Variations of each image.")] = 1,
+    out: Annotated[Path, typer.Argument(help="A new folder for the images and their label table.")],
+    copies: Annotated[int, typer.Option(min=1, help="Augmented copies of each image.")] = 1,
     recipe: RecipeOption = None,
     set_: SetOption = None,
     preset: AugmentOption = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images, px.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides the variations.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of the augmentation.")] = None,
 ) -> None:
-    """Write augmented copies as files. Training does without them: it varies anew in each epoch."""
+    """Write augmented copies as files. Training does not need them: it augments anew in each epoch."""
     from resnetlab import workflows
 
     flags = {"data.augment": preset, "data.image_size": image_size, "seed": seed}
     written = workflows.augment(data, out, copies, read_recipe(recipe, set_, flags))
-    console.print(f"{written:,} images with their table: {out}", markup=False)
+    console.print(f"{written:,} images with their label table: {out}", markup=False)
 
 
 def make(
@@ -70,9 +70,9 @@ def make(
     ],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     count: Annotated[int, typer.Option(help="Number of images.")] = 30_000,
-    seed: Annotated[int, typer.Option(help="Decides what they show.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed: decides what they show.")] = 0,
 ) -> None:
-    """Make a set of images for experiments, from real scanned digits."""
+    """Make a data set for experiments, from real scanned digits."""
     from resnetlab import workflows
 
     workflows.make(name, out, count, seed)

@@ -1,4 +1,4 @@
-"""Verbs that show what there is: models, recipes."""
+"""Verbs that list what there is: models, recipes."""
 
 from typing import Annotated
 

@@ -39,12 +39,14 @@ WeightsOption = Annotated[
 FreezeOption = Annotated[
     str | None,
     typer.Option(
-        "--freeze", help="Last stage that doesn't learn, such as layer3; all: but the head."
+        "--freeze", help="Last frozen stage, such as layer3; all: everything but the head."
     ),
 ]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Times every image is shown.")]
-BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="Images a step.")]
-LrOption = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", help="Passes over the training images.")
+]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", help="Images in a batch.")]
+LrOption = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 OptimizerOption = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, muon.")]
 ImageSizeOption = Annotated[
     int | None, typer.Option("--image-size", help="Side of the network's input, px.")
@@ -57,10 +59,11 @@ AugmentOption = Annotated[
     str | None, typer.Option("--augment", help="none, shift, small, photo, s0, s2, s3.")
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Decides split, order, variation, first weights.")
+    int | None,
+    typer.Option("--seed", help="Random seed: split, order, augmentation, initial weights."),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda.")]
-LogOption = Annotated[str | None, typer.Option("--log", help="tensorboard: write its events too.")]
+LogOption = Annotated[str | None, typer.Option("--log", help="tensorboard: write event files too.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs go.")]
 BudgetOption = Annotated[
     str | None,
@@ -69,17 +72,16 @@ BudgetOption = Annotated[
 StopAtOption = Annotated[
     str | None, typer.Option("--stop-at", help="The same by the clock: 14:30.")
 ]
-LrsOption = Annotated[
-    list[float] | None, typer.Option("--lr", help="Highest learning rates to try.")
-]
+LrsOption = Annotated[list[float] | None, typer.Option("--lr", help="Peak learning rates to try.")]
 BatchSizesOption = Annotated[
-    list[int] | None, typer.Option("--batch-size", help="Images a step, to try.")
+    list[int] | None, typer.Option("--batch-size", help="Batch sizes to try.")
 ]
 EpochCountsOption = Annotated[
     list[int] | None, typer.Option("--epochs", help="Numbers of epochs to try.")
 ]
 OptimizersOption = Annotated[
-    list[str] | None, typer.Option("--optimizer", help="Of sgd, adam, adamw, muon, to try.")
+    list[str] | None,
+    typer.Option("--optimizer", help="Optimisers to try, of sgd, adam, adamw, muon."),
 ]
 ModelsOption = Annotated[list[str] | None, typer.Option("--model", help="Networks to try.")]
 AnywayOption = Annotated[

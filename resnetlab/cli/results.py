@@ -1,4 +1,4 @@
-"""Verbs that measure and answer: evaluate, compare, predict."""
+"""Verbs that evaluate and predict: evaluate, compare, predict."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option(help="With --data: where that run goes.")] = Path("runs"),
 ) -> None:
-    """Open a run's test split: scores, intervals, images, report. The ledger counts how often."""
+    """Open a run's test split: scores, intervals, figures, report. The test ledger counts how often."""
     from resnetlab import workflows
 
     if data is not None:
@@ -41,11 +41,11 @@ def evaluate(
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs measured on the same images.")
+        list[Path], typer.Argument(help="Folders of runs evaluated on the same images.")
     ],
     out: Annotated[Path | None, typer.Option(help="Write curves, a plot and a page here.")] = None,
 ) -> None:
-    """Say which of several runs is better, where the images can show it."""
+    """Compare runs: which is better, where the images can show it."""
     from resnetlab import workflows
 
     comparison = workflows.compare(runs, out)
@@ -65,7 +65,7 @@ def predict(
         ),
     ] = "auto",
 ) -> None:
-    """Name the class of images."""
+    """Predict the class of images."""
     from resnetlab import workflows
 
     rows = workflows.predict(model, images, out, backend)
@@ -74,5 +74,5 @@ def predict(
         console.print(f"{len(rows)} files, {bad} of them no usable image: {out}")
         return
     for row in rows:
-        answer = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
-        console.print(f"{row['file']}  {answer}", markup=False)
+        result = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
+        console.print(f"{row['file']}  {result}", markup=False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Results(Console):
-    """Standard output. Where its reader has gone the work goes on, as nobody wants to know."""
+    """Standard output. Where its reader has gone, the work goes on."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does. Raises MachineError where the output can't be written."""
@@ -107,8 +107,8 @@ def copies_sentence(findings: dict[str, Any]) -> str:
     """Return what there is of exact and near-duplicates."""
     exact, near = findings["duplicates"], findings["near_duplicates"]
     if near is None:
-        return f"{exact:,} exact; altered ones were not searched"
-    sentence = f"{exact:,} exact, {near['images']:,} images have an altered one"
+        return f"{exact:,} exact; near-duplicates were not searched for"
+    sentence = f"{exact:,} exact, {near['images']:,} images have a near-duplicate"
     for split, name in (("test", "test"), ("val", "validation")):
         if near["across_splits"][split]:
             sentence += f", {near['across_splits'][split]:,} {name} images one in another split"
@@ -211,12 +211,12 @@ def print_search(search: dict[str, Any]) -> None:
 
 def print_lr_range_test(found: dict[str, Any]) -> None:
     """Print what a range test suggests, and where its curve lies."""
-    rate = f"{found['suggested']:.2g}"
+    lr = f"{found['suggested']:.2g}"
     console.print(
-        f"{found['network']}, {found['optimizer']}: the loss is lowest at a rate of "
+        f"{found['network']}, {found['optimizer']}: the loss is lowest at a learning rate of "
         f"{found['lowest_at']:.2g}; a tenth of that is a good first try"
     )
-    console.print(f"rate    {rate}: resnetlab train DATA --lr {rate}", markup=False)
+    console.print(f"lr      {lr}: resnetlab train DATA --lr {lr}", markup=False)
     console.print(f"curve   {found['folder'] / 'rates.png'}", markup=False)
 
 
@@ -250,7 +250,7 @@ def print_run(run: "Run") -> None:
 
 
 def print_reproduction(run: "Run") -> None:
-    """Print how a run compares with the one that it repeats, and what may explain a difference."""
+    """Print how a run compares with the one that it reproduces, and what may explain a difference."""
     facts = read_json(run.reproduction_file, dict)
     console.print(facts["summary"], markup=False)
     if not facts["same"]:

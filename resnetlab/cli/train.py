@@ -59,7 +59,8 @@ def train(
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     export_split: Annotated[
-        Path | None, typer.Option(help="Also copy the splits into this folder.")
+        Path | None,
+        typer.Option(help="Also copy the images into train/, val/, test/ of this folder."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run, by its own recipe.")
@@ -68,7 +69,7 @@ def train(
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
-    """Train a classifier and report on it."""
+    """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
 
     keep_time(budget, stop_at)
@@ -101,7 +102,7 @@ def train(
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(help="A run, or a folder of 'resnetlab augment'.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, or of 'resnetlab augment'.")],
     anyway: AnywayOption = False,
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
@@ -134,6 +135,6 @@ def go_on(folder: Path, anyway: bool) -> None:
     if work is None:
         return  # it was finished already, and that was said
     if run is None:
-        console.print(f"images with their table: {folder}", markup=False)
+        console.print(f"images with their label table: {folder}", markup=False)
     else:
         print_run(run)

@@ -50,11 +50,14 @@ def tune(
     seed: SeedOption = None,
     device: DeviceOption = None,
     folds: Annotated[
-        int | None, typer.Option(help="Parts of the cross-validation; 1: none.")
+        int | None,
+        typer.Option(help="Folds of the cross-validation; 1: none, the validation split."),
     ] = None,
-    repeats: Annotated[int | None, typer.Option(help="Times the folds are dealt anew.")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Times the cross-validation is repeated, with other folds.")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help="grid, random, tpe, qmc.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Sets of values to try.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
     pruner: Annotated[str | None, typer.Option(help="none, median, halving, hyperband.")] = None,
     select: Annotated[
         str | None, typer.Option(help="best, or one-se: the cheapest within one standard error.")
@@ -69,7 +72,7 @@ def tune(
     ] = None,
     retrain: Annotated[bool, typer.Option(help="Train with the best values at the end.")] = True,
     find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Only try which learning rates this network bears.")
+        bool, typer.Option("--find-lr", help="Only run a learning rate range test.")
     ] = False,
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,

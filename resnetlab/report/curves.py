@@ -14,8 +14,8 @@ from resnetlab.report.style import (
     MUTED,
     PAPER,
     SERIES,
+    SPLIT_COLOURS,
     SPLIT_NAMES,
-    SPLITS,
     WIDTH,
     drawing,
     panel,
@@ -102,7 +102,7 @@ def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
             axes = panel(figure, 0.5, 0.35 + row * (height + 0.75), 5.9, height)
             axes.set_title(f"Validation {_title(measure).lower()}")
             curves = [
-                Curve(*_values(history, f"val_{measure}"), shorten(name, 26), *_look(index))
+                Curve(*_values(history, f"val_{measure}"), shorten(name, 26), *_line_style(index))
                 for index, (name, history) in enumerate(histories.items())
             ]
             curves = [curve for curve in curves if len(curve.epochs)]
@@ -112,14 +112,14 @@ def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
 
 
 def lr_curve(
-    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggested: float, path: Path
+    lrs: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggested: float, path: Path
 ) -> None:
-    """Draw the loss of each step (N,) over the learning rate it was made with, the suggestion marked."""
+    """Draw the loss of each step over its learning rate, both (N,), the suggestion marked."""
     with drawing(path, WIDTH * 0.7, 3.4) as figure:
         axes = panel(figure, 0.6, 0.35, WIDTH * 0.7 - 0.9, 2.5)
         axes.set_title("Loss over the learning rate")
-        axes.plot(rates, losses, color=MUTED, lw=0.8, alpha=0.5)
-        axes.plot(rates, smoothed, color=SERIES[0])
+        axes.plot(lrs, losses, color=MUTED, lw=0.8, alpha=0.5)
+        axes.plot(lrs, smoothed, color=SERIES[0])
         axes.axvline(suggested, color=INK, lw=0.8, ls="--")
         low, high = float(smoothed.min()), float(smoothed[0])
         axes.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
@@ -137,7 +137,7 @@ def lr_curve(
         axes.set_xlabel("learning rate")
 
 
-def _look(index: int) -> tuple[str, str]:
+def _line_style(index: int) -> tuple[str, str]:
     """Return colour and dashes of a run; dashes change when the colours are used up."""
     return SERIES[index % len(SERIES)], ("-", "--", ":")[index // len(SERIES) % 3]
 
@@ -148,7 +148,7 @@ def _title(measure: str) -> str:
 
 def _splits(history: History, measure: str) -> list[Curve]:
     curves = [
-        Curve(*_values(history, f"{split}_{measure}"), SPLIT_NAMES[split], SPLITS[split])
+        Curve(*_values(history, f"{split}_{measure}"), SPLIT_NAMES[split], SPLIT_COLOURS[split])
         for split in ("train", "val")
     ]
     return [curve for curve in curves if len(curve.epochs)]

@@ -17,8 +17,8 @@ from resnetlab.report.style import (
     INK,
     MUTED,
     PAPER,
+    SPLIT_COLOURS,
     SPLIT_NAMES,
-    SPLITS,
     WIDTH,
     bare,
     drawing,
@@ -26,7 +26,7 @@ from resnetlab.report.style import (
     shorten,
 )
 
-MOST_BARS = 120  # classes in a distribution; beyond, its two ends tell more than a wall of bars
+MOST_BARS = 120  # classes in a distribution; beyond, only the largest and the smallest are drawn
 MOST_SCORES = 40
 MOST_CELL_NUMBERS = 20
 
@@ -50,7 +50,7 @@ def class_distribution(
     pitch, size = row_pitch(len(order))
     with drawing(path, WIDTH, len(order) * pitch + 0.5, "constrained") as figure:
         for axes, (split, values) in zip(_row(figure, len(panels)), panels.items(), strict=True):
-            _bars(axes, values[order], SPLITS.get(split, INK), size)
+            _bars(axes, values[order], SPLIT_COLOURS.get(split, INK), size)
             name = SPLIT_NAMES.get(split, split).capitalize()
             axes.set_title(f"{name}  {int(values.sum()):,}")
         _name_rows(figure.axes[0], [shorten(classes[index], 26) for index in order], size)
@@ -165,7 +165,7 @@ def per_class_scores(per_class: Sequence[Mapping[str, Any]], path: Path) -> None
         *panels, last = _row(figure, 4, (1, 1, 1, 0.16))
         for axes, key in zip(panels, ("precision", "recall", "f1"), strict=True):
             axes.set_title("F1" if key == "f1" else key.capitalize())
-            _whiskers(axes, [row[key] for row in rows], [SPLITS["train"]] * len(rows))
+            _whiskers(axes, [row[key] for row in rows], [SPLIT_COLOURS["train"]] * len(rows))
             _percent_axis(axes)
             axes.set_xlim(100 * np.floor(lowest * 10) / 10 - 1, 101)
         bare(last)
@@ -184,7 +184,7 @@ def difference_plot(comparison: Mapping[str, Any], path: Path) -> None:
     with drawing(path, WIDTH, len(pairs) * 0.3 + 0.95, "constrained") as figure:
         axes = figure.subplots()
         shown = [pair["verdict"] == "shown" for pair in pairs]
-        colours = [SPLITS["train"] if is_shown else MUTED for is_shown in shown]
+        colours = [SPLIT_COLOURS["train"] if is_shown else MUTED for is_shown in shown]
         axes.axvline(0, color=INK, linewidth=0.9)
         _whiskers(axes, [pair["difference"] for pair in pairs], colours, shown)
         names = [f"{shorten(pair['a'], 24)} − {shorten(pair['b'], 24)}" for pair in pairs]

@@ -1,4 +1,4 @@
-"""Images laid out on sheets, with what they are and what the model made of them."""
+"""Images laid out on sheets, with their true and predicted classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def sample_predictions(
     confidences: Sequence[float],
     path: Path,
 ) -> None:
-    """Draw images with their true name and, below it, the model's answer; mistakes are marked.
+    """Draw images with their true class and, below it, the predicted one; mistakes are marked.
 
     `images` are uint8 (H, W, 3) of any size; `confidences` lie in 0..1.
     """
@@ -33,25 +33,30 @@ def sample_predictions(
     with drawing(path, WIDTH, -(-len(images) // columns) * pitch) as figure:
         axes = _sheet(figure)
         entries = zip(images, true, predicted, confidences, strict=True)
-        for index, (image, name, answer, confidence) in enumerate(entries):
+        for index, (image, name, prediction, confidence) in enumerate(entries):
             left = _EDGE + index % columns * (cell + _GAP)
             top = _EDGE + index // columns * pitch
             frame = _place(axes, image, left, top, cell)
-            if name != answer:
+            if name != prediction:
                 frame.set(edgecolor=WRONG, linewidth=2)
-            _caption(axes, (left, top + cell), name, answer, confidence, cell)
+            _caption(axes, (left, top + cell), name, prediction, confidence, cell)
 
 
 def _caption(
-    axes: Axes, corner: tuple[float, float], name: str, answer: str, confidence: float, cell: float
+    axes: Axes,
+    corner: tuple[float, float],
+    name: str,
+    prediction: str,
+    confidence: float,
+    cell: float,
 ) -> None:
     left, top = corner
-    right = name == answer
+    correct = name == prediction
     room = int(cell * 17)  # letters of this size that fit below an image
-    text = f"{'✓' if right else '✗'} {shorten(answer, room - 8)} · {100 * confidence:.0f} %"
+    text = f"{'✓' if correct else '✗'} {shorten(prediction, room - 8)} · {100 * confidence:.0f} %"
     title = shorten(name, room - 3)
     axes.text(left, top + 0.15, title, fontsize=8, fontweight="bold", va="center")
-    axes.text(left, top + 0.3, text, fontsize=7.5, color=MUTED if right else WRONG, va="center")
+    axes.text(left, top + 0.3, text, fontsize=7.5, color=MUTED if correct else WRONG, va="center")
 
 
 def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:

@@ -8,14 +8,12 @@ import numpy as np
 from resnetlab.data.dataset import Dataset
 
 MOST_CLASSES = 100  # on the contact sheet
-
-PER_CLASS = 10
-
-MOST_PAIRS = 40
+PER_CLASS = 10  # images of each class on it, and in each row of the extremes
+MOST_PAIRS = 40  # near-duplicates drawn
 
 
 def write_inspection(out: Path, findings: dict[str, Any], dataset: Dataset) -> None:
-    """Write images and page of an inspection."""
+    """Write figures and page of an inspection."""
     from resnetlab.report.distributions import histograms
     from resnetlab.report.figures import class_distribution
     from resnetlab.report.galleries import contact_sheet
@@ -104,10 +102,10 @@ def draw_pairs(dataset: Dataset, near: np.ndarray, apart: Path, together: Path) 
     catalog, store = dataset.catalog, dataset.store
     records = store.rows_of(catalog)
     first, second = near["first"], near["second"]
-    parted = (catalog.split[first] != catalog.split[second]) | (
+    across = (catalog.split[first] != catalog.split[second]) | (
         catalog.labels[first] != catalog.labels[second]
     )
-    for chosen, path in ((near[parted], apart), (near[~parted], together)):
+    for chosen, path in ((near[across], apart), (near[~across], together)):
         path.unlink(missing_ok=True)
         entries = [
             (
@@ -123,13 +121,13 @@ def draw_pairs(dataset: Dataset, near: np.ndarray, apart: Path, together: Path) 
 
 
 def worth_showing(near: np.ndarray) -> np.ndarray:
-    """Return some pairs over the whole range of likeness, no image twice, least alike first."""
+    """Return some pairs over the whole range of similarity, no image twice, the least similar first."""
     seen: set[int] = set()
     chosen = []
-    for place in np.argsort(near["agreement"], kind="stable"):
-        pair = {int(near["first"][place]), int(near["second"][place])}
+    for index in np.argsort(near["agreement"], kind="stable"):
+        pair = {int(near["first"][index]), int(near["second"][index])}
         if not pair & seen:
-            chosen.append(place)
+            chosen.append(index)
             seen |= pair
     spread = np.linspace(0, len(chosen) - 1, min(MOST_PAIRS, len(chosen)))
     shown: np.ndarray = near[np.array(chosen, dtype=np.int64)[spread.astype(int)]]

@@ -1,4 +1,4 @@
-"""Pages that open alone: a run, a look at the data, a comparison. They compute nothing but text."""
+"""Pages that open alone: a run, an inspection, a comparison. They compute nothing but text."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,16 +21,16 @@ CAPTIONS = {
     "classes": "Images of each class, in all and in each split. Every panel has its own scale.",
     "augmented": "Training images as the network sees them, varied anew in every epoch.",
     "curves": "Loss and accuracy over the epochs. The ring is the epoch whose weights are kept.",
-    "confusion": "True classes in rows, the model’s answers in columns. What is right lies on the "
-    "pale diagonal; the redder a cell, the more mistakes.",
+    "confusion": "True classes in rows, predicted classes in columns. Correct predictions lie on "
+    "the pale diagonal; the redder a cell, the more mistakes.",
     "confusion-normalised": "The same in per cent of each true class.",
     "per-class": "Precision, recall and F1 of each class with their intervals, lowest F1 first.",
-    "samples": "Sample predictions: the true name and, below it, the answer and its confidence.",
-    "mistakes": "Mistakes: the true name and, below it, the answer and its confidence.",
+    "samples": "Sample predictions: the true class and, below it, the predicted one with its confidence.",
+    "mistakes": "Mistakes: the true class and, below it, the predicted one with its confidence.",
     "contact-sheet": "Some images of each class.",
-    "distributions": "How the images spread.",
-    "extremes": "The images at the ends: worth a look, for this is where mistakes gather.",
-    "copies-apart": "Near-duplicates that lie in different splits or classes. The first are the least alike.",
+    "distributions": "How the images are distributed.",
+    "extremes": "The images at the extremes: worth a look, for this is where mistakes gather.",
+    "copies-apart": "Near-duplicates that lie in different splits or classes. The first are the least similar.",
     "search-parallel": "Every trial as a line, through its settings to its score, the best on top: the darker, "
     "the better; the thick one was chosen. Dashed ones were pruned and end at the last score they reported. "
     "A line passes below a setting that its trial does not have.",
@@ -38,7 +38,7 @@ CAPTIONS = {
     "search-trials": "The score of every trial as it trained, averaged over the folds so far. A cross marks "
     "where a trial was pruned.",
     "curves-folds": "The chosen trial in each fold. The ring is the epoch that is best on the average of the folds.",
-    "copies": "Near-duplicates within one split and class. The first are the least alike.",
+    "copies": "Near-duplicates within one split and class. The first are the least similar.",
 }
 COMPARISON_CAPTIONS = {
     "curves": "Validation accuracy and loss of every run over the epochs.",
@@ -128,7 +128,7 @@ def _verdict(metrics: Json, found: Json, folder: Path) -> dict[str, str]:
     score = metrics["val"]
     verdict["sentence"] = (
         f"Of {formats.plural(score['samples'], 'image')} that it had not learned from, the chosen "
-        f"trial of the search names {formats.percent(score['accuracy']['value'])} correctly "
+        f"trial of the search classifies {formats.percent(score['accuracy']['value'])} correctly "
         f"({words.confidence(score)} interval {formats.percent_range(score['accuracy'])})."
     )
     verdict["note"] = "These images also chose the settings, so the figure is a little optimistic."
@@ -200,7 +200,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "SCORES": SCORES,
         "KEY_SCORES": KEY_SCORES,
-        "PART_NAMES": SPLIT_NAMES,
+        "SPLIT_NAMES": SPLIT_NAMES,
         "ENVIRONMENT": ENVIRONMENT,
         "confidence": words.confidence,
         "confusions": confusions,
@@ -241,4 +241,4 @@ def confusions(score: Json) -> Iterator[dict[str, Any]]:
     )
     for count, row, column in found[:MOST_CONFUSIONS]:
         support = sum(matrix[row])
-        yield {"true": names[row], "answer": names[column], "count": -count, "support": support}
+        yield {"true": names[row], "predicted": names[column], "count": -count, "support": support}

@@ -11,7 +11,17 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from resnetlab.report.style import INK, MUTED, PAPER, SPLITS, WIDTH, bare, drawing, panel, shorten
+from resnetlab.report.style import (
+    INK,
+    MUTED,
+    PAPER,
+    SPLIT_COLOURS,
+    WIDTH,
+    bare,
+    drawing,
+    panel,
+    shorten,
+)
 from resnetlab.report.trials import (
     chosen_number,
     has_score,
@@ -28,7 +38,7 @@ Json = Mapping[str, Any]
 Heights = dict[int, float]
 Ticks = list[tuple[float, str]]
 
-CHOSEN, PALE = SPLITS["val"], "#b3bcc6"
+CHOSEN, PALE = SPLIT_COLOURS["val"], "#b3bcc6"
 RIGHT = 1.5  # inches beside the last axis, for the score and the name of the chosen trial
 _HALO = [withStroke(linewidth=2.5, foreground=PAPER)]  # keeps letters readable on lines
 _SCORES = LinearSegmentedColormap.from_list("scores", ["#d3dee8", "#7ea6ca", "#0b5fa5"])
@@ -122,7 +132,7 @@ def _range(entry: Json, values: Mapping[int, float]) -> tuple[Heights, Ticks]:
 def _heights(values: Sequence[float], low: float, high: float, log: bool = False) -> list[float]:
     """Return where values lie between `low` (0) and `high` (1), never outside."""
     placed, start, end = (
-        np.log(part) if log else np.asarray(part, dtype=float) for part in (values, low, high)
+        np.log(each) if log else np.asarray(each, dtype=float) for each in (values, low, high)
     )
     return [float(height) for height in np.clip((placed - start) / ((end - start) or 1), 0, 1)]
 

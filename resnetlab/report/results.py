@@ -1,8 +1,8 @@
-"""What a run shows: images, page and tables, drawn from what the other layers found."""
+"""Figures and page of a run, from its predictions, scores and samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,7 @@ from resnetlab.evaluation.predictions import Predictions
 from resnetlab.recipe import Augment, Recipe, evaluation_size
 from resnetlab.runs.run import Run
 
-if TYPE_CHECKING:
-    pass
-
 SHOWN = 24  # images in a sample or a gallery of mistakes
-
 VIEWS = 7  # augmented views beside each original
 
 
@@ -37,7 +33,7 @@ def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> 
 
 
 def augmented_views(samples: Samples, row: int, recipe: Recipe) -> list[np.ndarray]:
-    """Return an image as it is shown in evaluation, then as in the first epochs of training."""
+    """Return an image as evaluation sees it, then as the first epochs of training do."""
     assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
     size, fit = int(recipe.data.image_size), recipe.data.fit
     views = [View(size, fit)]
@@ -56,7 +52,7 @@ def draw_results(
     samples: Samples,
     recipe: Recipe,
 ) -> None:
-    """Draw confusion, classes, a sample of predictions and the surest mistakes of a split."""
+    """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
     from resnetlab.report.figures import confusion_matrix, per_class_scores
 
     classes, matrix = predictions.classes, scores["confusion_matrix"]
@@ -84,7 +80,7 @@ def draw_results(
 def draw_images(
     path: Path, rows: np.ndarray, predictions: Predictions, samples: Samples, recipe: Recipe
 ) -> None:
-    """Draw some images with their true and predicted names."""
+    """Draw some images with their true and predicted classes."""
     from resnetlab.report.galleries import sample_predictions
 
     size = evaluation_size(recipe)

@@ -21,7 +21,7 @@ from resnetlab.report.parallel import (
 from resnetlab.report.style import (
     INK,
     MUTED,
-    SPLITS,
+    SPLIT_COLOURS,
     WIDTH,
     bare,
     drawing,
@@ -72,7 +72,7 @@ def importance(search: Json, path: Path) -> None:
         axes = figure.subplots()
         bare(axes)
         bars = axes.barh(
-            range(len(rows)), [100 * share for _, share in rows], 0.6, color=SPLITS["train"]
+            range(len(rows)), [100 * share for _, share in rows], 0.6, color=SPLIT_COLOURS["train"]
         )
         axes.bar_label(bars, fmt="{:.0f} %", padding=3, fontsize=size, color=MUTED)
         axes.set(xlim=(0, 112 * max(share for _, share in rows)), xticks=[])
@@ -92,7 +92,7 @@ def trial_curves(search: Json, path: Path) -> None:
     """
     trials = [trial for trial in ranked(search) if trial["reported"]]
     pruned = sum(trial["state"] == "pruned" for trial in search["trials"])
-    parts, epochs = search["folds"] * search["repeats"], search["epochs_max"]
+    folds, epochs = search["folds"] * search["repeats"], search["epochs_max"]
     with drawing(path, WIDTH, 3.5) as figure:
         axes = panel(figure, 0.5, 0.5, _CURVES, 2.5)
         for trial in reversed(trials):
@@ -104,15 +104,15 @@ def trial_curves(search: Json, path: Path) -> None:
             axes.set_title(
                 note, loc="right", pad=18, fontsize=8.5, fontweight="normal", color=MUTED
             )
-        axes.set_xlim(0.5, parts * epochs + 0.5)
+        axes.set_xlim(0.5, folds * epochs + 0.5)
         scores = [scaled(score, search) for trial in trials for _, score in trial["reported"]]
         axes.set_ylim(top=min(axes.get_ylim()[1], 1.05 * highest(scores, search)))
         axes.grid(visible=False, axis="x")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("epoch" if parts == 1 else "epochs, fold after fold")
+        axes.set_xlabel("epoch" if folds == 1 else "epochs, fold after fold")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        if parts > 1:
-            _mark_folds(axes, parts, epochs)
+        if folds > 1:
+            _mark_folds(axes, folds, epochs)
 
 
 def _draw_curve(axes: Axes, trial: Json, search: Json, alpha: float) -> None:
@@ -130,15 +130,15 @@ def _draw_curve(axes: Axes, trial: Json, search: Json, alpha: float) -> None:
         axes.plot(steps[-1], scores[-1], "x", color=MUTED, ms=4, mew=0.9, zorder=3)
 
 
-def _mark_folds(axes: Axes, parts: int, epochs: int) -> None:
-    every = -(-parts // 20)  # beyond twenty folds not each has room for its name
-    axes.set_xticks(range(every * epochs, parts * epochs + 1, every * epochs))
-    for part in range(parts):
-        if part:
-            axes.axvline(part * epochs + 0.5, color=MUTED, linewidth=0.6)
-        if part % every == 0:
-            name = f"fold {part + 1}" if parts <= 12 else str(part + 1)
-            place = ((part + 0.5) * epochs + 0.5, 1)
+def _mark_folds(axes: Axes, folds: int, epochs: int) -> None:
+    every = -(-folds // 20)  # beyond twenty folds not each has room for its name
+    axes.set_xticks(range(every * epochs, folds * epochs + 1, every * epochs))
+    for fold in range(folds):
+        if fold:
+            axes.axvline(fold * epochs + 0.5, color=MUTED, linewidth=0.6)
+        if fold % every == 0:
+            name = f"fold {fold + 1}" if folds <= 12 else str(fold + 1)
+            place = ((fold + 0.5) * epochs + 0.5, 1)
             across = axes.get_xaxis_transform()
             axes.annotate(name, place, (0, 4), across, "offset points", ha="center", color=MUTED)
 

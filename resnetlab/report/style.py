@@ -18,7 +18,7 @@ WIDTH = 9.0  # inches; the page shows an inch as 100 px, so that this fills its 
 
 INK, MUTED, GRID, PAPER = "#1d2733", "#677483", "#e4e8ec", "#ffffff"
 WRONG = "#b4232a"
-SPLITS = {"all": "#55606e", "train": "#0b5fa5", "val": "#cf7a09", "test": "#1a7d62"}
+SPLIT_COLOURS = {"all": "#55606e", "train": "#0b5fa5", "val": "#cf7a09", "test": "#1a7d62"}
 SPLIT_NAMES = {"all": "all images", "train": "training", "val": "validation", "test": "test"}
 # Okabe and Ito's eight, with the yellow and the light tones darkened to be seen on white.
 SERIES = ("#0b5fa5", "#cf7a09", "#1a7d62", "#a8407f", "#3f9bd1", "#b4232a", "#8a7a00", "#1d2733")

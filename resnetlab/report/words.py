@@ -46,7 +46,7 @@ def run_path(folder: Path, *file: str) -> str:
 def _named(score: Json) -> str:
     accuracy = score["accuracy"]
     return (
-        f"the model names {percent(accuracy['value'])} correctly "
+        f"the model classifies {percent(accuracy['value'])} correctly "
         f"({confidence(score)} interval {percent_range(accuracy)})."
     )
 
@@ -61,13 +61,13 @@ def describe_data(audit: Json) -> list[str]:
     classes, counts = audit.get("classes", []), audit.get("counts", {})
     total = [sum(column) for column in zip(*counts.values(), strict=True)]
     names = (("train", "training"), ("val", "validation"), ("test", "the test"))
-    pieces = [
+    by_split = [
         f"{sum(counts[split]):,} for {name}" for split, name in names if sum(counts.get(split, []))
     ]
     used, found = audit.get("used", sum(total)), audit.get("images", sum(total))
     start = plural(used, "image") if used == found else f"{used:,} of {plural(found, 'image')}"
     usable = "" if used == found else " can be used,"
-    split = f": {listed(pieces)}" if len(pieces) > 1 else ""
+    split = f": {listed(by_split)}" if len(by_split) > 1 else ""
     sentences = [f"{start}{usable} in {plural(len(classes), 'class')}{split}."]
     if len(total) > 1:
         sentences.append(_balance(classes, total))
@@ -115,13 +115,13 @@ def _copies(duplicates: int, conflicts: int) -> str:
 
 
 def describe_near(near: Json) -> list[str]:
-    """Return sentences on images that are there twice, altered."""
+    """Return sentences on near-duplicates."""
     if not near.get("images"):
         return ["No image was found to be a near-duplicate of another."]
     have = "has" if near["images"] == 1 else "have"
     sentences = [
         f"{plural(near['images'], 'image')} {have} a near-duplicate: scaled, cropped, compressed anew, "
-        "recoloured or flipped. Such images never split: they train together or are tested on together."
+        "recoloured or flipped. Such images always stay in the same split."
     ]
     for split, name in (("val", "validation"), ("test", "test")):
         count = near["across_splits"][split]
@@ -162,7 +162,7 @@ def _network(model: Json) -> str:
     if 0 < model.get("trainable", 0) < model.get("parameters", 0):
         facts.append(f"{large(model['trainable'])} of them trained")
     if model.get("macs"):
-        facts.append(f"{large(model['macs'])} multiplications an image")
+        facts.append(f"{large(model['macs'])} multiply-adds an image")
     if "image_size" in model:
         facts.append(f"images of {model['image_size']} × {model['image_size']} px")
     return f"The network is {model['name']}" + (f": {', '.join(facts)}." if facts else ".")
@@ -238,7 +238,7 @@ def how_sure(score: Json, split: str) -> list[str]:
 
 
 def openings(ledger: Sequence[Json]) -> dict[str, Any]:
-    """Say how often the test split was opened; more than once is worth a `warning`."""
+    """Return a sentence on how often the test split was opened; more than once is worth a `warning`."""
     if not ledger:
         return {"sentence": "The test split has not been opened."}
     if len(ledger) == 1:
@@ -247,6 +247,6 @@ def openings(ledger: Sequence[Json]) -> dict[str, Any]:
     by = f" by {recipes} different recipes" if recipes > 1 else ""
     return {
         "warning": f"The test split was opened {len(ledger)} times{by}. As soon as a choice follows "
-        "from one look, the next figure is no longer from unseen images. Trust the first most, "
+        "from one opening, the next figure is no longer from unseen images. Trust the first most, "
         f"{percent(ledger[0]['accuracy'])}, or test on fresh images."
     }

@@ -111,7 +111,7 @@ def test_the_verdict_on_the_test_comes_first(tmp_path: Path) -> None:
     assert path == folder / "report.html"
     page = path.read_text(encoding="utf-8")
     sentence = (
-        "On 180 test images that it had never seen, the model names 97.8 % correctly "
+        "On 180 test images that it had never seen, the model classifies 97.8 % correctly "
         "(95 % interval 94.4 to 99.1 %)."
     )
     assert page.index(sentence) < page.index("<h2>")
@@ -121,7 +121,7 @@ def test_the_verdict_on_the_test_comes_first(tmp_path: Path) -> None:
 
 def test_before_the_test_is_opened_validation_stands_in_and_says_so(tmp_path: Path) -> None:
     page = write_run_report(run_folder(tmp_path / "runs/cups", metrics())).read_text()
-    assert "On 180 validation images, the model names 97.8 % correctly" in page
+    assert "On 180 validation images, the model classifies 97.8 % correctly" in page
     assert "a little optimistic" in page
     assert "resnetlab evaluate runs/cups" in page
     assert str(tmp_path) not in page, "a page that is sent away does not tell where it was made"

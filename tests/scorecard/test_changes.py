@@ -234,7 +234,7 @@ def test_augmented_copies_go_on_to_the_same_files(
     times = {path: path.stat().st_mtime_ns for path in written}
 
     told = tell("resume", tmp_path / "cut")
-    assert (told.code, told.out) == (0, f"images with their table: {tmp_path / 'cut'}\n")
+    assert (told.code, told.out) == (0, f"images with their label table: {tmp_path / 'cut'}\n")
     assert files(tmp_path / "cut") == files(tmp_path / "uncut")
     assert times == {path: path.stat().st_mtime_ns for path in written}
     assert tell("resume", tmp_path / "cut").err == f"{tmp_path / 'cut'} is finished\n"

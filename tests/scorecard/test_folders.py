@@ -211,7 +211,7 @@ def test_row_31_a_near_duplicate_is_grouped_counted_and_shown(data, tell, tmp_pa
     with Image.open(data / "china" / "05.jpg") as image:
         image.resize((120, 90)).save(data / "china" / "smaller.jpg", quality=60)
     said = tell("inspect", data, "--out", tmp_path / "page")
-    assert "2 images have an altered one" in said.out
+    assert "2 images have a near-duplicate" in said.out
     assert (tmp_path / "page" / "copies.png").is_file()
 
     for seed in range(3):

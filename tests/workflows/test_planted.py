@@ -26,7 +26,7 @@ def test_a_clean_set_raises_no_alarm(planted, capfd):
     out = inspected(planted, capfd)
 
     assert "24 images of 2 classes, all of them usable, nothing odd" in out
-    assert "copies    0 exact, 0 images have an altered one" in out
+    assert "copies    0 exact, 0 images have a near-duplicate" in out
 
 
 def test_all_planted_faults_are_found(planted, capfd):
@@ -43,7 +43,7 @@ def test_all_planted_faults_are_found(planted, capfd):
         framed.save(path, quality=90)
     out = inspected(planted, capfd)
 
-    assert "copies    2 exact, 3 images have an altered one, " in out
+    assert "copies    2 exact, 3 images have a near-duplicate, " in out
     assert "2 pairs of near-duplicates have different labels" in out
     left_out = re.findall(r"left out  (\d+): (.*), the first", out)
     assert sorted(left_out) == [("1", "truncated"), ("2", "same image labelled china and flower")]
