@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.measure import measure_part, read_lines
-from benchmarks.plan import LONG, SPLITS, Settings, comparisons_of
+from benchmarks.plan import LONG, PARTS, Settings, comparisons_of
 from benchmarks.table import markdown, rows_of
 
 PATHS = {
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     head = heading(settings)
     print(head, flush=True)
-    for part in options.parts or [part for part in SPLITS if part not in LONG]:
+    for part in options.parts or [part for part in PARTS if part not in LONG]:
         measure_part(part, settings, file)
         write_tables(out, head, settings)
     print((out / "results.md").read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(SPLITS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     for name, what in PATHS.items():
         parser.add_argument(f"--{name}", default="", help=what)
@@ -59,9 +59,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=getattr(Settings, name), help=what)
     parser.add_argument("--fresh", action="store_true", help="forget earlier measurements")
     options = parser.parse_args(arguments)
-    unknown = [part for part in options.parts if part not in SPLITS]
+    unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
-        parser.error(f"there is no part {unknown[0]}; parts are {', '.join(SPLITS)}")
+        parser.error(f"there is no part {unknown[0]}; parts are {', '.join(PARTS)}")
     return options
 
 
@@ -87,7 +87,7 @@ def write_tables(out: Path, head: str, settings: Settings) -> None:
     lines = read_lines(out / "measurements.jsonl")
     found = {
         comparison: rows
-        for part in SPLITS
+        for part in PARTS
         for comparison in comparisons_of(part, settings)
         if (rows := rows_of(comparison, lines, settings))
     }

@@ -8,7 +8,7 @@ from typing import Any
 Metrics = dict[str, float | str]
 
 # Each is a module here with `comparisons(settings)` and `prepare(settings)`.
-SPLITS = ("input", "train", "frozen", "infer", "memory", "cifar")
+PARTS = ("input", "train", "frozen", "infer", "memory", "cifar")
 LONG = ("cifar",)  # only where it is asked for
 
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import measure
 from benchmarks.images import files_in, photographs
 from benchmarks.input import Batches
-from benchmarks.plan import SPLITS, Comparison, Settings, comparisons_of
+from benchmarks.plan import PARTS, Comparison, Settings, comparisons_of
 from benchmarks.table import markdown, rows_of
 from benchmarks.train import WARMUP, Clock, Enough
 
@@ -104,9 +104,9 @@ def test_the_clock_counts_steps_after_the_warm_up_and_ends_the_loop(
     assert clock.result(32) == {"images/s": 16.0, "first step, s": 10.0}
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_every_split_names_its_contestants_without_doing_anything(split: str) -> None:
-    found = comparisons_of(split, Settings(work="nowhere"))
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_names_its_contestants_without_doing_anything(part: str) -> None:
+    found = comparisons_of(part, Settings(work="nowhere"))
     assert all(each.contestants for each in found)
     assert len({each.title for each in found}) == len(found)
 

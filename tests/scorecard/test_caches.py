@@ -1,4 +1,4 @@
-"""Row 12 of split B, and its share of 11: a cache that lies, or is made by two at once, changes nothing."""
+"""Row 12 of part B, and its share of 11: a cache that lies, or is made by two at once, changes nothing."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Rows of split B: real processes of the command line, killed and told to end."""
+"""Rows of part B: real processes of the command line, killed and told to end."""
 
 import hashlib
 import os

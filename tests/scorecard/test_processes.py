@@ -1,4 +1,4 @@
-"""Rows of split B: several processes on one run, workers that fail, output that nobody takes."""
+"""Rows of part B: several processes on one run, workers that fail, output that nobody takes."""
 
 import errno
 import fcntl

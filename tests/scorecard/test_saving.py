@@ -1,4 +1,4 @@
-"""Rows of split B: whatever cuts the saving off, what stood before or what was to come stands whole."""
+"""Rows of part B: whatever cuts the saving off, what stood before or what was to come stands whole."""
 
 import os
 import resource
