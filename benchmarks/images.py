@@ -111,7 +111,9 @@ def recipe_for(settings: Settings, **values: Any) -> Any:
         "data.max_problem_frac": 1.0,  # some collections hold copies under two labels
         "data.workers": 2,
         "model.weights": "none",
+        "model.name": "resnet50",
         "model.stem": "imagenet",
+        "training.epochs": 30,
         "training.batch_size": 32,
     }
     return Recipe().override(keys | values)

@@ -28,6 +28,7 @@ from resnetlab.cli.options import (
     WeightsOption,
     keep_time,
     read_recipe,
+    span_of,
 )
 from resnetlab.cli.tables import (
     console,
@@ -47,6 +48,9 @@ def train(
     weights: WeightsOption = None,
     freeze: FreezeOption = None,
     epochs: EpochsOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the head, on the network's features: seconds.")
+    ] = False,
     batch_size: BatchSizeOption = None,
     lr: LrOption = None,
     optimizer: OptimizerOption = None,
@@ -78,7 +82,7 @@ def train(
         "model.name": model,
         "model.weights": weights,
         "model.freeze": freeze,
-        "training.epochs": epochs,
+        "training.epochs": 0 if quick else epochs,
         "training.batch_size": batch_size,
         "training.lr": lr,
         "training.optimizer": optimizer,
@@ -98,7 +102,16 @@ def train(
     elif data is None:
         raise RecipeError("train needs DATA, a folder of class folders, or --resume RUN")
     else:
-        print_run(workflows.train(data, read_recipe(recipe, set_, flags), out, name, export_split))
+        print_run(
+            workflows.train(
+                data,
+                read_recipe(recipe, set_, flags),
+                out,
+                name,
+                export_split,
+                None if budget is None else span_of(budget),
+            )
+        )
 
 
 def resume(

@@ -11,6 +11,8 @@ from resnetlab.data.store.format import choose_format
 from resnetlab.data.store.pixels import short_side_for
 from resnetlab.recipe import Recipe, largest_size
 
+DEFAULT_NETWORK = "tf_efficientnet_lite0"  # its ImageNet weights come as a package
+SMALLEST_TRANSFER_PX = 128  # smaller images are enlarged for it
 SMALL_UP_TO_PX = 64  # such images get the small stem and no random crop
 PEEK = 200  # images whose size is looked at
 
@@ -18,8 +20,13 @@ PEEK = 200  # images whose size is looked at
 def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     """Settle what must be known before the images are read: the network's input size, threads."""
     values: dict[str, Any] = {}
+    recipe = name_network(recipe)
     if recipe.data.image_size == "auto":
-        values["data.image_size"] = suggest_image_size(peek_short_sides(catalog))
+        short_side = peek_short_sides(catalog)
+        if recipe.model.name == DEFAULT_NETWORK and recipe.model.weights != "none":
+            values |= transfer_sizes(recipe, short_side)
+        else:
+            values["data.image_size"] = suggest_image_size(short_side)
     if recipe.data.workers == "auto":
         values["data.workers"] = min(2, os.cpu_count() or 1)
     recipe = recipe.override(values)
@@ -35,6 +42,26 @@ def settle_augment(recipe: Recipe) -> Recipe:
         return recipe
     small = int(recipe.data.image_size) <= SMALL_UP_TO_PX
     return recipe.override({"data.augment": "small" if small else "photo"})
+
+
+def name_network(recipe: Recipe) -> Recipe:
+    """Return the recipe with its network named: by default the one whose weights are always at hand."""
+    if recipe.model.name != "auto":
+        return recipe
+    transfer = recipe.model.weights in ("auto", "imagenet")
+    return recipe.override({"model.name": DEFAULT_NETWORK if transfer else "resnet50"})
+
+
+def transfer_sizes(recipe: Recipe, short_side: float) -> dict[str, int]:
+    """Return the input sizes (px) of the default network, for images of this typical shorter side.
+
+    It was made for 224 px; training on less costs less, and enlarged objects in crops make up for
+    it (Touvron et al. 2019, 'Fixing the train-test resolution discrepancy').
+    """
+    size = int(min(224, max(SMALLEST_TRANSFER_PX, 32 * round(short_side / 32))))
+    if size < 224 or recipe.evaluation.image_size is not None:
+        return {"data.image_size": size}
+    return {"data.image_size": 192, "evaluation.image_size": 224}
 
 
 def suggest_image_size(short_side: float) -> int:

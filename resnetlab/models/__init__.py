@@ -104,7 +104,7 @@ def make_backbone(name: str, image_size: int, stem: str) -> Backbone:
     if theirs is None:
         raise RecipeError(
             f"model.name must be one of {', '.join(MODELS)}, or a network of timm. Got {name!r} instead"
-            f"{did_you_mean(name.lower(), [*MODELS, *timm_names()])}"
+            f"{did_you_mean(name.lower(), MODELS) or did_you_mean(name.lower(), timm_names())}"
         )
     if stem != "auto":
         raise RecipeError(f"model.stem must be 'auto' for {name}. Got {stem!r} instead.")

@@ -6,6 +6,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnetlab.errors import RecipeError
 from resnetlab.models.networks.norm import BatchNorm1d
@@ -94,6 +95,7 @@ class Classifier(nn.Module):
         _check_moments(mean, std)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
+        self.freeze_norms = False
         self.backbone = backbone
         self.frozen = 0
         self.horizontal_flip = horizontal_flip
@@ -101,6 +103,13 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(0.0 if hidden else dropout)
         self.head = nn.Linear((backbone.feature_dim, *hidden)[-1], num_classes)
         backbone.init_head(self.head)
+
+    def set_moments(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise by this mean and deviation, of pixel values in 0 to 1, from now on."""
+        mean, std = [float(value) for value in mean], [float(value) for value in std]
+        _check_moments(mean, std)
+        self.mean.copy_(torch.tensor(mean))
+        self.std.copy_(torch.tensor(std))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn uint8 images (N, 3, H, W) into floats of about mean 0 and deviation 1.
@@ -169,7 +178,7 @@ class Classifier(nn.Module):
         return {f"backbone.{name}" for name in names if backbone.stage_of(name) in frozen}
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; frozen stages stay in evaluation.
+        """Switch to training or evaluation; frozen stages, or all norms, stay in evaluation.
 
         Their batch norms use the statistics they came with and their dropout is off, so what they
         make of an image depends on nothing else.
@@ -177,6 +186,10 @@ class Classifier(nn.Module):
         super().train(mode)
         for stage in self._stages()[: self.frozen]:
             stage.eval()
+        if self.freeze_norms:
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def _stages(self) -> list[nn.Module]:

@@ -1,6 +1,6 @@
 """Weights from elsewhere: all of them or none, and never a line of foreign code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from resnetlab.errors import CheckpointError
-from resnetlab.models.classifier import Backbone, Classifier
+from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
 from resnetlab.models.networks.resnet import SMALL_STEM_UP_TO_PX, ResNet
+from resnetlab.models.networks.timm_network import TimmNetwork
 from resnetlab.models.published import PACKAGED_FILE, find_weights
 
 State = dict[str, Tensor]
+Moments = tuple[Sequence[float], Sequence[float]]
 
 WRAPPERS = ("state_dict", "model")  # what training scripts commonly file the weights under
 # Blocks of the third stage, and whether they are bottlenecks.
@@ -31,12 +33,12 @@ NEEDS_BIG_STEM = (
 )
 
 
-def load_weights(classifier: Classifier, source: str, name: str) -> None:
+def load_weights(classifier: Classifier, source: str, name: str) -> Moments:
     """Fill the backbone of the network `name` with weights; head, mean and std stay as they are.
 
     `source` is what `find_weights` takes; its file (.safetensors, .pth, .pt) holds the state dict of
     the network as torchvision or timm has it, or of our Classifier. A head in it is left out by
-    name. Anything else must fit.
+    name. Anything else must fit. Returns mean and deviation of the images that they were trained on.
 
     Raises:
         CheckpointError: the file is damaged, holds more than weights, or does not fit.
@@ -48,12 +50,24 @@ def load_weights(classifier: Classifier, source: str, name: str) -> None:
         raise CheckpointError(f"ImageNet weights do not fit {name}. {NEEDS_BIG_STEM}")
     path = find_weights(source, name)
     state = _read(path)
+    moments = published_moments(classifier, state)
     if path.name == Path(PACKAGED_FILE).name:
         state = in_order(state, classifier.backbone)
     else:
         state = _backbone_part(state, classifier.backbone)
     _check_fit(classifier, state, path, name)
     classifier.backbone.load_state_dict(state)
+    return moments
+
+
+def published_moments(classifier: Classifier, state: State) -> Moments:
+    """Return mean and deviation with which weights were trained: those in our own files, or timm's."""
+    if "mean" in state and "std" in state and len(state["mean"]) == len(state["std"]) == 3:
+        return state["mean"].tolist(), state["std"].tolist()
+    backbone = classifier.backbone
+    if isinstance(backbone, TimmNetwork):
+        return backbone.config["mean"], backbone.config["std"]
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def described(state: State) -> str:

@@ -1,6 +1,6 @@
 """What each stage of a network does to an image: shapes, parameters, multiply-adds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -95,8 +95,11 @@ def _learns(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _shape(batch: Tensor) -> tuple[int, ...]:
-    return tuple(batch.shape[1:])
+def _shape(batch: Any) -> tuple[int, ...]:
+    """Return the shape without the batch; of several tensors, as some networks pass on, the first's."""
+    if isinstance(batch, Sequence):
+        return _shape(batch[0]) if batch else ()
+    return tuple(batch.shape[1:]) if isinstance(batch, Tensor) else ()
 
 
 def _kind(module: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """What every section of a recipe is made of."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -29,7 +29,7 @@ class Section(BaseModel):
     def no_yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse True and False where a word or a number belongs: pydantic would take them for 1 and 0."""
         wanted = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and wanted is not bool:
+        if isinstance(value, bool) and bool not in (wanted, *get_args(wanted)):
             raise ValueError(
                 "must not be true or false, which is also how YAML reads yes, no, on and off; "
                 "put such a word in quotes"

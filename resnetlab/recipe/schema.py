@@ -46,7 +46,10 @@ class Data(Section):
     repeat: Annotated[int, Field(ge=0)] = 0  # another number: other folds
     time_pattern: str | None = None  # what it finds in a path is the time; the newest are tested
     keep_split_of: str | None = None  # a run whose images stay in the splits they had there
-    normalize: Literal["train", "imagenet", "half", "none"] | Auto = "auto"  # whose mean, deviation
+    normalize: (
+        # Whose mean and deviation; network: those that its weights were trained with.
+        Literal["train", "network", "imagenet", "half", "none"] | Auto
+    ) = "auto"
     augment: Augment | Auto = "auto"
     group_pattern: str | None = None  # what it finds in a path (its first group) names the group
     conflicts: Literal["drop", "error"] = "drop"  # the same image under two labels
@@ -80,8 +83,10 @@ class Data(Section):
 class Model(Section):
     """Which network, and what it starts from."""
 
-    name: str = "resnet50"
-    weights: str = "auto"  # auto | none | imagenet | a file
+    name: str = "auto"  # one of ours, any of timm's, or a run or bundle to go on from
+    # none | imagenet | a tag of timm | a file, run or bundle | hf:user/name; auto: imagenet, where
+    # the network takes images that large.
+    weights: str = "auto"
     stem: Literal["imagenet", "small"] | Auto = "auto"
     hidden: tuple[Positive, ...] = ()  # widths of dense layers between the network and the last one
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before every dense layer at the end
@@ -91,22 +96,30 @@ class Model(Section):
 class Training(Section):
     """The optimisation."""
 
-    epochs: Positive = 30
+    # The defaults below that are "auto" depend on whether the network starts from published weights.
+    epochs: Annotated[int, Field(ge=0)] | Auto = "auto"  # 0: the head alone, fitted on features
     batch_size: Positive = 32
     lr: Annotated[float, Field(gt=0)] | Auto = "auto"
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | Auto = (
+        "auto"  # lr of a stage by the next one's
+    )
+    stage_lr: dict[str, Annotated[float, Field(gt=0)]] = {}  # lr of single stages, by name
+    # Begin with a head fitted by logistic regression on the features (Kumar et al. 2022, LP-FT).
+    head_first: bool | Auto = "auto"
+    freeze_norms: bool = False  # batch norms keep the statistics that they came with
     head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer; None: lr
     bias_lr: Annotated[float, Field(gt=0)] | None = None  # of all other biases and norms; None: lr
-    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] | Auto = "auto"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of SGD, Nesterov's
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4  # never on biases and norms
+    weight_decay: Annotated[float, Field(ge=0)] | Auto = "auto"  # never on biases and norms
     schedule: Literal["constant", "step", "linear", "cosine", "onecycle", "plateau"] = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    warmup_epochs: Annotated[float, Field(ge=0)] | Auto = "auto"
     step_epochs: Positive = 10  # step: lr is multiplied by step_factor every so many epochs
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
     plateau_epochs: Positive = 3  # plateau: epochs without a better score before lr falls
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha: 0.2 lays images lightly over each other
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | Auto | None = "auto"
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the averaged weights, 0.999
     accumulate: Positive = 1  # batches that make one step
     # Augmented views of each image whose frozen features are kept; 0 computes them in each epoch.

@@ -7,15 +7,35 @@ import numpy as np
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.defaults import SMALL_UP_TO_PX, settle_augment
-from resnetlab.errors import MachineError, RecipeError
+from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import bundle_of
-from resnetlab.system.progress import log
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
 
 MUON_LR = 0.24  # Jordan et al. 2024
+# Chosen by cross-validation: docs/experiments.md.
+FINE_TUNING_LR = 2e-3
+FINE_TUNING = {
+    "optimizer": "adamw",
+    "layer_decay": 0.8,
+    "weight_decay": 0.02,
+    "label_smoothing": 0.1,
+    "clip_norm": 1.0,
+    "warmup_epochs": 1.0,
+}
+WARMUP_FRAC = 0.1  # of the epochs, when fine-tuning
+IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, GPU_EPOCHS = 24_000, 3, 30, 20
+FROM_SCRATCH = {
+    "optimizer": "sgd",
+    "layer_decay": 1.0,
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.0,
+    "clip_norm": None,
+    "warmup_epochs": 1.0,
+}
+SCRATCH_EPOCHS = 30
 
 
 def resolve_listed(recipe: Recipe, catalog: Catalog) -> Recipe:
@@ -27,33 +47,31 @@ def resolve_listed(recipe: Recipe, catalog: Catalog) -> Recipe:
 def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
     """Return the recipe with no 'auto' left, and network and weights known to be there.
 
-    `count` is the number of training images.
+    `count` is the number of training images. Raises MachineError where weights can't be had: no
+    training from scratch takes their place unasked.
     """
     from resnetlab.models import build_for
     from resnetlab.models.classifier import freeze
     from resnetlab.models.networks.resnet import ResNet
     from resnetlab.models.pretrained import load_weights
+    from resnetlab.training.optim.optimizers import stage_lrs
 
     weights = recipe.model.weights
-    if Path(weights).is_dir():
+    if Path(weights).is_dir() and not (Path(weights) / "config.json").is_file():
         weights = str((bundle_of(Path(weights)) / "model.safetensors").resolve())
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
     classifier = build_for(recipe.model, num_classes, int(recipe.data.image_size))
     if weights != "none":
-        try:
-            load_weights(classifier, weights, recipe.model.name)
-        except MachineError as error:
-            if recipe.model.weights != "auto":
-                raise
-            log(f"note: training from scratch, which needs far more images and time. {error}")
-            weights = "none"
+        load_weights(classifier, weights, recipe.model.name)
     freeze(classifier, recipe.model.freeze)
     refuse_sizes(recipe, classifier.backbone.any_size)
     values = {"model.weights": weights}
     if isinstance(classifier.backbone, ResNet):
         values["model.stem"] = classifier.backbone.stem
-    recipe = fill_in(settle_machine(recipe.override(values)), weights != "none")
+    recipe = settle_machine(recipe.override(values), classifier)
+    recipe = fill_in(recipe, weights != "none", count)
+    stage_lrs(classifier, recipe.training)  # a stage that isn't there shows now
     return settle_frozen_views(recipe, classifier, count)
 
 
@@ -92,17 +110,17 @@ def settle_frozen_views(recipe: Recipe, classifier: "Classifier", count: int) ->
     if classifier.frozen and training.start_size is None and not training.mixup:
         precision: Literal["fp32", "bf16"] = "bf16" if training.precision == "bf16" else "fp32"
         each = image_bytes(classifier, int(recipe.data.image_size), precision)
-        views = suggest_views(training.epochs, each, count)
+        views = suggest_views(int(training.epochs), each, count)
     return recipe.override({"training.frozen_views": views})
 
 
-def settle_machine(recipe: Recipe) -> Recipe:
+def settle_machine(recipe: Recipe, classifier: "Classifier | None" = None) -> Recipe:
     """Return the recipe with device, precision and threads, tried out where they are left open."""
     from resnetlab.training.hardware.device import choose_device, choose_precision, choose_threads
 
     training = recipe.training
     device = choose_device(training.device)
-    precision = choose_precision(training.precision, device)
+    precision = choose_precision(training.precision, device, classifier)
     threads = choose_threads(training.threads, device, precision)
     return recipe.override(
         {
@@ -113,26 +131,54 @@ def settle_machine(recipe: Recipe) -> Recipe:
     )
 
 
-def fill_in(recipe: Recipe, pretrained: bool) -> Recipe:
-    """Settle the rest. `pretrained` says whether the network starts from published weights."""
-    values: dict[str, Any] = {}
+def fill_in(recipe: Recipe, pretrained: bool, count: int) -> Recipe:
+    """Settle the rest, for `count` training images.
+
+    `pretrained` says whether the network starts from published weights.
+    """
     recipe = settle_augment(recipe)
     if recipe.data.normalize == "auto":
-        # Published networks expect ImageNet's; everything else may take the statistics at hand.
-        values["data.normalize"] = "imagenet" if recipe.model.weights == "imagenet" else "train"
+        recipe = recipe.override({"data.normalize": "network" if pretrained else "train"})
+    training = recipe.training
+    customary: dict[str, Any] = dict(FINE_TUNING if pretrained else FROM_SCRATCH)
+    head_first = pretrained and not recipe.model.hidden and len(training.stage_lr) == 0
+    customary["head_first"] = head_first
+    customary["epochs"] = epochs_for(count, training.device) if pretrained else SCRATCH_EPOCHS
+    open_keys = {key for key in customary if getattr(training, key) == "auto"}
+    values = {f"training.{key}": customary[key] for key in open_keys}
+    if training.optimizer not in ("auto", "adamw") and "layer_decay" in open_keys:
+        values["training.layer_decay"] = 1.0  # it was chosen for AdamW
+    recipe = recipe.override(values)
+    if "warmup_epochs" in open_keys and pretrained:
+        warmup = WARMUP_FRAC * int(recipe.training.epochs)
+        recipe = recipe.override({"training.warmup_epochs": round(warmup, 2)})
     if recipe.training.lr == "auto":
-        values["training.lr"] = suggest_lr(recipe, pretrained)
-    return recipe.override(values)
+        recipe = recipe.override({"training.lr": suggest_lr(recipe, pretrained, count)})
+    return recipe
 
 
-def suggest_lr(recipe: Recipe, pretrained: bool) -> float:
-    """Return a customary rate: for SGD in proportion to the images a step, for Adam fixed.
+def epochs_for(count: int, device: str) -> int:
+    """Return for how many epochs to fine-tune on `count` images.
 
-    Source: Goyal et al. 2017, 0.1 for 256 images with ResNet-50; a tenth to fine-tune.
+    On a processor as many as fit into some ten minutes of a small network; never fewer than
+    FEWEST_EPOCHS, nor more than MOST_EPOCHS.
+    """
+    if device == "cuda":
+        return GPU_EPOCHS
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(IMAGES_SHOWN / max(count, 1))))
+
+
+def suggest_lr(recipe: Recipe, pretrained: bool, count: int = 500) -> float:
+    """Return a customary learning rate: for SGD in proportion to the images a step.
+
+    Source: Goyal et al. 2017, 0.1 for 256 images with ResNet-50; a tenth to fine-tune. Fewer than
+    500 images bear less when fine-tuned with AdamW.
     """
     training = recipe.training
     if training.optimizer == "muon":
         return MUON_LR
+    if training.optimizer == "adamw" and pretrained:
+        return float(f"{FINE_TUNING_LR * min(1.0, (count / 500) ** 0.5):.2g}")
     if training.optimizer != "sgd":
         return 1e-4 if pretrained else 1e-3
     return round((0.02 if pretrained else 0.2) * training.batch_size * training.accumulate / 256, 6)
@@ -140,5 +186,12 @@ def suggest_lr(recipe: Recipe, pretrained: bool) -> float:
 
 def wants_published_weights(recipe: Recipe) -> bool:
     """Return whether 'auto' weights should be looked for: the stem and the size must fit them."""
+    from resnetlab.models import MODELS
+
+    name = recipe.model.name
+    if recipe.model.weights != "auto":
+        return False
+    if name not in MODELS:  # of timm
+        return True
     big = int(recipe.data.image_size) > SMALL_UP_TO_PX and recipe.model.stem != "small"
-    return recipe.model.weights == "auto" and recipe.model.name.startswith("resnet") and big
+    return name.startswith("resnet") and big

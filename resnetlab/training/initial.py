@@ -13,7 +13,9 @@ from resnetlab.models import build
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, freeze
 from resnetlab.models.pretrained import load_weights
 from resnetlab.recipe import Recipe
+from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.inputs import plain_view
+from resnetlab.training.optim.learner import Learner, make_learner
 from resnetlab.training.predict import as_images
 
 # Mean and deviation of each channel, for pixel values in 0 to 1.
@@ -21,6 +23,7 @@ FIXED_MOMENTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "network": (IMAGENET_MEAN, IMAGENET_STD),  # until the weights are there, which tell
 }
 
 
@@ -44,11 +47,27 @@ def initial_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> C
         model.hidden,
     )
     if model.weights != "none":
-        load_weights(classifier, model.weights, model.name)
+        published = load_weights(classifier, model.weights, model.name)
+        if recipe.data.normalize == "network":
+            classifier.set_moments(*published)
     elif classifier.backbone.init_images:
         look(classifier, samples_of(catalog, store, "train"), plain_view(recipe))
+    classifier.freeze_norms = recipe.training.freeze_norms
     freeze(classifier, model.freeze)
     return classifier
+
+
+def initial_learner(
+    recipe: Recipe, catalog: Catalog, store: PixelStore
+) -> tuple[Classifier, Learner]:
+    """Return the fresh network of a resolved recipe on its device, and what trains all of it."""
+    training = recipe.training
+    classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
+    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    fabric.to_device(classifier)
+    learner = make_learner(fabric, classifier, classifier, training)
+    learner.model.train()
+    return classifier, learner
 
 
 def look(classifier: Classifier, samples: Samples, view: View) -> None:

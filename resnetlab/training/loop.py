@@ -75,7 +75,7 @@ def fit(
         learner.micro_batches = micro_batches_that_fit(learner, shown, recipe)
         if training.on_divergence == "restart":
             checkpoints.save(START)  # to come back to
-    while len(history) < training.epochs:
+    while len(history) < int(training.epochs):
         if out_of_patience(history, training.monitor, training.patience):
             break
         try:
@@ -92,7 +92,7 @@ def fit(
             done = checkpoints.restart(error, recipe.model.weights)
             continue
         history.append(row)
-        on_epoch_end(history, describe_row(row, training.epochs, result))
+        on_epoch_end(history, describe_row(row, int(training.epochs), result))
         is_best = best_epoch(history, training.monitor) == len(history)
         if is_best:
             with learner.averaged():
@@ -108,7 +108,9 @@ def fit(
 def micro_batches_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
     """Return in how many pieces a batch must be shown so that memory holds it; say so where in several."""
     batch_size = min(recipe.training.batch_size, len(samples))
-    view = training_view(recipe, recipe.training.epochs - 1)  # the last epoch has the largest
+    view = training_view(
+        recipe, max(int(recipe.training.epochs) - 1, 0)
+    )  # the last epoch has the largest
     images = learner.fabric.to_device(as_images(samples.batch(np.arange(1), view).images))
     micro_batches = micro_batches_for(learner.model, images, batch_size)
     if micro_batches > 1:

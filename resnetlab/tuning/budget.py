@@ -7,20 +7,18 @@ from math import floor, log
 from typing import Literal
 
 import numpy as np
-import torch
 
 from resnetlab.data.batches import Samples, batches, plan_epoch, samples_of
+from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
 from resnetlab.system.progress import duration
-from resnetlab.training.hardware.device import make_fabric
-from resnetlab.training.initial import initial_classifier
+from resnetlab.training.initial import initial_learner
 from resnetlab.training.inputs import plain_view, training_view
-from resnetlab.training.optim.learner import address, make_learner
+from resnetlab.training.optim.learner import address
 from resnetlab.training.predict import predict
 from resnetlab.tuning.sampling import REDUCTION, first_rung
-from resnetlab.tuning.trial import Fold
 
 WARM_UP, TIMED = 2, 6  # training steps
 PREDICTED = 128  # images
@@ -39,18 +37,13 @@ class Plan:
     sentence: str
 
 
-def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
-    """Return about how many seconds an epoch of a fold takes, validation included: measured on a few steps."""
-    classifier = initial_classifier(recipe, fold.catalog, store)
-    training = recipe.training
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
-    fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    learner = make_learner(fabric, classifier, classifier, training)
-    train, val = (samples_of(fold.catalog, store, split) for split in ("train", "val"))
-    workers, view = int(recipe.data.workers), training_view(recipe, training.epochs - 1)
-    plan = plan_epoch(len(train), training.batch_size, recipe.seed, 0)[: WARM_UP + TIMED]
+def epoch_seconds(catalog: Catalog, store: PixelStore, recipe: Recipe) -> float:
+    """Return about how many seconds an epoch takes, validation included: measured on a few steps."""
+    classifier, learner = initial_learner(recipe, catalog, store)
+    train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
+    workers, view = int(recipe.data.workers), training_view(recipe, int(recipe.training.epochs) - 1)
+    plan = plan_epoch(len(train), recipe.training.batch_size, recipe.seed, 0)[: WARM_UP + TIMED]
     stream = batches(train, plan, view, workers)
-    classifier.train()
     seconds = []
     for step in range(len(plan)):
         started = time.monotonic()
@@ -58,7 +51,7 @@ def epoch_seconds(fold: Fold, store: PixelStore, recipe: Recipe) -> float:
         seconds.append((time.monotonic() - started) / len(plan[step]))
     some = head(val, PREDICTED)
     started = time.monotonic()
-    predict(classifier, some, plain_view(recipe), fold.catalog.classes, recipe.seed, workers)
+    predict(classifier, some, plain_view(recipe), catalog.classes, recipe.seed, workers)
     predict_s = (time.monotonic() - started) / max(len(some), 1)
     return len(train) * float(np.median(seconds[WARM_UP:] or seconds)) + len(val) * predict_s
 

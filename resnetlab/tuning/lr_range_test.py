@@ -11,10 +11,9 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Recipe
 from resnetlab.system.progress import Progress
-from resnetlab.training.hardware.device import make_fabric
-from resnetlab.training.initial import initial_classifier
+from resnetlab.training.initial import initial_learner
 from resnetlab.training.inputs import training_view
-from resnetlab.training.optim.learner import address, make_learner
+from resnetlab.training.optim.learner import address
 
 STEPS = 120
 # A range around the customary lr would be shorter, and could miss that of an unusual network.
@@ -49,11 +48,7 @@ def try_learning_rates(
         {"training.lr": 1.0, "training.head_lr": None, "training.bias_lr": None}
     )
     training, seed = recipe.training, recipe.seed
-    classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
-    fabric.to_device(classifier)
-    learner = make_learner(fabric, classifier, classifier, training)
-    learner.model.train()
+    _, learner = initial_learner(recipe, catalog, store)
     train = samples_of(catalog, store, "train")
     plan = [
         rows

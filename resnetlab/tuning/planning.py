@@ -48,7 +48,10 @@ def complete(recipe: Recipe) -> Recipe:
 def usual_space(recipe: Recipe) -> dict[str, Any]:
     """Return what is searched where nothing is named: learning rate and weight decay, which matter most."""
     lr = recipe.training.lr
-    middle = suggest_lr(recipe, pretrained=False) if lr == "auto" else float(lr)
+    pretrained = recipe.model.name == "auto" and recipe.model.weights != "none"
+    if recipe.training.optimizer == "auto":
+        recipe = recipe.override({"training.optimizer": "adamw" if pretrained else "sgd"})
+    middle = suggest_lr(recipe, pretrained) if lr == "auto" else float(lr)
     return {
         "training.lr": {"low": middle / 30, "high": middle * 3, "log": True},
         "training.weight_decay": {"low": 1e-5, "high": 1e-2, "log": True},
@@ -64,6 +67,8 @@ def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
     threads = max(1, int(recipe.training.threads) // jobs)
     recipe = recipe.override({"training.threads": threads})
     resolved = resolve_listed(recipe, catalog)
+    if "training.epochs" not in recipe.tuning.space:  # a search counts in epochs
+        recipe = recipe.override({"training.epochs": resolved.training.epochs})
     if recipe.tuning.space.keys() & {"model.name", "model.weights"}:
         return recipe
     return recipe.override({"model.weights": resolved.model.weights})
@@ -94,7 +99,7 @@ def planned(
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
     train = len(folds[0].catalog.rows("train"))
     trial = resolve_training(recipe, len(catalog.classes), train)
-    seconds = epoch_seconds(folds[0], store, trial)
+    seconds = epoch_seconds(folds[0].catalog, store, trial)
     wanted = tuning.trials or grid_size or MOST_TRIALS
     growth = len(catalog.rows("train")) / train
     left = deadline - time.monotonic()

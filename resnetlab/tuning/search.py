@@ -229,7 +229,7 @@ def cost_of(recipe: Recipe, classes: int, images: int) -> dict[str, int]:
     total = stage_table(build_for(recipe.model, classes, size), size)[-1]
     return {
         "parameters": total.parameters,
-        "macs": total.macs * images * recipe.training.epochs,
+        "macs": total.macs * images * int(recipe.training.epochs),
     }
 
 

@@ -18,6 +18,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.system.files import read_csv
 from resnetlab.training.checkpoint import load_checkpoint
 from resnetlab.training.hardware.device import make_fabric
+from resnetlab.training.head import fit_head
 from resnetlab.training.history import History, best_epoch
 from resnetlab.training.initial import initial_classifier
 from resnetlab.training.inputs import plain_view
@@ -76,6 +77,8 @@ def train_fold(
     classifier = initial_classifier(recipe, catalog, store)
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
+    if training.head_first and not (folder / "checkpoints" / "last.safetensors").is_file():
+        fit_head(classifier, train, val, recipe)
     history = fit(
         fabric, classifier, train, val, catalog.classes, recipe, folder, on_epoch_end, name
     )

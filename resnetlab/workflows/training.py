@@ -1,13 +1,13 @@
 """Training, from the data to the finished run."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from resnetlab.data.batches import samples_of
+from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
 from resnetlab.data.description import describe_dataset
@@ -29,6 +29,8 @@ from resnetlab.system.requirements import (
 from resnetlab.training.defaults import resolve_listed
 from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
 
+BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
+
 
 def train(
     data: Path,
@@ -36,12 +38,15 @@ def train(
     out: Path = Path("runs"),
     name: str | None = None,
     export_split_to: Path | None = None,
+    budget_s: float | None = None,
 ) -> Run:
     """Audit, split, train, evaluate on validation; write bundle and report; return the run.
 
+    With `budget_s`, epochs that the recipe leaves open are as many as fit into so many seconds.
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
-    recipe = recipe or Recipe()
+    recipe, begun = recipe or Recipe(), time.monotonic()
+    open_epochs = recipe.training.epochs == "auto"
     require_writable(out)
     if export_split_to is not None:
         require_empty(export_split_to)
@@ -50,7 +55,8 @@ def train(
     catalog, recipe = list_data(data, recipe)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
     recipe = resolve_listed(recipe, catalog)
-    run = new_run(out, name or f"{name_of(data)}-{recipe.model.name}", recipe, catalog)
+    log(describe_plan(recipe, catalog))
+    run = new_run(out, name or f"{name_of(data)}-{plain(recipe.model.name)}", recipe, catalog)
     arguments = {
         "data": lasting(data),
         "recipe": recipe.model_dump(mode="json"),
@@ -58,9 +64,51 @@ def train(
     }
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
         dataset = read_listed(name_of(data), catalog, recipe)
+        if budget_s is not None and open_epochs:
+            dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s))
         catalog = settle_splits(run, dataset, export_split_to)
-        finish_training(run, catalog, dataset.store, recipe)
+        finish_training(run, catalog, dataset.store, dataset.recipe)
     return run
+
+
+def in_time(dataset: Dataset, deadline: float) -> Recipe:
+    """Return the recipe of a data set with as many epochs as end before `deadline`, by time.monotonic."""
+    from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC
+    from resnetlab.tuning.budget import REPORT_S, epoch_seconds
+
+    recipe = dataset.recipe
+    seconds = epoch_seconds(divide(dataset.catalog, recipe), dataset.store, recipe)
+    left = deadline - time.monotonic() - REPORT_S
+    if recipe.training.head_first:  # features of images and their flips: two passes forward
+        left -= seconds
+    epochs = max(1, min(MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
+    log(f"plan: {epochs} epochs of {duration(seconds)} fit into the budget")
+    values: dict[str, Any] = {"training.epochs": epochs}
+    if recipe.training.optimizer == "adamw":
+        values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
+    return recipe.override(values)
+
+
+def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
+    """Return two lines on what was chosen, and why."""
+    training, model = recipe.training, recipe.model
+    sizes = f"{recipe.data.image_size} px"
+    if recipe.evaluation.image_size:
+        sizes += f" in training, {recipe.evaluation.image_size} in evaluation"
+    weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
+    begun = "its head on features, then all of it" if training.head_first else "all of it"
+    learned = begun if training.epochs else "its head on features"
+    why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
+    return (
+        f"network {model.name}, {weights}, {sizes}\n"
+        f"learns  {learned}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, "
+        f"layer decay {training.layer_decay:g}, {training.precision} ({why})"
+    )
+
+
+def plain(name: str) -> str:
+    """Return a network's name as part of a folder's."""
+    return name.replace("/", "-")
 
 
 def new_run(out: Path, name: str, recipe: Recipe, catalog: Catalog) -> Run:
@@ -129,12 +177,12 @@ def require_packages(recipe: Recipe) -> None:
 
 def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
     """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
-    from resnetlab.deploy.bundle import facts_for, save_bundle
     from resnetlab.training.checkpoint import load_checkpoint
     from resnetlab.training.hardware.device import make_fabric
-    from resnetlab.training.history import best_epoch
+    from resnetlab.training.head import fit_head
     from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
+    from resnetlab.training.optim.optimizers import learning_table
 
     classifier = initial_classifier(recipe, catalog, store)
     training = recipe.training
@@ -142,34 +190,80 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     run.add_metrics(model=describe_model(classifier, recipe))
     splits = {split: samples_of(catalog, store, split) for split in ("train", "val")}
     started = time.monotonic()
-    history = fit(
-        fabric, classifier, splits["train"], splits["val"], catalog.classes, recipe, run.folder
-    )
+    if training.head_first and not run.checkpoint("last").is_file():
+        begin_with_head(run, classifier, splits, catalog, recipe)
+    history: list[dict[str, Any]] = []
+    if training.epochs:
+        log(
+            "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
+        )
+        history = fit(
+            fabric, classifier, splits["train"], splits["val"], catalog.classes, recipe, run.folder
+        )
+        load_checkpoint(run.checkpoint("best"), classifier)
     seconds = time.monotonic() - started
     log(f"trained {len(history)} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
-    load_checkpoint(run.checkpoint("best"), classifier)
-    monitor = recipe.training.monitor
-    best = best_epoch(history, monitor)
-    finished = len(history) == recipe.training.epochs
-    run.add_metrics(
-        training={
-            "epochs": recipe.training.epochs,
-            "epochs_run": len(history),
-            "best_epoch": best,
-            "monitor": monitor,
-            "best_score": history[best - 1][f"val_{monitor}"],
-            "seconds": seconds,
-            "images_per_second": len(history) * len(splits["train"]) / seconds,
-            "precision": recipe.training.precision,
-            "device": recipe.training.device,
-            "stopped": "all epochs done" if finished else "early stopping",
-        }
-    )
-    save_bundle(run.bundle, classifier, facts_for(recipe, catalog.classes), card(run, recipe))
+    facts = describe_training(run, history, recipe, len(splits["train"]), seconds)
+    if facts["head_kept"] and history:
+        log("note: no epoch was better on validation than the head alone, which is kept")
+        classifier = initial_classifier(recipe, catalog, store)
+        fit_head(classifier, splits["train"], splits["val"], recipe)
+    run.add_metrics(training=facts)
+    hand_over(run, classifier, catalog, recipe)
     if len(splits["val"]):
         measure(run, catalog, store, recipe, classifier, "val")
-    results.write_report(run, history)
+    results.write_report(run, history or None)
+
+
+def begin_with_head(
+    run: Run, classifier: Any, splits: dict[str, Samples], catalog: Catalog, recipe: Recipe
+) -> None:
+    """Fit the head on the features, say how good that is, and leave a bundle that can be used."""
+    from resnetlab.training.head import fit_head
+
+    found = fit_head(classifier, splits["train"], splits["val"], recipe)
+    run.add_metrics(head=asdict(found))
+    hand_over(run, classifier, catalog, recipe)
+    text = f"head alone, on features: {duration(found.seconds)}"
+    if found.accuracy is not None and found.neighbours is not None:
+        text += (
+            f", validation accuracy {found.accuracy:.1%} (nearest images {found.neighbours:.1%})"
+        )
+    log(f"{text}; it can be used from now on: {run.bundle}")
+
+
+def hand_over(run: Run, classifier: Any, catalog: Catalog, recipe: Recipe) -> None:
+    """Write the bundle of a run as its network stands."""
+    from resnetlab.deploy.bundle import facts_for, save_bundle
+
+    save_bundle(run.bundle, classifier, facts_for(recipe, catalog.classes), card(run, recipe))
+
+
+def describe_training(
+    run: Run, history: list[dict[str, Any]], recipe: Recipe, count: int, seconds: float
+) -> dict[str, Any]:
+    """Return what came of a training, as plain values; without epochs, of the head alone."""
+    from resnetlab.training.history import best_epoch
+
+    training, monitor = recipe.training, recipe.training.monitor
+    best = best_epoch(history, monitor) if history else 0
+    head = run.metrics.get("head", {}).get("accuracy")
+    tuned = history[best - 1]["val_accuracy"] if history else None
+    finished = len(history) == int(training.epochs)
+    return {
+        "epochs": training.epochs,
+        "epochs_run": len(history),
+        "best_epoch": best,
+        "monitor": monitor,
+        "best_score": history[best - 1][f"val_{monitor}"] if history else head,
+        "head_kept": head is not None and (tuned is None or head > tuned),
+        "seconds": seconds,
+        "images_per_second": len(history) * count / seconds,
+        "precision": training.precision,
+        "device": training.device,
+        "stopped": "all epochs done" if finished else "early stopping",
+    }
 
 
 def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:

@@ -187,11 +187,11 @@ def test_training_goes_on_from_another_runs_network(
         "--out",
         str(tmp_path),
     ]
-    # At such a rate nothing is learned: what it can, it brought along.
+    # At such a rate nothing is learned but the head: what it can, it brought along.
     assert main([*args, "--name", "second", *QUICK, "--epochs", "1", "--lr", "1e-7"]) == 0
     first = json.loads((runs[1] / "metrics.json").read_text())["val"]["loss"]["value"]
     second = json.loads((tmp_path / "second" / "metrics.json").read_text())["val"]["loss"]["value"]
-    assert second == pytest.approx(first, rel=5e-3)  # untrained: 1.386
+    assert second < first  # untrained: 1.386
 
 
 @pytest.mark.parametrize("command", [["resume"], ["train", "--resume"]])

@@ -45,5 +45,7 @@ def test_the_command_line_counts_more_than_the_recipes_space():
 
 
 def test_a_single_value_that_is_wrong_is_told():
-    with pytest.raises(RecipeError, match=r"training\.epochs must be greater than or equal to 1"):
-        with_searched(Recipe(), {"training.epochs": [0]})
+    with pytest.raises(
+        RecipeError, match=r"training\.batch_size must be greater than or equal to 1"
+    ):
+        with_searched(Recipe(), {"training.batch_size": [0]})

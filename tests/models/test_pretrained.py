@@ -245,8 +245,8 @@ def test_imagenet_weights_are_downloaded_once_and_checked_against_their_digest(
 ):
     calls = []
 
-    def download(url, path, hash_prefix, progress):
-        calls.append((Path(url).name, hash_prefix, progress))
+    def download(url, path, hash_prefix):
+        calls.append((Path(url).name, hash_prefix))
         torch.save(published, path)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -255,7 +255,7 @@ def test_imagenet_weights_are_downloaded_once_and_checked_against_their_digest(
     load_weights(classifier, "imagenet", "resnet18")
     load_weights(classifier, "imagenet", "resnet18")
 
-    assert calls == [("resnet18-f37072fd.pth", "f37072fd", False)]
+    assert calls == [("resnet18-f37072fd.pth", "f37072fd")]
     assert_loaded(classifier, published)
 
 
@@ -277,7 +277,8 @@ def test_without_a_network_one_line_says_which_file_to_place_where(
     assert str(caught.value) == (
         f"The ImageNet weights of resnet18 could not be downloaded ({failure}). "
         "Place https://download.pytorch.org/models/resnet18-f37072fd.pth "
-        f"at {cached(tmp_path)}, or train without them: --weights none."
+        f"at {cached(tmp_path)}, or take the network whose weights are packaged "
+        "(--model tf_efficientnet_lite0), or train without any: --weights none."
     )
 
 

@@ -10,7 +10,7 @@ from resnetlab.runs.differences import FREE_KEYS, differences, tree_differences
     ("key", "value", "line"),
     [
         ("training.lr", 0.2, "training.lr: auto -> 0.2"),
-        ("training.clip_norm", 1, "training.clip_norm: null -> 1.0"),
+        ("training.clip_norm", 1, "training.clip_norm: auto -> 1.0"),
         ("training.schedule", "step", "training.schedule: cosine -> step"),
         ("data.split", (0.5, 0.5, 0), "data.split: [0.8, 0.1, 0.1] -> [0.5, 0.5, 0.0]"),
         ("evaluation.horizontal_flip", True, "evaluation.horizontal_flip: false -> true"),

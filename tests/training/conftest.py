@@ -14,6 +14,7 @@ from resnetlab.data.store.record import RECORD, fill_from_pixels
 from resnetlab.models import Classifier, build
 from resnetlab.models.classifier import freeze
 from resnetlab.recipe import Recipe
+from resnetlab.training.defaults import FROM_SCRATCH
 from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.history import History
 from resnetlab.training.loop import fit
@@ -21,6 +22,9 @@ from resnetlab.training.loop import fit
 CLASSES = ("high", "middle", "low")
 SIDE = 18
 # Resolved: no 'auto' that the loop would meet.
+RESOLVED = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
+    "training.head_first": False,
+}
 SETTINGS = {
     "data.image_size": 16,
     "data.augment": "none",
@@ -74,7 +78,7 @@ def make_samples() -> Callable[..., Samples]:
 def make_recipe() -> Callable[..., Recipe]:
     """Return the recipe of a tiny network, with other values by dotted key."""
     return lambda **values: Recipe().override(
-        SETTINGS | {key.replace("__", "."): value for key, value in values.items()}
+        RESOLVED | SETTINGS | {key.replace("__", "."): value for key, value in values.items()}
     )
 
 

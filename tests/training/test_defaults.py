@@ -39,6 +39,10 @@ def settled(**values) -> Recipe:
     return Recipe().override({key.replace("__", "."): value for key, value in values.items()})
 
 
+def resnet(**values) -> Recipe:
+    return settled(**{"model__name": "resnet50"} | values)
+
+
 @pytest.mark.parametrize(
     ("short_side", "size"),
     [
@@ -58,7 +62,7 @@ def test_small_images_keep_their_size_and_large_ones_get_the_customary_one(short
 
 
 def test_the_shorter_side_decides_the_size(folder_of):
-    recipe = resolve_data(Recipe(), read_folder(folder_of(width=300, height=96)))
+    recipe = resolve_data(resnet(), read_folder(folder_of(width=300, height=96)))
 
     assert recipe.data.image_size == 96
 
@@ -67,7 +71,7 @@ def test_a_file_that_is_no_image_does_not_stop_the_look_at_sizes(folder_of):
     folder = folder_of(width=96, height=96)
     (folder / "cat" / "0.png").write_bytes(b"no image")
 
-    assert resolve_data(Recipe(), read_folder(folder)).data.image_size == 96
+    assert resolve_data(resnet(), read_folder(folder)).data.image_size == 96
 
 
 def test_what_the_user_has_said_stands(folder_of):
@@ -78,10 +82,19 @@ def test_what_the_user_has_said_stands(folder_of):
         data__normalize="half",
         data__store="jpeg",
         training__lr=0.5,
+        training__epochs=7,
+        training__optimizer="sgd",
+        training__weight_decay=0.3,
+        training__warmup_epochs=2.0,
+        training__label_smoothing=0.4,
+        training__clip_norm=None,
+        training__layer_decay=0.9,
+        training__head_first=False,
+        model__name="resnet18",
     )
 
     recipe = resolve_data(said, read_folder(folder_of(width=300, height=300)))
-    recipe = fill_in(recipe, pretrained=True)
+    recipe = fill_in(recipe, pretrained=True, count=100)
 
     assert recipe.data.workers == 5
     assert recipe == said
@@ -89,21 +102,21 @@ def test_what_the_user_has_said_stands(folder_of):
 
 @pytest.mark.parametrize(("size", "preset"), [(32, "small"), (64, "small"), (96, "photo")])
 def test_small_images_are_not_cropped_at_random(size, preset):
-    recipe = fill_in(settled(data__image_size=size), False)
+    recipe = fill_in(settled(data__image_size=size), False, 100)
 
     assert recipe.data.augment == Augment(**AUGMENT_PRESETS[preset])
 
 
-@pytest.mark.parametrize(("weights", "whose"), [("imagenet", "imagenet"), ("none", "train")])
+@pytest.mark.parametrize(("weights", "whose"), [("imagenet", "network"), ("none", "train")])
 def test_published_weights_get_the_moments_they_were_trained_with(weights, whose):
     recipe = settled(data__image_size=96, model__weights=weights)
 
-    assert fill_in(recipe, True).data.normalize == whose
+    assert fill_in(recipe, weights != "none", 100).data.normalize == whose
 
 
 def test_device_precision_and_threads_are_written_down(monkeypatch):
     monkeypatch.setattr(device, "choose_device", lambda asked: "cpu")
-    monkeypatch.setattr(device, "choose_precision", lambda asked, device: "bf16")
+    monkeypatch.setattr(device, "choose_precision", lambda asked, device, network: "bf16")
     monkeypatch.setattr(device, "choose_threads", lambda asked, device, precision: 3)
 
     training = settle_machine(settled(data__image_size=96)).training
@@ -141,12 +154,13 @@ def test_the_rate_follows_the_images_of_a_step_for_sgd_alone(
         ({"data__image_size": 64}, False),
         ({"model__stem": "small"}, False),
         ({"model__name": "mlp"}, False),
+        ({"model__name": "convnext_tiny", "data__image_size": 64}, True),
         ({"model__weights": "none"}, False),
         ({"model__weights": "imagenet"}, False),  # not 'auto': asked for anyway
     ],
 )
 def test_published_weights_are_looked_for_where_they_fit(values, wanted):
-    assert wants_published_weights(settled(**{"data__image_size": 224} | values)) == wanted
+    assert wants_published_weights(resnet(**{"data__image_size": 224} | values)) == wanted
 
 
 def test_the_number_of_threads_follows_the_cores(folder_of, monkeypatch):
@@ -160,16 +174,62 @@ def no_network(*arguments):
     raise MachineError("the weights can't be fetched")
 
 
-def test_weights_that_cannot_be_had_are_done_without_where_nobody_asked(monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+def test_weights_that_cannot_be_had_never_become_a_training_from_scratch(monkeypatch, name):
     monkeypatch.setattr(pretrained, "load_weights", no_network)
 
-    recipe = resolve_training(settled(model__name="resnet18", data__image_size=96), 3, 100)
+    with pytest.raises(MachineError, match="can't be fetched"):
+        resolve_training(settled(model__name=name, data__image_size=96), 3, 100)
 
-    assert recipe.model.weights == "none"
-    assert capsys.readouterr().err == (
-        "note: training from scratch, which needs far more images and time. "
-        "the weights can't be fetched\n"
+
+@pytest.mark.parametrize(
+    ("side", "sizes"), [(28, (128, None)), (150, (160, None)), (224, (192, 224)), (900, (192, 224))]
+)
+def test_with_nothing_said_the_packaged_network_is_taken(folder_of, side, sizes):
+    recipe = resolve_data(Recipe(), read_folder(folder_of(width=side, height=side)))
+
+    assert recipe.model.name == "tf_efficientnet_lite0"
+    assert (recipe.data.image_size, recipe.evaluation.image_size) == sizes
+
+
+def test_with_nothing_said_and_no_weights_it_is_a_resnet50(folder_of):
+    recipe = settled(model__weights="none")
+
+    assert resolve_data(recipe, read_folder(folder_of(300, 300))).model.name == "resnet50"
+
+
+def test_fine_tuning_begins_with_the_head_and_learns_slower_towards_the_image():
+    training = fill_in(settled(data__image_size=192), True, 1500).training
+
+    assert (training.optimizer, training.layer_decay, training.head_first) == ("adamw", 0.8, True)
+    assert training.warmup_epochs == pytest.approx(0.1 * training.epochs)
+
+
+def test_training_from_scratch_does_not():
+    training = fill_in(settled(data__image_size=192), False, 1500).training
+
+    assert (training.optimizer, training.layer_decay, training.head_first) == ("sgd", 1.0, False)
+
+
+def test_very_few_images_are_fine_tuned_with_care():
+    few, many = (
+        fill_in(settled(data__image_size=192), True, count).training for count in (60, 600)
     )
+
+    assert few.lr < many.lr / 2
+    assert few.epochs > many.epochs or few.epochs == 30
+
+
+def test_the_more_images_the_fewer_epochs_on_a_processor():
+    counts = (100, 1500, 5000, 10**6)
+
+    epochs = [
+        fill_in(settled(data__image_size=192, training__device="cpu"), True, n).training.epochs
+        for n in counts
+    ]
+
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[0] == 30 and epochs[-1] == 3
 
 
 def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):

@@ -6,10 +6,12 @@ from PIL import Image
 from resnetlab.data.dataset import divide, read_data
 from resnetlab.data.store.moments import moments
 from resnetlab.recipe import Recipe
+from resnetlab.training.defaults import FROM_SCRATCH
 from resnetlab.training.initial import initial_classifier
 from resnetlab.tuning.trial import make_folds, read_history, row_of, score_of, train_fold
 
-VALUES = {
+VALUES = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
+    "training.head_first": False,
     "data.image_size": 16,
     "data.workers": 0,
     "data.augment": "none",

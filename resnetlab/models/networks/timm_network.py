@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnetlab.errors import RecipeError
+from resnetlab.errors import RecipeError, one_line
 from resnetlab.models.classifier import Backbone, run
 
 PREFIX = "timm/"  # may stand before a name, where one of ours would be meant otherwise
@@ -36,11 +36,7 @@ class TimmNetwork(Backbone):
         self.stage_names = _stage_names(self.net, self.classifier_names)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
-            size = min(PROBE_PX, image_size) if self.any_size else image_size
-            try:
-                image, features = self._probe(size)
-            except Exception:  # too small for its strides: any error of the network
-                image, features = self._probe(image_size)
+            image, features = self._probe(image_size if not self.any_size else PROBE_PX, image_size)
             self.feature_dim = features.shape[1]
             self.chain = self._is_chain(image, features)
         self.net.train()
@@ -65,12 +61,20 @@ class TimmNetwork(Backbone):
             if not (heads and name.startswith(heads))
         }
 
-    def _probe(self, size: int) -> tuple[Tensor, Tensor]:
+    def _probe(self, size: int, largest: int) -> tuple[Tensor, Tensor]:
+        """Return a random image and its features (1, D), at `largest` px where `size` is too small."""
         image = torch.randn(1, 3, size, size)
         net = self.net.eval()
-        features = net.forward_head(net.forward_features(image), pre_logits=True)
+        try:
+            features = net.forward_head(net.forward_features(image), pre_logits=True)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if size < largest:
+                return self._probe(largest, largest)
+            raise RecipeError(
+                f"model.name: this network takes no images of {size} px ({one_line(error)})"
+            ) from error
         if features.ndim != 2:
-            raise RecipeError("this network of timm gives no features (N, D); choose another")
+            raise RecipeError("model.name: this network of timm gives no features; choose another")
         return image, features
 
     def _is_chain(self, image: Tensor, features: Tensor) -> bool:

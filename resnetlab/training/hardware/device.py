@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from resnetlab.errors import MachineError
 from resnetlab.system.allocator import keep_freed_memory
@@ -44,13 +45,25 @@ def choose_device(device: str) -> Literal["cpu", "cuda"]:
     return "cuda"
 
 
-def choose_precision(precision: str, device: str) -> Literal["fp32", "bf16"]:
-    """Return bf16 where the device gains by it; emulated it is slower than fp32."""
+def choose_precision(
+    precision: str, device: str, network: nn.Module | None = None
+) -> Literal["fp32", "bf16"]:
+    """Return bf16 where the device gains by it; emulated it is slower than fp32.
+
+    It is tried on a block of a ResNet, or on the `network` where that has grouped convolutions, which
+    some processors compute slowly in bf16.
+    """
     if precision == "auto":
         if device == "cuda":
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-        return fastest_precision()
+        return fastest_precision(network if is_grouped(network) else None)
     return "bf16" if precision == "bf16" else "fp32"
+
+
+def is_grouped(network: nn.Module | None) -> bool:
+    """Return whether a network has convolutions in groups."""
+    layers = () if network is None else network.modules()
+    return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in layers)
 
 
 def choose_threads(threads: int | str, device: str, precision: Literal["fp32", "bf16"]) -> int:

@@ -46,7 +46,7 @@ class Learner:
             self.fabric.clip_gradients(
                 self.model,
                 self.optimizer,
-                max_norm=self.training.clip_norm,
+                max_norm=float(self.training.clip_norm),
                 error_if_nonfinite=False,
             )
         self.optimizer.step()
@@ -111,7 +111,7 @@ class Learner:
         """
         whole = len(rows) == len(labels)
         logits = self.model(images if whole else images[rows])
-        smoothing = self.training.label_smoothing
+        smoothing = float(self.training.label_smoothing)
         own = labels if whole else labels[rows]
         if mix is None:
             loss = cross_entropy(logits, own, smoothing)

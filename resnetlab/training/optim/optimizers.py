@@ -1,37 +1,107 @@
 """Optimisers by name, with weight decay and rates where they belong."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from resnetlab.recipe import Training
+from resnetlab.errors import RecipeError
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import Training, did_you_mean
 from resnetlab.training.optim.muon import Muon
 
 
 def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """Return the recipe's optimiser over all parameters that learn.
 
-    The rate of the head and that of biases and norms may be their own. Biases and the scales of
-    norms (all parameters of one dimension) are not decayed: pulling them to zero limits the network
-    and regularises nothing (He et al. 2019, 'Bag of Tricks', 3.1).
+    The learning rate of the head and that of biases and norms may be their own, and so may that of
+    each stage. Biases and the scales of norms (all parameters of one dimension) are not decayed:
+    pulling them to zero limits the network and regularises nothing (He et al. 2019, 'Bag of Tricks',
+    3.1).
     """
-    lr = float(training.lr)
+    lr, decay = float(training.lr), float(training.weight_decay)
     head_lr = lr if training.head_lr is None else training.head_lr
-    bias_lr = lr if training.bias_lr is None else training.bias_lr
     head = getattr(model, "head", None)
     last = set(head.parameters()) if isinstance(head, nn.Module) else set()
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    inner, outer = ([p for p in learning if (p in last) == is_last] for is_last in (False, True))
-    decay = training.weight_decay
-    groups = [
-        {"params": matrices(inner), "lr": lr, "weight_decay": decay, "filters": True},
-        {"params": vectors(inner), "lr": bias_lr, "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = []
+    for rate, parameters in by_lr(model, training, last):
+        bias_lr = rate if training.bias_lr is None else training.bias_lr
+        groups += [
+            {"params": matrices(parameters), "lr": rate, "weight_decay": decay, "filters": True},
+            {"params": vectors(parameters), "lr": bias_lr, "weight_decay": 0.0},
+        ]
+    outer = [parameter for parameter in learning(model) if parameter in last]
+    groups += [
         {"params": matrices(outer), "lr": head_lr, "weight_decay": decay},
         {"params": vectors(outer), "lr": head_lr, "weight_decay": 0.0},
     ]
     groups = [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
-    return by_name(training.optimizer, groups, lr, training.momentum)
+    return by_name(str(training.optimizer), groups, lr, training.momentum)
+
+
+def by_lr(
+    model: nn.Module, training: Training, last: set[nn.Parameter]
+) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """Give each learning rate with the parameters that learn by it, the head's (`last`) apart."""
+    lrs = stage_lrs(model, training) if isinstance(model, Classifier) else {}
+    inner = [parameter for parameter in learning(model) if parameter not in last]
+    if len(set(lrs.values())) <= 1:
+        yield next(iter(lrs.values()), float(training.lr)), inner
+        return
+    assert isinstance(model, Classifier)
+    names = {parameter: name for name, parameter in model.backbone.named_parameters()}
+    for stage, lr in lrs.items():
+        yield lr, [p for p in inner if p in names and model.backbone.stage_of(names[p]) == stage]
+    yield float(training.lr), [p for p in inner if p not in names]  # dense layers before the head
+
+
+def stage_lrs(classifier: Classifier, training: Training) -> dict[str, float]:
+    """Return the highest learning rate of each stage of the backbone that has parameters.
+
+    It falls by `layer_decay` from stage to stage towards the image; a norm goes with the stage
+    before it. Source: Clark et al. 2020, ELECTRA, as used by Bao et al. 2021, BEiT. Raises
+    RecipeError where training.stage_lr names a stage that isn't there.
+    """
+    stages = {
+        name: list(stage.parameters()) for name, stage in classifier.backbone.stages().items()
+    }
+    stages = {name: parameters for name, parameters in stages.items() if parameters}
+    unknown = [name for name in training.stage_lr if name not in stages]
+    if unknown:
+        raise RecipeError(
+            f"training.stage_lr must name stages of the network: {', '.join(stages)}. "
+            f"Got '{unknown[0]}'{did_you_mean(unknown[0], stages)}"
+        )
+    levels, level = {}, 0
+    for name, parameters in stages.items():
+        level += any(parameter.ndim > 1 for parameter in parameters)
+        levels[name] = level
+    lr, decay = float(training.lr), float(training.layer_decay)
+    depth = max(levels.values(), default=0) + 1  # the head's own
+    return {
+        name: training.stage_lr.get(name, lr * decay ** (depth - level))
+        for name, level in levels.items()
+    }
+
+
+def learning_table(classifier: Classifier, training: Training) -> list[str]:
+    """Return a line for each stage with parameters: its name, how many, and its learning rate."""
+    lrs = stage_lrs(classifier, training)
+    stages = classifier.backbone.stages()
+    head_lr = training.lr if training.head_lr is None else training.head_lr
+    rows = [(name, list(stages[name].parameters()), lr) for name, lr in lrs.items()]
+    rows.append(("head", list(classifier.head.parameters()), float(head_lr)))
+    return [
+        f"  {name:<14}{sum(p.numel() for p in parameters):>12,} parameters  "
+        + (f"lr {lr:.2g}" if any(p.requires_grad for p in parameters) else "frozen")
+        for name, parameters, lr in rows
+    ]
+
+
+def learning(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that learn."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def matrices(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

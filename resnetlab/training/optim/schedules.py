@@ -19,15 +19,16 @@ def lr_factor(training: Training, time: float, scores: Sequence[float]) -> float
     `time` is in epochs since the start, `scores` one a finished epoch, higher is better
     (for the plateau schedule).
     """
+    epochs = int(training.epochs)
     if training.schedule == "onecycle":
-        return one_cycle(time / training.epochs)
-    warmup = min(training.warmup_epochs, training.epochs / 2)
+        return one_cycle(time / epochs)
+    warmup = min(float(training.warmup_epochs), epochs / 2)
     if time < warmup:
         return time / warmup
     if training.schedule == "linear":
-        return (training.epochs - time) / (training.epochs - warmup)
+        return (epochs - time) / (epochs - warmup)
     if training.schedule == "cosine":  # Loshchilov and Hutter 2017, without restarts
-        return (1 + math.cos(math.pi * (time - warmup) / (training.epochs - warmup))) / 2
+        return (1 + math.cos(math.pi * (time - warmup) / (epochs - warmup))) / 2
     if training.schedule == "step":
         return training.step_factor ** (int(time) // training.step_epochs)
     if training.schedule == "plateau":
@@ -41,7 +42,7 @@ def size_of_epoch(training: Training, image_size: int, epoch: int) -> int:
     Small images cost less and teach nearly as much at first. The size grows by whole steps.
     Source: Howard 2018, progressive resizing in fast.ai's entry to DAWNBench.
     """
-    full_from = training.full_size_from * training.epochs
+    full_from = training.full_size_from * int(training.epochs)
     if training.start_size is None or epoch >= full_from:
         return image_size
     step = SIZE_STEP if image_size >= 4 * SIZE_STEP else SMALL_SIZE_STEP

@@ -20,7 +20,7 @@ from resnetlab.training.hardware.device import (
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_processor_is_tried(monkeypatch, precision):
-    monkeypatch.setattr(module, "fastest_precision", lambda: precision)
+    monkeypatch.setattr(module, "fastest_precision", lambda network: precision)
 
     assert choose_precision("auto", "cpu") == precision
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from resnetlab.models import build
 from resnetlab.recipe import Training
+from resnetlab.training.defaults import FROM_SCRATCH
 from resnetlab.training.optim.muon import Muon
 from resnetlab.training.optim.optimizers import make_optimizer, set_lr
 
@@ -23,7 +24,7 @@ def network() -> nn.Module:
 
 
 def optimizer_of(network: nn.Module, **values) -> torch.optim.Optimizer:
-    return make_optimizer(network, Training(**{"lr": 0.1} | values))
+    return make_optimizer(network, Training(**FROM_SCRATCH | {"lr": 0.1} | values))
 
 
 def names(network: nn.Module, parameters) -> set[str]:

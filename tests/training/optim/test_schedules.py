@@ -22,7 +22,7 @@ SCHEDULES = ["constant", "step", "linear", "cosine", "onecycle", "plateau"]
 
 
 def factor(time: float, scores=(), **values) -> float:
-    return lr_factor(Training(**values), time, scores)
+    return lr_factor(Training(**{"epochs": 30, "warmup_epochs": 1.0} | values), time, scores)
 
 
 def torch_rates(make_scheduler, steps: int) -> list[float]:

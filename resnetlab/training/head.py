@@ -1,0 +1,142 @@
+"""The head fitted on the network's features: a usable model in seconds, from which the rest learns on."""
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resnetlab.data.batches import Samples
+from resnetlab.models.classifier import Classifier
+from resnetlab.recipe import Augment, Recipe
+from resnetlab.training.hardware.probe import fastest_precision
+from resnetlab.training.inputs import plain_view
+from resnetlab.training.stored_features import Precision, StoredFeatures, store_features
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the smaller, the more regularised
+CUSTOMARY = 1e-2  # where nothing validates
+ROUNDS = 100  # of L-BFGS for each strength
+NEIGHBOURS = 10
+FLIPPED = Augment(flip=1.0)
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """What came of it: accuracies on validation (None without), the strength, seconds.
+
+    `neighbours` is the accuracy of a vote of the nearest training images, the control: what the
+    features know without any learning.
+    """
+
+    accuracy: float | None
+    neighbours: float | None
+    strength: float
+    seconds: float
+
+
+def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recipe) -> HeadFit:
+    """Set the head to a multinomial logistic regression on the features of the training split.
+
+    Images and their horizontal flips both count. Features are standardised; the scaling becomes part
+    of the head. How strongly it is regularised is chosen on validation. Source of the order, head
+    first and then all: Kumar et al. 2022, 'Fine-Tuning can Distort Pretrained Features', arXiv
+    2202.10054.
+    """
+    started = time.monotonic()
+    features, labels = features_of(classifier, train, recipe, flips=True)
+    mean, std = features.mean(dim=0), features.std(dim=0) + 1e-6
+    features = (features - mean) / std
+    val_features, val_labels = features_of(classifier, val, recipe)
+    val_features = (val_features - mean) / std
+    weight = torch.zeros(classifier.head.out_features, features.shape[1])
+    bias = torch.zeros(classifier.head.out_features)
+    best, chosen = (-1.0, -math.inf), (weight, bias, CUSTOMARY)
+    for strength in STRENGTHS if len(val) else (CUSTOMARY,):
+        weight, bias = logistic_regression(features, labels, weight, bias, strength)
+        score = score_of(val_features @ weight.T + bias, val_labels)
+        if score > best:
+            best, chosen = score, (weight.clone(), bias.clone(), strength)
+    weight, bias, strength = chosen
+    scaled = weight / std
+    with torch.no_grad():
+        classifier.head.weight.copy_(scaled)
+        classifier.head.bias.copy_(bias - scaled @ mean)
+    neighbours = nearest_accuracy(features, labels, val_features, val_labels) if len(val) else None
+    return HeadFit(best[0] if len(val) else None, neighbours, strength, time.monotonic() - started)
+
+
+def features_of(
+    classifier: Classifier, samples: Samples, recipe: Recipe, flips: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the features (M, D) of samples in the plain view, and their labels (M,).
+
+    With `flips`, those of the flipped images follow. They are computed once and kept in the cache.
+    """
+    views = [plain_view(recipe)]
+    if flips:
+        views.append(replace(views[0], augment=FLIPPED))
+    frozen, classifier.frozen = classifier.frozen, len(classifier.backbone.stages())
+    was_training = classifier.training
+    classifier.eval()
+    precision: Precision = fastest_precision()
+    try:
+        parts = [
+            as_floats(
+                store_features(classifier, samples, view, 1, precision, int(recipe.data.workers))
+            )
+            for view in views
+        ]
+    finally:
+        classifier.frozen = frozen
+        classifier.train(was_training)
+    return torch.cat(parts), torch.from_numpy(np.tile(samples.labels, len(views)))
+
+
+def as_floats(stored: StoredFeatures) -> Tensor:
+    """Return stored features as fp32, (M, D)."""
+    found = torch.from_numpy(np.array(stored.maps[0]))
+    if found.dtype == torch.uint16:  # the bits of bf16
+        found = found.view(torch.bfloat16)
+    return found.float()
+
+
+def logistic_regression(
+    features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, strength: float
+) -> tuple[Tensor, Tensor]:
+    """Return weight (K, D) and bias (K,) that fit labels (M,) best, begun from those given.
+
+    Minimises scikit-learn's loss: cross-entropy plus the squared weights over 2 `strength` M.
+    """
+    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ROUNDS, line_search_fn="strong_wolfe")
+    penalty = 1 / (2 * strength * len(features))
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(F.linear(features, weight, bias), labels)
+        value = value + penalty * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach()
+
+
+def score_of(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Return accuracy, and the negative loss, which decides between equals."""
+    if not len(labels):
+        return 0.0, 0.0
+    accuracy = (logits.argmax(dim=1) == labels).double().mean()
+    return float(accuracy), -float(F.cross_entropy(logits, labels))
+
+
+def nearest_accuracy(
+    features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor
+) -> float:
+    """Return the accuracy of a vote of the nearest training images by cosine."""
+    near = F.normalize(val_features) @ F.normalize(features).T
+    votes = F.one_hot(labels[near.topk(min(NEIGHBOURS, len(features))).indices])
+    return float((votes.sum(dim=1).argmax(dim=1) == val_labels).double().mean())

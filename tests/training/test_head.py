@@ -1,0 +1,83 @@
+"""The head fitted on features: what scikit-learn finds, and a model that is there before training."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from resnetlab.training.head import features_of, fit_head, logistic_regression, nearest_accuracy
+
+CLASSES, WIDTH = 3, 8
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    generator = np.random.default_rng(0)
+    labels = np.arange(120) % CLASSES
+    centres = generator.normal(size=(CLASSES, WIDTH))
+    features = centres[labels] + generator.normal(size=(120, WIDTH))
+    return features.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1.0])
+def test_the_regression_is_scikit_learns(blobs, strength):
+    features, labels = blobs
+    reference = LogisticRegression(C=strength, max_iter=1000, tol=1e-8).fit(features, labels)
+
+    weight, bias = logistic_regression(
+        torch.from_numpy(features),
+        torch.from_numpy(labels),
+        torch.zeros(CLASSES, WIDTH),
+        torch.zeros(CLASSES),
+        strength,
+    )
+
+    logits = torch.from_numpy(features) @ weight.T + bias
+    expected = reference.predict_proba(features)
+    np.testing.assert_allclose(logits.softmax(dim=1).numpy(), expected, atol=2e-3)
+
+
+def test_the_vote_of_the_nearest_is_right_where_classes_lie_apart():
+    labels = torch.arange(60) % CLASSES
+    features = torch.eye(CLASSES)[labels] * 5 + torch.rand(60, CLASSES)
+
+    assert nearest_accuracy(features[:30], labels[:30], features[30:], labels[30:]) == 1.0
+
+
+@pytest.fixture
+def recipe(make_recipe):
+    return make_recipe(model__name="cnn", data__normalize="half")
+
+
+def test_the_network_answers_by_the_fitted_head(make_samples, make_classifier, recipe):
+    train, val = make_samples(48), make_samples(24, seed=1)
+    classifier = make_classifier(recipe)
+    before = {k: v.clone() for k, v in classifier.state_dict().items() if "head" not in k}
+
+    found = fit_head(classifier, train, val, recipe)
+
+    features, labels = features_of(classifier, val, recipe)
+    classifier.eval()
+    with torch.inference_mode():
+        predicted = classifier.head(features).argmax(dim=1)
+    assert found.accuracy == pytest.approx(float((predicted == labels).double().mean()))
+    assert found.accuracy > 1 / CLASSES
+    for name, tensor in before.items():
+        assert torch.equal(classifier.state_dict()[name], tensor), "nothing else was changed"
+
+
+def test_without_validation_there_is_a_head_and_no_figure(make_samples, make_classifier, recipe):
+    found = fit_head(make_classifier(recipe), make_samples(24), make_samples(0), recipe)
+
+    assert found.accuracy is None
+    assert found.neighbours is None
+
+
+def test_the_same_head_comes_out_again(make_samples, make_classifier, recipe):
+    heads = []
+    for _ in range(2):
+        classifier = make_classifier(recipe)
+        fit_head(classifier, make_samples(24), make_samples(12, seed=1), recipe)
+        heads.append(classifier.head.weight.detach().clone())
+
+    assert torch.equal(*heads)
