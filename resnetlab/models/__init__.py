@@ -8,7 +8,7 @@ from resnetlab.models.networks.cnn import CNN
 from resnetlab.models.networks.fastcnn import FastCNN, WideFastCNN
 from resnetlab.models.networks.mlp import MLP
 from resnetlab.models.networks.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
-from resnetlab.recipe import Model, did_you_mean
+from resnetlab.recipe import did_you_mean
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -17,7 +17,6 @@ __all__ = [
     "Backbone",
     "Classifier",
     "build",
-    "build_for",
 ]
 
 SMALLEST_PX = 4  # the CNN halves an image twice
@@ -48,16 +47,6 @@ MODELS: dict[str, Callable[[int, str], Backbone]] = {
     "resnet101": resnet101,
     "resnet152": resnet152,
 }
-
-
-def build_for(model: Model, num_classes: int, image_size: int) -> Classifier:
-    """Build the network of a recipe as far as its size goes: to be counted, or tried with weights.
-
-    Raises:
-        RecipeError: as `build`.
-
-    """
-    return build(model.name, num_classes, image_size, model.stem, hidden=model.hidden)
 
 
 def build(

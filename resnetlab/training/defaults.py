@@ -38,22 +38,25 @@ FROM_SCRATCH = {
 SCRATCH_EPOCHS = 30
 
 
-def resolve_listed(recipe: Recipe, catalog: Catalog) -> Recipe:
-    """As `resolve_training`, before images are read and divided: by the most that may be training's."""
+def resolve_listed(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, "Classifier"]:
+    """As `settle`, before images are read and divided: by the most that may be training's."""
     count = int(np.isin(catalog.split, ["", "train"]).sum())
-    return resolve_training(recipe, len(catalog.classes), count)
+    return settle(recipe, len(catalog.classes), count)
 
 
 def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
-    """Return the recipe with no 'auto' left, and network and weights known to be there.
+    """Return the recipe with no 'auto' left, see `settle`."""
+    return settle(recipe, num_classes, count)[0]
+
+
+def settle(recipe: Recipe, num_classes: int, count: int) -> tuple[Recipe, "Classifier"]:
+    """Return the recipe with no 'auto' left, and the network that it describes.
 
     `count` is the number of training images. Raises MachineError where weights can't be had: no
     training from scratch takes their place unasked.
     """
-    from resnetlab.models import build_for
-    from resnetlab.models.classifier import freeze
     from resnetlab.models.networks.resnet import ResNet
-    from resnetlab.models.pretrained import load_weights
+    from resnetlab.training.initial import build_network
     from resnetlab.training.optim.optimizers import stage_lrs
 
     weights = recipe.model.weights
@@ -61,18 +64,14 @@ def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
         weights = str((bundle_of(Path(weights)) / "model.safetensors").resolve())
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
-    classifier = build_for(recipe.model, num_classes, int(recipe.data.image_size))
-    if weights != "none":
-        load_weights(classifier, weights, recipe.model.name)
-    freeze(classifier, recipe.model.freeze)
-    refuse_sizes(recipe, classifier.backbone.any_size)
-    values = {"model.weights": weights}
-    if isinstance(classifier.backbone, ResNet):
-        values["model.stem"] = classifier.backbone.stem
-    recipe = settle_machine(recipe.override(values), classifier)
-    recipe = fill_in(recipe, weights != "none", count)
-    stage_lrs(classifier, recipe.training)  # a stage that isn't there shows now
-    return settle_frozen_views(recipe, classifier, count)
+    recipe = recipe.override({"model.weights": weights})
+    network = build_network(recipe, num_classes)
+    refuse_sizes(recipe, network.backbone.any_size)
+    if isinstance(network.backbone, ResNet):
+        recipe = recipe.override({"model.stem": network.backbone.stem})
+    recipe = fill_in(settle_machine(recipe, network), weights != "none", count)
+    stage_lrs(network, recipe.training)  # a stage that isn't there shows now
+    return settle_frozen_views(recipe, network, count), network
 
 
 def refuse_sizes(recipe: Recipe, any_size: bool) -> None:

@@ -23,38 +23,46 @@ FIXED_MOMENTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "network": (IMAGENET_MEAN, IMAGENET_STD),  # until the weights are there, which tell
 }
 
 
-def initial_classifier(recipe: Recipe, catalog: Catalog, store: PixelStore) -> Classifier:
-    """Return the fresh network of a resolved recipe, its first weights decided by the seed.
+def build_network(recipe: Recipe, num_classes: int) -> Classifier:
+    """Return the network of a recipe, its first weights decided by the seed or taken from elsewhere.
 
-    What it takes from images (mean and deviation, first filters) it takes from the training split.
+    Size and weights must be settled. Published weights bring their mean and deviation.
     """
     torch.manual_seed(recipe.seed)
-    mean, std = normalisation(recipe, catalog, store)
     model = recipe.model
-    classifier = build(
+    network = build(
         model.name,
-        len(catalog.classes),
+        num_classes,
         int(recipe.data.image_size),
         model.stem,
         model.dropout,
-        mean,
-        std,
-        recipe.evaluation.horizontal_flip,
-        model.hidden,
+        horizontal_flip=recipe.evaluation.horizontal_flip,
+        hidden=model.hidden,
     )
     if model.weights != "none":
-        published = load_weights(classifier, model.weights, model.name)
-        if recipe.data.normalize == "network":
-            classifier.set_moments(*published)
-    elif classifier.backbone.init_images:
-        look(classifier, samples_of(catalog, store, "train"), plain_view(recipe))
-    classifier.freeze_norms = recipe.training.freeze_norms
-    freeze(classifier, model.freeze)
-    return classifier
+        network.set_moments(*load_weights(network, model.weights, model.name))
+    network.freeze_norms = recipe.training.freeze_norms
+    freeze(network, model.freeze)
+    return network
+
+
+def initial_classifier(
+    recipe: Recipe, catalog: Catalog, store: PixelStore, network: Classifier | None = None
+) -> Classifier:
+    """Return the network with which the training by a resolved recipe begins.
+
+    `network` is what `build_network` gave, where that was done already. What the network takes from
+    images (mean and deviation, first filters) it takes from the training split.
+    """
+    network = network or build_network(recipe, len(catalog.classes))
+    if recipe.data.normalize != "network":
+        network.set_moments(*normalisation(recipe, catalog, store))
+    if recipe.model.weights == "none" and network.backbone.init_images:
+        look(network, samples_of(catalog, store, "train"), plain_view(recipe))
+    return network
 
 
 def initial_learner(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from resnetlab.system.progress import log
 from resnetlab.training.defaults import (
     resolve_listed,
     resolve_training,
-    settle_machine,
     suggest_lr,
 )
 from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
+
+if TYPE_CHECKING:
+    from resnetlab.models import Classifier
 
 SEARCH_RECIPE = "search.yaml"  # what the search started from; recipe.yaml is the retraining's
 NEVER = float("inf")
@@ -58,20 +60,24 @@ def usual_space(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def settle(recipe: Recipe, catalog: Catalog, jobs: int) -> Recipe:
-    """Return the recipe with the machine's settings, shared by `jobs` processes, and the weights.
+def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, "Classifier"]:
+    """Return the recipe with the machine's settings, shared by `jobs` processes, weights and epochs.
 
-    The rest of 'auto' is settled for each trial, as it may depend on what the trial draws.
+    The rest of 'auto' is settled for each trial, as it may depend on what the trial draws. Beside it
+    the network of the recipe as it stands.
     """
-    recipe = settle_machine(recipe)
-    threads = max(1, int(recipe.training.threads) // jobs)
-    recipe = recipe.override({"training.threads": threads})
-    resolved = resolve_listed(recipe, catalog)
-    if "training.epochs" not in recipe.tuning.space:  # a search counts in epochs
-        recipe = recipe.override({"training.epochs": resolved.training.epochs})
-    if recipe.tuning.space.keys() & {"model.name", "model.weights"}:
-        return recipe
-    return recipe.override({"model.weights": resolved.model.weights})
+    resolved, network = resolve_listed(recipe, catalog)
+    training, space = resolved.training, recipe.tuning.space
+    values: dict[str, Any] = {
+        "training.device": training.device,
+        "training.precision": training.precision,
+        "training.threads": max(1, int(training.threads) // jobs),
+    }
+    if "training.epochs" not in space:  # a search counts in epochs
+        values["training.epochs"] = training.epochs
+    if not space.keys() & {"model.name", "model.weights"}:
+        values["model.weights"] = resolved.model.weights
+    return recipe.override(values), network
 
 
 def digest_of(recipe: Recipe) -> str:

@@ -24,7 +24,7 @@ from resnetlab.errors import (
     StoppedError,
     one_line,
 )
-from resnetlab.models import build_for
+from resnetlab.models.classifier import Classifier
 from resnetlab.models.stages import stage_table
 from resnetlab.recipe import Recipe, load_recipe
 from resnetlab.report.trials import score_text
@@ -32,7 +32,7 @@ from resnetlab.runs.reopen import reopen_data
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.progress import duration, log
-from resnetlab.training.defaults import resolve_training
+from resnetlab.training.defaults import settle
 from resnetlab.training.history import History
 from resnetlab.tuning.planning import SEARCH_RECIPE
 from resnetlab.tuning.queue import POLL_S, enqueue, finish, next_trial, report
@@ -167,8 +167,8 @@ def train_folds(work: Work, trial: optuna.Trial, values: Values, watch: "Watch")
     """
     catalog = work.folds[0].catalog
     images = len(catalog.rows("train"))
-    recipe = resolve_training(work.recipe.override(values), len(catalog.classes), images)
-    facts = {"values": values} | cost_of(recipe, len(catalog.classes), images * len(work.folds))
+    recipe, network = settle(work.recipe.override(values), len(catalog.classes), images)
+    facts = {"values": values} | cost_of(network, recipe, images * len(work.folds))
     for name, value in facts.items():
         trial.set_user_attr(name, value)
     for fold in work.folds:
@@ -223,10 +223,9 @@ class Watch:
             raise optuna.TrialPruned(f"at fold {len(self.scores) + 1}, epoch {epoch}")
 
 
-def cost_of(recipe: Recipe, classes: int, images: int) -> dict[str, int]:
+def cost_of(network: Classifier, recipe: Recipe, images: int) -> dict[str, int]:
     """Return the number of parameters, and the multiply-adds forward of all images and epochs."""
-    size = int(recipe.data.image_size)
-    total = stage_table(build_for(recipe.model, classes, size), size)[-1]
+    total = stage_table(network, int(recipe.data.image_size))[-1]
     return {
         "parameters": total.parameters,
         "macs": total.macs * images * int(recipe.training.epochs),

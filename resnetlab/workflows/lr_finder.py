@@ -24,7 +24,7 @@ def find_lr(
     recipe = recipe or Recipe()
     require_writable(out)
     catalog, recipe = list_data(data, recipe)
-    recipe = resolve_listed(recipe, catalog)
+    recipe, _ = resolve_listed(recipe, catalog)
     dataset = read_listed(name_of(data), catalog, recipe)
     rates = try_learning_rates(divide(dataset.catalog, recipe), dataset.store, recipe)
     folder = create_run(out, name or f"{name_of(data)}-rates").folder

@@ -41,6 +41,7 @@ def reproduce(folder: Path, out: Path = Path("runs")) -> Run:
     has, MachineError where `out` can't be written or what the recipe asks for isn't here.
     """
     from resnetlab.training.hardware.device import choose_device
+    from resnetlab.training.initial import build_network
 
     original = open_run(folder)
     require_trained(original)
@@ -55,8 +56,9 @@ def reproduce(folder: Path, out: Path = Path("runs")) -> Run:
     require_writable(out)
     require_packages(original.recipe)
     choose_device(str(original.recipe.training.device))
-    needed = checkpoint_bytes(original.recipe, Catalog.load(original.catalog_file))
-    require_space(out, needed, "the checkpoints")
+    classes = Catalog.load(original.catalog_file).classes
+    network = build_network(original.recipe, len(classes))
+    require_space(out, checkpoint_bytes(network), "the checkpoints")
     compare_bits(original, original)  # a damaged file shows before the training, not after it
     run = create_run(out, f"{original.name}-again")
     log(f"run {run.folder}")

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from resnetlab.data.batches import samples_of
@@ -14,11 +15,37 @@ from resnetlab.recipe import Recipe, evaluation_size, validate
 from resnetlab.report import results
 from resnetlab.runs.differences import differences
 from resnetlab.runs.reopen import reopen_data
-from resnetlab.runs.run import Run
-from resnetlab.runs.unfinished import resume_command
+from resnetlab.runs.run import Run, bundle_of
+from resnetlab.runs.unfinished import lasting, resume_command
 from resnetlab.system import interruption
 from resnetlab.system.files import write_json
 from resnetlab.system.progress import log
+
+
+def from_bundle(recipe: Recipe) -> Recipe:
+    """Return a recipe that names a run or bundle as its model, or as its weights alone, spelled out.
+
+    Network and input size are the bundle's where the recipe leaves them open. Raises DataError where
+    a folder is neither, CheckpointError where the bundle is damaged.
+    """
+    model = recipe.model
+    named = model.name if Path(model.name).is_dir() else model.weights
+    in_hub_form = (Path(named) / "config.json").is_file()
+    if not Path(named).is_dir() or in_hub_form or (named == model.weights and model.name != "auto"):
+        return recipe
+    from resnetlab.deploy.bundle import FACTS, read_facts
+
+    facts, _ = read_facts(bundle_of(Path(named)) / FACTS)
+    values: dict[str, Any] = {
+        "model.name": facts.network,
+        "model.stem": facts.stem,
+        "model.hidden": list(facts.hidden),
+    }
+    if model.weights == "auto":
+        values["model.weights"] = lasting(Path(named))
+    if recipe.data.image_size == "auto":
+        values["data.image_size"] = facts.image_size
+    return recipe.override(values)
 
 
 def begin_run(run: Run, catalog: Catalog, findings: dict[str, Any], recipe: Recipe) -> None:

@@ -3,13 +3,14 @@
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
+from resnetlab.data.defaults import DEFAULT_NETWORK
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.export import export_split
 from resnetlab.data.store.pixels import PixelStore
@@ -27,7 +28,10 @@ from resnetlab.system.requirements import (
     require_writable,
 )
 from resnetlab.training.defaults import resolve_listed
-from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
+from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, measure, return_to
+
+if TYPE_CHECKING:
+    from resnetlab.models import Classifier
 
 BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
 
@@ -45,7 +49,7 @@ def train(
     With `budget_s`, epochs that the recipe leaves open are as many as fit into so many seconds.
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
-    recipe, begun = recipe or Recipe(), time.monotonic()
+    recipe, begun = from_bundle(recipe or Recipe()), time.monotonic()
     open_epochs = recipe.training.epochs == "auto"
     require_writable(out)
     if export_split_to is not None:
@@ -54,9 +58,9 @@ def train(
     require_packages(recipe)
     catalog, recipe = list_data(data, recipe)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
-    recipe = resolve_listed(recipe, catalog)
+    recipe, network = resolve_listed(recipe, catalog)
     log(describe_plan(recipe, catalog))
-    run = new_run(out, name or f"{name_of(data)}-{plain(recipe.model.name)}", recipe, catalog)
+    run = new_run(out, name or run_name(data, recipe), network)
     arguments = {
         "data": lasting(data),
         "recipe": recipe.model_dump(mode="json"),
@@ -67,7 +71,7 @@ def train(
         if budget_s is not None and open_epochs:
             dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s))
         catalog = settle_splits(run, dataset, export_split_to)
-        finish_training(run, catalog, dataset.store, dataset.recipe)
+        finish_training(run, catalog, dataset.store, dataset.recipe, network)
     return run
 
 
@@ -106,14 +110,15 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     )
 
 
-def plain(name: str) -> str:
-    """Return a network's name as part of a folder's."""
-    return name.replace("/", "-")
+def run_name(data: Path, recipe: Recipe) -> str:
+    """Return the data set's name, with the network's where that is not the default."""
+    network = recipe.model.name
+    return name_of(data) if network == DEFAULT_NETWORK else f"{name_of(data)}-{network}"
 
 
-def new_run(out: Path, name: str, recipe: Recipe, catalog: Catalog) -> Run:
+def new_run(out: Path, name: str, network: "Classifier") -> Run:
     """Create the folder of a run where there is space for its checkpoints, and say which it is."""
-    require_space(out, checkpoint_bytes(recipe, catalog), "the checkpoints")
+    require_space(out, checkpoint_bytes(network), "the checkpoints")
     run = create_run(out, name)
     log(f"run {run.folder}")
     return run
@@ -175,8 +180,17 @@ def require_packages(recipe: Recipe) -> None:
         require_package("tensorboard", "training.log=tensorboard", "tensorboard")
 
 
-def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
-    """Train to the end, from the last checkpoint where there is one; then evidence and bundle."""
+def finish_training(
+    run: Run,
+    catalog: Catalog,
+    store: PixelStore,
+    recipe: Recipe,
+    network: "Classifier | None" = None,
+) -> None:
+    """Train to the end, from the last checkpoint where there is one; then evidence and bundle.
+
+    `network` is the one that settling the recipe gave, where that was just done.
+    """
     from resnetlab.training.checkpoint import load_checkpoint
     from resnetlab.training.hardware.device import make_fabric
     from resnetlab.training.head import fit_head
@@ -184,7 +198,7 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
     from resnetlab.training.loop import fit
     from resnetlab.training.optim.optimizers import learning_table
 
-    classifier = initial_classifier(recipe, catalog, store)
+    classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     run.add_metrics(model=describe_model(classifier, recipe))
@@ -217,7 +231,7 @@ def finish_training(run: Run, catalog: Catalog, store: PixelStore, recipe: Recip
 
 
 def begin_with_head(
-    run: Run, classifier: Any, splits: dict[str, Samples], catalog: Catalog, recipe: Recipe
+    run: Run, classifier: "Classifier", splits: dict[str, Samples], catalog: Catalog, recipe: Recipe
 ) -> None:
     """Fit the head on the features, say how good that is, and leave a bundle that can be used."""
     from resnetlab.training.head import fit_head
@@ -233,7 +247,7 @@ def begin_with_head(
     log(f"{text}; it can be used from now on: {run.bundle}")
 
 
-def hand_over(run: Run, classifier: Any, catalog: Catalog, recipe: Recipe) -> None:
+def hand_over(run: Run, classifier: "Classifier", catalog: Catalog, recipe: Recipe) -> None:
     """Write the bundle of a run as its network stands."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
 
@@ -266,10 +280,7 @@ def describe_training(
     }
 
 
-def checkpoint_bytes(recipe: Recipe, catalog: Catalog) -> int:
+def checkpoint_bytes(network: "Classifier") -> int:
     """Return what the best checkpoint, the last two and the next take at most."""
-    from resnetlab.models import build_for
-
-    network = build_for(recipe.model, len(catalog.classes), int(recipe.data.image_size))
     weights = sum(4 * parameter.numel() for parameter in network.parameters())
     return 4 * 3 * weights  # weights and up to two moments for each

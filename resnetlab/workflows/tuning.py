@@ -27,10 +27,10 @@ from resnetlab.tuning.planning import (
     complete,
     digest_of,
     planned,
-    settle,
+    settle_search,
 )
 from resnetlab.tuning.space import check_space
-from resnetlab.workflows.steps import write_beginnings
+from resnetlab.workflows.steps import from_bundle, write_beginnings
 from resnetlab.workflows.training import new_run, require_packages, train_on
 
 FOUND = "search.json"
@@ -55,7 +55,7 @@ def tune(
     and DivergedError where no trial comes to its end.
     """
     deadline = NEVER if budget_s is None else time.monotonic() + budget_s
-    recipe = complete(recipe or Recipe())
+    recipe = complete(from_bundle(recipe or Recipe()))
     check_space(recipe)
     lasting_storage = None
     if storage is not None:
@@ -67,8 +67,8 @@ def tune(
     require_packages(recipe)
     digest = digest_of(recipe)
     catalog, recipe = list_data(data, recipe)
-    recipe = settle(recipe, catalog, jobs)
-    run = new_run(out, name or f"{name_of(data)}-tune", recipe, catalog)
+    recipe, network = settle_search(recipe, catalog, jobs)
+    run = new_run(out, name or f"{name_of(data)}-tune", network)
     arguments = {
         "data": lasting(data),
         "recipe": recipe.model_dump(mode="json"),

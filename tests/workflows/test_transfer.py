@@ -54,7 +54,9 @@ def test_every_auto_was_settled_and_is_written_down(run):
     training = run.recipe.training
 
     assert (training.optimizer, training.layer_decay, training.head_first) == ("adamw", 0.8, True)
-    assert json.dumps(run.recipe.model_dump(mode="json")).count('"auto"') == 1, "the stem it has not"
+    assert json.dumps(run.recipe.model_dump(mode="json")).count('"auto"') == 1, (
+        "the stem it has not"
+    )
 
 
 def test_the_head_came_first_and_its_figures_are_kept(run):
@@ -77,6 +79,22 @@ def test_the_better_of_head_and_fine_tuning_is_handed_over(run):
 
     assert facts["training"]["head_kept"] == (facts["head"]["accuracy"] > best)
     assert facts["val"]["accuracy"]["value"] == pytest.approx(max(best, facts["head"]["accuracy"]))
+
+
+@pytest.mark.parametrize("key", ["model.name", "model.weights"])
+def test_training_goes_on_from_a_run_that_names_its_network(run, digit_folder, tmp_path, key):
+    settings = {"data.workers": 0, "training.epochs": 0, "training.threads": 1}
+
+    after = workflows.train(
+        digit_folder, Recipe().override(settings | {key: str(run.folder)}), tmp_path
+    )
+
+    assert after.recipe.model.name == NETWORK
+    assert after.recipe.data.image_size == 32
+    first, second = (load_file(each.bundle / "model.safetensors") for each in (run, after))
+    name = "backbone.net.conv_stem.weight"
+    assert torch.equal(first[name], second[name])
+    assert second["mean"].tolist() == first["mean"].tolist()
 
 
 def test_quick_stops_at_the_head(digit_folder, weights, tmp_path, capsys):
