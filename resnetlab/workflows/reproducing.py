@@ -21,9 +21,9 @@ from resnetlab.runs.unfinished import (
 from resnetlab.system.files import read_csv, write_json
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_space, require_writable
+from resnetlab.workflows.plan import checkpoint_bytes
 from resnetlab.workflows.steps import begin_run, changes_of_recipe
 from resnetlab.workflows.training import (
-    checkpoint_bytes,
     finish_training,
     require_packages,
     train_on,

@@ -10,7 +10,6 @@ import numpy as np
 from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
-from resnetlab.data.defaults import DEFAULT_NETWORK
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.export import export_split
 from resnetlab.data.store.pixels import PixelStore
@@ -28,12 +27,11 @@ from resnetlab.system.requirements import (
     require_writable,
 )
 from resnetlab.training.defaults import resolve_listed
+from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, measure, return_to
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
-
-BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
 
 
 def train(
@@ -73,47 +71,6 @@ def train(
         catalog = settle_splits(run, dataset, export_split_to)
         finish_training(run, catalog, dataset.store, dataset.recipe, network)
     return run
-
-
-def in_time(dataset: Dataset, deadline: float) -> Recipe:
-    """Return the recipe of a data set with as many epochs as end before `deadline`, by time.monotonic."""
-    from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC
-    from resnetlab.tuning.budget import REPORT_S, epoch_seconds
-
-    recipe = dataset.recipe
-    seconds = epoch_seconds(divide(dataset.catalog, recipe), dataset.store, recipe)
-    left = deadline - time.monotonic() - REPORT_S
-    if recipe.training.head_first:  # features of images and their flips: two passes forward
-        left -= seconds
-    epochs = max(1, min(MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
-    log(f"plan: {epochs} epochs of {duration(seconds)} fit into the budget")
-    values: dict[str, Any] = {"training.epochs": epochs}
-    if recipe.training.optimizer == "adamw":
-        values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
-    return recipe.override(values)
-
-
-def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
-    """Return two lines on what was chosen, and why."""
-    training, model = recipe.training, recipe.model
-    sizes = f"{recipe.data.image_size} px"
-    if recipe.evaluation.image_size:
-        sizes += f" in training, {recipe.evaluation.image_size} in evaluation"
-    weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
-    begun = "its head on features, then all of it" if training.head_first else "all of it"
-    learned = begun if training.epochs else "its head on features"
-    why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
-    return (
-        f"network {model.name}, {weights}, {sizes}\n"
-        f"learns  {learned}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, "
-        f"layer decay {training.layer_decay:g}, {training.precision} ({why})"
-    )
-
-
-def run_name(data: Path, recipe: Recipe) -> str:
-    """Return the data set's name, with the network's where that is not the default."""
-    network = recipe.model.name
-    return name_of(data) if network == DEFAULT_NETWORK else f"{name_of(data)}-{network}"
 
 
 def new_run(out: Path, name: str, network: "Classifier") -> Run:
@@ -278,9 +235,3 @@ def describe_training(
         "device": training.device,
         "stopped": "all epochs done" if finished else "early stopping",
     }
-
-
-def checkpoint_bytes(network: "Classifier") -> int:
-    """Return what the best checkpoint, the last two and the next take at most."""
-    weights = sum(4 * parameter.numel() for parameter in network.parameters())
-    return 4 * 3 * weights  # weights and up to two moments for each
