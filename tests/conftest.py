@@ -1,7 +1,11 @@
 """Real small images that every test may read, and a cache of its own for each session."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Two tests run side by side, each on a thread of its own: with more they would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -200,7 +200,7 @@ def test_b17_training_goes_on_when_the_reader_of_both_streams_has_gone(
     process = start(tmp_path, data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     # As `| head -1` does; on a busy machine a note about that comes first.
-    assert process.stdout.readline().startswith(("run ", "note: "))
+    assert process.stdout.readline().startswith(("network ", "note: "))
     process.stdout.close()
 
     assert process.wait(timeout=120) == 0

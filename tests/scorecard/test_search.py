@@ -18,12 +18,12 @@ from resnetlab.system.files import read_json
 RECIPE = """
 data: {image_size: 16, augment: small, workers: 0}
 model: {name: cnn, dropout: 0.2}
-training: {epochs: 6, batch_size: 16, optimizer: adamw, threads: 1, precision: fp32}
+training: {epochs: 4, batch_size: 16, optimizer: adamw, threads: 1, precision: fp32}
 evaluation: {resamples: 100}
 tuning:
   folds: 2
   sampler: tpe
-  trials: 10
+  trials: 7
   pruner: median
   space:
     training.lr: {low: 1e-4, high: 1e-1, log: true}
@@ -88,7 +88,7 @@ def test_b13_a_trial_killed_and_the_storage_locked(search, tmp_path):
     process.wait()
     assert (tmp_path / "cut" / "unfinished.json").is_file()
 
-    with locked(tmp_path / "cut" / "study.db", seconds=3):
+    with locked(tmp_path / "cut" / "study.db", seconds=2):
         assert main(["resume", str(tmp_path / "cut")]) == 0
     same_results(tmp_path / "whole", tmp_path / "cut")
 

@@ -66,7 +66,7 @@ def test_row_44_a_misspelt_key_on_the_command_line_too(data, tell):
         ("training: {epochs: many}", "training.epochs must be a valid integer"),
         ("training: {epochs: 3.5}", "training.epochs must be a valid integer"),
         ("training: {epochs: [3]}", "training.epochs must be a valid integer"),
-        ("training: {epochs: 0}", "training.epochs must be greater than or equal to 1. Got 0"),
+        ("training: {epochs: -1}", "training.epochs must be greater than or equal to 0. Got -1"),
         ("training: {lr: -1}", "training.lr must be greater than 0. Got -1"),
         ("training: {lr: .nan}", "training.lr must be a finite number. Got nan"),
         ("training: 3", "training must be a mapping of keys to values. Got 3"),

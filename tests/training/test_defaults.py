@@ -7,9 +7,9 @@ from PIL import Image
 from resnetlab.data.defaults import resolve_data, suggest_image_size
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.errors import DataError, MachineError
-from resnetlab.models import pretrained
 from resnetlab.recipe import AUGMENT_PRESETS, Augment, Recipe
 from resnetlab.runs.run import bundle_of
+from resnetlab.training import initial
 from resnetlab.training.defaults import (
     fill_in,
     resolve_training,
@@ -176,7 +176,7 @@ def no_network(*arguments):
 
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
 def test_weights_that_cannot_be_had_never_become_a_training_from_scratch(monkeypatch, name):
-    monkeypatch.setattr(pretrained, "load_weights", no_network)
+    monkeypatch.setattr(initial, "load_weights", no_network)
 
     with pytest.raises(MachineError, match="can't be fetched"):
         resolve_training(settled(model__name=name, data__image_size=96), 3, 100)
@@ -233,7 +233,7 @@ def test_the_more_images_the_fewer_epochs_on_a_processor():
 
 
 def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):
-    monkeypatch.setattr(pretrained, "load_weights", no_network)
+    monkeypatch.setattr(initial, "load_weights", no_network)
     recipe = settled(model__name="resnet18", model__weights="imagenet", data__image_size=96)
 
     with pytest.raises(MachineError, match="can't be fetched"):

@@ -35,6 +35,12 @@ TINY = {
 GRID = {"training.lr": [0.0003, 0.01], "training.epochs": [1, 2]}
 
 
+@pytest.fixture(autouse=True)
+def no_deadline_is_left():
+    yield
+    interruption.reset()
+
+
 def recipe_for(space=GRID, **values) -> Recipe:
     changed = {key.replace("__", "."): value for key, value in values.items()}
     return Recipe().override(TINY | {"tuning.space": space} | changed)
@@ -412,10 +418,11 @@ def test_a_budget_that_holds_nothing_is_told_with_what_would_do(digit_folder, tm
     assert not (tmp_path / "runs").exists()  # no folder is left of it
 
 
-def test_a_search_plans_itself_to_its_budget(digit_folder, tmp_path):
+def test_a_search_plans_itself_to_its_budget(digit_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("resnetlab.tuning.budget.REPORT_S", 10)
     space = {"training.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
     recipe = recipe_for(space, training__epochs=2)
-    run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=40.0)
+    run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=24.0)
     found = found_in(run)
     assert "are kept for the retraining" in found["plan"]
     assert found["chosen"] is not None
