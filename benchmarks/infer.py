@@ -116,7 +116,7 @@ def answers(ours: Any, settings: Settings) -> tuple[np.ndarray, float]:
     """Return our probabilities for all files, (N, K), and the rate."""
     paths = files_in(some(settings))
     started = time.perf_counter()
-    found = ours.answer(paths, batch_size=BATCH)
+    found = ours.predict(paths, batch_size=BATCH)
     seconds = time.perf_counter() - started
     return np.stack([each.probs for each in found]), len(paths) / seconds
 

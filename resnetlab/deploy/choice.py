@@ -1,4 +1,4 @@
-"""Which way to compute: what is here is tried on some of the images, and must keep the answers."""
+"""Which way to compute: what is here is tried on some of the images, and must keep the predictions."""
 
 import time
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def named(name: str, classifier: Classifier, samples: np.ndarray) -> Runtime:
 
 
 def choose(classifier: Classifier, samples: np.ndarray, count: int) -> Runtime:
-    """Return the fastest runtime that keeps the answers, for `count` images like `samples`.
+    """Return the fastest runtime that keeps the predictions, for `count` images like `samples`.
 
     It keeps them where no probability of the samples is off by its TOLERANCE. Runtimes that convert
     the network are tried only where the work left is long enough.
@@ -97,7 +97,7 @@ class Trial:
         self.seconds = seconds_of(self.best, samples)
 
     def consider(self, name: str) -> None:
-        """Take the runtime of this name where it is here, keeps the answers and is faster."""
+        """Take the runtime of this name where it is here, keeps the predictions and is faster."""
         if not installed(name):
             return
         try:

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it: the same answers with a layer less."""
+"""Batch norm folded into the convolution before it: the same predictions with a layer less."""
 
 import copy
 

@@ -23,7 +23,7 @@ from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.progress import Progress
 from resnetlab.system.threads import in_order, threads
 
-FEW = 64  # images below which nothing is tried: PyTorch in fp32 answers at once
+FEW = 64  # images below which nothing is tried: PyTorch in fp32 predictions at once
 AHEAD = 3  # batches decoded while the network works on another
 
 Read = Callable[[Path], bytes]
@@ -31,7 +31,7 @@ Prepared = np.ndarray | ImageProblem
 
 
 @dataclass(frozen=True)
-class Answer:
+class FilePrediction:
     """What the model says about one file: probabilities (K,), or the reason why there are none."""
 
     path: Path
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Predictor:
-    """A bundle, ready to answer; the same preparation as in training and evaluation.
+    """A bundle, ready to predict; the same preparation as in training and evaluation.
 
     `backend` is one of deploy.runtimes.BACKENDS, or 'auto': the fastest that keeps the class that
     fp32 gives, for few images fp32 itself. `runtime` is what answered last. Raises RecipeError
@@ -56,29 +56,29 @@ class Predictor:
         self.exact = self.runtime = Runtime("torch", by_torch(self.classifier))
         self.settled: Runtime | None = None
 
-    def answer(
+    def predict(
         self,
         paths: Sequence[Path],
         batch_size: int = 32,
         workers: int | None = None,
         read: Read = Path.read_bytes,
-    ) -> list[Answer]:
-        """Return an answer for every file, in order; a file that is no sound image says why.
+    ) -> list[FilePrediction]:
+        """Return a prediction for every file, in order; a file that is no sound image says why.
 
         `workers` threads (None: one a core) decode the next batches while the network works on one.
         `read` gives a file's bytes, or raises OSError.
         """
         prepare = partial(self._prepare, read)
-        answers: list[Answer] = []
+        predictions: list[FilePrediction] = []
         with (
             threads(workers or os.cpu_count() or 1) as pool,
             Progress("predicting", len(paths)) as progress,
         ):
             self.runtime = runtime = self._settle(paths, pool, prepare)
             for chunk, images in prepared_ahead(paths, batch_size, pool, prepare):
-                answers += answer_batch(runtime, chunk, images)
+                predictions += predict_batch(runtime, chunk, images)
                 progress.advance(len(chunk))
-        return answers
+        return predictions
 
     def _settle(
         self, paths: Sequence[Path], pool: ThreadPoolExecutor, prepare: Callable[[Path], Prepared]
@@ -114,22 +114,22 @@ class Predictor:
         return out
 
 
-def answer_batch(
+def predict_batch(
     runtime: Runtime, paths: Sequence[Path], images: Sequence[Prepared]
-) -> list[Answer]:
-    """Return the answers to a batch: one computation for all that are sound.
+) -> list[FilePrediction]:
+    """Return the predictions to a batch: one computation for all that are sound.
 
-    Raises CheckpointError where an answer is no finite number, which no sound bundle gives.
+    Raises CheckpointError where a logit is no finite number, which no sound bundle gives.
     """
     sound = [image for image in images if isinstance(image, np.ndarray)]
     probs = runtime.probabilities(np.stack(sound)) if sound else np.empty(0)
     if not np.isfinite(probs).all():
-        raise CheckpointError("the model's answers are no finite numbers: its weights are damaged")
+        raise CheckpointError("the model's logits are not finite: its weights are damaged")
     each = iter(probs)
     return [
-        Answer(path, None, str(image))
+        FilePrediction(path, None, str(image))
         if isinstance(image, ImageProblem)
-        else Answer(path, next(each))
+        else FilePrediction(path, next(each))
         for path, image in zip(paths, images, strict=True)
     ]
 

@@ -98,7 +98,7 @@ def by_openvino(classifier: Classifier, samples: np.ndarray, precision: str = "f
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
     }
     compiled = core.compile_model(model, "CPU", settings)
-    # Its answers lie in memory that the next call writes into.
+    # Its predictions lie in memory that the next call writes into.
     return lambda images: np.array(compiled(images)[0])
 
 

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 from resnetlab.system.files import write_csv
 
 if TYPE_CHECKING:
-    from resnetlab.deploy.predictor import Answer
+    from resnetlab.deploy.predictor import FilePrediction
 
 
-def prediction_rows(answers: "Sequence[Answer]", classes: Sequence[str]) -> list[dict[str, Any]]:
+def prediction_rows(
+    predictions: "Sequence[FilePrediction]", classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return a row a file: what the model says and how sure it is."""
     rows = []
-    for answer in answers:
-        probs = [None] * len(classes) if answer.probs is None else answer.probs.tolist()
-        best = None if answer.probs is None else int(answer.probs.argmax())
+    for prediction in predictions:
+        probs = [None] * len(classes) if prediction.probs is None else prediction.probs.tolist()
+        best = None if prediction.probs is None else int(prediction.probs.argmax())
         rows.append(
             {
-                "file": str(answer.path),
+                "file": str(prediction.path),
                 "class": None if best is None else classes[best],
                 "probability": None if best is None else probs[best],
                 "probabilities": dict(zip(classes, probs, strict=True)),
-                "problem": answer.problem,
+                "problem": prediction.problem,
             }
         )
     return rows

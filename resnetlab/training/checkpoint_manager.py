@@ -22,7 +22,7 @@ from resnetlab.training.optim.learner import Learner
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """A place in an epoch: the steps done, and the sums of loss and hits over their images."""
+    """A place in an epoch: the steps done, and the sums of loss and correct over their images."""
 
     step: int = 0
     sums: tuple[float, float] = (0.0, 0.0)
@@ -68,7 +68,10 @@ class CheckpointManager:
                 "has now; bring those back"
             )
         self.history[:] = saved["history"]
-        self.learner.micro_batches, self.learner.restarts = saved["pieces"], saved["restarts"]
+        self.learner.micro_batches, self.learner.restarts = (
+            saved["micro_batches"],
+            saved["restarts"],
+        )
         loss, correct = saved["sums"]
         return EpochProgress(saved["step"], (loss, correct))
 
@@ -84,7 +87,7 @@ class CheckpointManager:
             return self.load_first(paths[1:])
 
     def restart(self, error: DivergedError, weights: str) -> EpochProgress:
-        """Go back to the last checkpoint, at half the rate; return the place to go on from.
+        """Go back to the last checkpoint, at half the learning rate; return the place to go on from.
 
         Raises the error, with what to do about it, where the recipe says so or that didn't help.
         """
@@ -95,14 +98,14 @@ class CheckpointManager:
         self.learner.restarts = restarts + 1
         log(
             f"note: {error}; back to the last checkpoint, in epoch {len(self.history) + 1}, at half "
-            f"the rate (restart {restarts + 1} of at most {MOST_RESTARTS})"
+            f"the learning rate (restart {restarts + 1} of at most {MOST_RESTARTS})"
         )
         return done
 
     def after_step(self, step: int, sums: torch.Tensor) -> None:
         """Save where it is time to. Raises StoppedError, once saved, where an end is asked for.
 
-        `step` steps of the epoch are done, `sums` (2,) are of loss and hits.
+        `step` steps of the epoch are done, `sums` (2,) are of loss and correct.
         """
         now = time.monotonic()
         ahead_s = 2 * (now - self.stepped_at) + 2 * self.saving_s  # another step must fit in
@@ -143,7 +146,7 @@ class CheckpointManager:
             "step": done.step,
             "sums": list(done.sums),
             "frozen": self.frozen,
-            "pieces": self.learner.micro_batches,
+            "micro_batches": self.learner.micro_batches,
             "restarts": self.learner.restarts,
         }
         path = self.checkpoints / f"{name}.safetensors"
@@ -156,7 +159,7 @@ class CheckpointManager:
 
 
 def advice(training: Training, lr_scale: float) -> str:
-    """Return what to do about a training that diverged, at a rate of which `damping` was left."""
+    """Return what to do about a training that diverged, at a learning rate of which `lr_scale` was left."""
     ways = [f"lower training.lr ({float(training.lr) * lr_scale / 10:.2g} is a good next try)"]
     if training.clip_norm is None:
         ways.append("set training.clip_norm=1")

@@ -83,7 +83,7 @@ def features_of(
     classifier.eval()
     precision: Precision = fastest_precision()
     try:
-        parts = [
+        chunks = [
             as_floats(
                 store_features(classifier, samples, view, 1, precision, int(recipe.data.workers))
             )
@@ -92,7 +92,7 @@ def features_of(
     finally:
         classifier.frozen = frozen
         classifier.train(was_training)
-    return torch.cat(parts), torch.from_numpy(np.tile(samples.labels, len(views)))
+    return torch.cat(chunks), torch.from_numpy(np.tile(samples.labels, len(views)))
 
 
 def as_floats(stored: StoredFeatures) -> Tensor:

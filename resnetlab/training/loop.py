@@ -66,13 +66,13 @@ def fit(
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    part, shown = training_inputs(fabric.device, classifier, train, recipe)
+    trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
     scored, held_out = evaluation_inputs(classifier, val, recipe)
-    learner = make_learner(fabric, classifier, part, training)
+    learner = make_learner(fabric, classifier, trained, training)
     checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
     done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
     if not checkpoints.there:
-        learner.micro_batches = micro_batches_that_fit(learner, shown, recipe)
+        learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
         if training.on_divergence == "restart":
             checkpoints.save(START)  # to come back to
     while len(history) < int(training.epochs):
@@ -80,7 +80,7 @@ def fit(
             break
         try:
             result = train_epoch(
-                learner, shown, recipe, history, done, checkpoints.after_step, name
+                learner, inputs, recipe, history, done, checkpoints.after_step, name
             )
             try:
                 with learner.averaged():
@@ -106,7 +106,7 @@ def fit(
 
 
 def micro_batches_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
-    """Return in how many pieces a batch must be shown so that memory holds it; say so where in several."""
+    """Return into how many micro-batches a batch must be divided so that memory holds it; log it."""
     batch_size = min(recipe.training.batch_size, len(samples))
     view = training_view(
         recipe, max(int(recipe.training.epochs) - 1, 0)
@@ -116,7 +116,7 @@ def micro_batches_that_fit(learner: Learner, samples: Source, recipe: Recipe) ->
     if micro_batches > 1:
         log(
             f"note: memory does not hold {batch_size} images at once; each batch is shown in "
-            f"{micro_batches} pieces, a step is still over all of it"
+            f"{micro_batches} micro-batches, a step is still over all of it"
         )
     return micro_batches
 
@@ -132,7 +132,7 @@ def train_epoch(
 ) -> EpochResult:
     """Show every training image once, from a place on, in the epoch that follows the history.
 
-    `after_step` is told how many steps of the epoch are done, and the sums of loss and hits (2,).
+    `after_step` is told how many steps of the epoch are done, and the sums of loss and correct (2,).
     """
     training, epoch = recipe.training, len(history)
     plan = plan_epoch(len(samples), training.batch_size, recipe.seed, epoch)
@@ -142,11 +142,11 @@ def train_epoch(
         samples, plan[batches_done:], training_view(recipe, epoch), int(recipe.data.workers)
     )
     past = scores(history, training.monitor)
-    totals = torch.tensor(done.sums, device=learner.fabric.device)  # loss and hits
-    shown = sum(map(len, plan[:batches_done]))
+    totals = torch.tensor(done.sums, device=learner.fabric.device)  # loss and correct
+    images_done = sum(map(len, plan[:batches_done]))
     title = f"{name}epoch {epoch + 1}/{training.epochs}"
     learner.model.train()
-    with Progress(title, len(samples), done=shown, stoppable=False) as progress:
+    with Progress(title, len(samples), done=images_done, stoppable=False) as progress:
         for step, group in enumerate(steps[done.step :], done.step):
             factor = lr_factor(training, epoch + (step + 0.5) / len(steps), past)
             seed = address(recipe.seed, epoch, step)
@@ -197,7 +197,7 @@ def score_epoch(
 
 
 def raise_if_diverged(sums: torch.Tensor, epoch: int, step: int) -> None:
-    """Raise DivergedError where a sum is no finite number: then a part of it is none either."""
+    """Raise DivergedError where a sum is no finite number: then one of its terms is none either."""
     if not torch.isfinite(sums).all():
         raise DivergedError(
             f"epoch {epoch + 1}, step {step + 1}: the loss is no longer a finite number"

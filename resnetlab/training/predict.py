@@ -9,7 +9,7 @@ from resnetlab.errors import DivergedError
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.system.progress import Progress
 
-NOT_FINITE = "the network's answers are no finite numbers"
+NOT_FINITE = "the network's logits are not finite"
 
 
 def predict(
@@ -24,18 +24,18 @@ def predict(
     """Return the predictions for every sample, in fp32 whatever the training used.
 
     So a figure doesn't depend on the machine's fast format, and a bundle repeats it elsewhere.
-    Raises DivergedError where the network's answers are not finite.
+    Raises DivergedError where the network's logits are not finite.
     """
     device = next(model.parameters()).device
-    parts = []
+    chunks = []
     was_training = model.training
     model.eval()
     with torch.inference_mode(), Progress("evaluating", len(samples)) as progress:
         for batch in batches(samples, plan_evaluation(len(samples), batch_size), view, workers):
-            parts.append(model(as_images(batch.images).to(device)).cpu())
+            chunks.append(model(as_images(batch.images).to(device)).cpu())
             progress.advance(len(batch.rows))
     model.train(was_training)
-    logits = torch.cat(parts).numpy()
+    logits = torch.cat(chunks).numpy()
     if not np.isfinite(logits).all():
         raise DivergedError(NOT_FINITE)
     return Predictions.make(samples.ids, samples.labels, logits, classes, seed=seed)

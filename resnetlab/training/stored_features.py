@@ -86,15 +86,15 @@ def store_features(
     """
     if view.augment in (None, Augment()):
         views = 1
-    shown = [replace(view, epoch=epoch) for epoch in range(views)]
+    views_kept = [replace(view, epoch=epoch) for epoch in range(views)]
     classifier.to(memory_format=torch.channels_last)  # as in training: the same kernels
     one = compute(classifier, black(view.image_size), precision)
-    path = cache_folder() / f"features-{key_of(classifier, samples, shown, precision)}.bin"
+    path = cache_folder() / f"features-{key_of(classifier, samples, views_kept, precision)}.bin"
     plan = plan_evaluation(len(samples), CHUNK)
     lengths = [len(rows) * one.nbytes for rows in plan] * views
 
     def make(done: int) -> Iterator[np.ndarray]:
-        for number, each in enumerate(shown):
+        for number, each in enumerate(views_kept):
             left = plan[max(0, done - number * len(plan)) :]
             for batch in batches(samples, left, each, workers):
                 yield compute(classifier, batch.images, precision)
@@ -103,7 +103,7 @@ def store_features(
     shape = (views, len(samples), *one.shape[1:])
     maps = np.memmap(path, one.dtype, "r", shape=shape) if len(samples) else np.empty(shape)
     # A plain array on the mapped file: memmap's own indexing costs more than small rows do.
-    return StoredFeatures(np.asarray(maps), shown[0], samples.ids, samples.labels)
+    return StoredFeatures(np.asarray(maps), views_kept[0], samples.ids, samples.labels)
 
 
 def compute(classifier: Classifier, images: np.ndarray, precision: Precision) -> np.ndarray:

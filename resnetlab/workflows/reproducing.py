@@ -92,13 +92,13 @@ def compare_bits(original: Run, run: Run) -> dict[str, Any]:
 
     `causes` are the differences between the two environments that may explain it.
     """
-    splits = {
+    compared = {
         "weights": compare_weights(original, run),
         "history": compare_histories(original, run),
         "predictions": compare_predictions(original, run),
     }
-    same = all(split["same"] for split in splits.values() if split is not None)
-    facts = {"original": original.name, "same": same, **splits}
+    same = all(each["same"] for each in compared.values() if each is not None)
+    facts = {"original": original.name, "same": same, **compared}
     return facts | {"summary": summarise(facts), "causes": possible_causes(original, run)}
 
 
@@ -121,7 +121,7 @@ def compare_histories(original: Run, run: Run) -> dict[str, Any]:
 
 
 def compare_predictions(original: Run, run: Run) -> dict[str, Any] | None:
-    """Return how far apart the answers on the validation split are; None where there is none."""
+    """Return how far apart the predictions on the validation split are; None where there is none."""
     files = [each.predictions("val") for each in (original, run)]
     if not all(file.is_file() for file in files):
         return None
@@ -157,12 +157,12 @@ def summarise(facts: dict[str, Any]) -> str:
     if facts["same"]:
         seen = predictions and f" and predictions of {predictions['images']} validation images"
         return f"the same to the bit as {facts['original']}: weights, history{seen or ''}"
-    splits = [f"weights differ by up to {weights['largest_difference']:.2g}"]
+    differences = [f"weights differ by up to {weights['largest_difference']:.2g}"]
     if not history["same"]:
-        splits.append(f"history from epoch {history['differs_from_epoch']} on")
+        differences.append(f"history from epoch {history['differs_from_epoch']} on")
     if predictions is not None:
         before, after = predictions["accuracy"]
-        splits.append(f"logits by up to {predictions['largest_logit_difference']:.2g}")
-        splits.append(f"{predictions['different_answers']} of {predictions['images']} answers")
-        splits.append(f"accuracy {before:.2%} -> {after:.2%}")
-    return f"not the same as {facts['original']}: {', '.join(splits)}"
+        differences.append(f"logits by up to {predictions['largest_logit_difference']:.2g}")
+        differences.append(f"{predictions['different_answers']} of {predictions['images']} answers")
+        differences.append(f"accuracy {before:.2%} -> {after:.2%}")
+    return f"not the same as {facts['original']}: {', '.join(differences)}"

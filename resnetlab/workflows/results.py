@@ -55,7 +55,7 @@ def go_on_evaluating(folder: Path, arguments: dict[str, Any], anyway: bool) -> N
 def score_split(
     run: Run, split: Literal["val", "test"], opened: int, anyway: bool = False
 ) -> dict[str, Any]:
-    """Score a part of a run that is held; `opened` is how often its test split was opened before."""
+    """Score a split of a run that is held; `opened` is how often its test split was opened before."""
     from resnetlab.deploy.bundle import load_bundle
 
     with unfinished(run.folder, "evaluate", split=split, opened=opened):
@@ -189,7 +189,7 @@ def predict(
         require_writable(out.parent)
     contents = read_unlabelled(images)
     predictor = Predictor(bundle_of(model), backend=backend)
-    answers = predictor.answer(list(contents), read=lambda path: contents[path]())
+    answers = predictor.predict(list(contents), read=lambda path: contents[path]())
     log(f"computed by {predictor.runtime}")
     rows = prediction_rows(answers, predictor.facts.classes)
     if out is not None:

@@ -145,7 +145,7 @@ def measure(
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """Return the line that tells when, by which recipe and with which answers a test split was opened."""
+    """Return the line that tells when, by which recipe and with which predictions a test split was opened."""
     right = predictions.predicted == predictions.labels
     return {
         "opened": now(),

@@ -59,7 +59,7 @@ def test_the_answers_are_those_of_evaluation(
     found = predict(classifier, samples_of(catalog, store, "all"), view, CLASSES, 0, 0)
     by_id = dict(zip(found.ids, found.probs, strict=True))
 
-    answers = Predictor(tmp_path / "bundle").answer(files)
+    answers = Predictor(tmp_path / "bundle").predict(files)
 
     expected = [by_id[str(path.relative_to(root))] for path in files]
     np.testing.assert_allclose([each.probs for each in answers], expected, atol=1e-6, rtol=0)
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_image_has_a_problem_and_the_others_keep_answers_and_o
 ):
     _, files = files_of("png", 20)
     predictor = Predictor(bundle)
-    alone = [predictor.answer([path])[0] for path in files]
+    alone = [predictor.predict([path])[0] for path in files]
     broken = files[0].parent / "broken.jpg"
     broken.write_bytes(files[0].read_bytes()[:60])
     text = files[0].parent / "note.png"
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_image_has_a_problem_and_the_others_keep_answers_and_o
     missing = files[0].parent / "missing.png"
     mixed = [text, *files[:2], broken, *files[2:], missing]
 
-    answers = predictor.answer(mixed, batch_size, workers)
+    answers = predictor.predict(mixed, batch_size, workers)
 
     assert [each.path for each in answers] == mixed
     assert [each.path for each in answers if each.probs is None] == [text, broken, missing]
@@ -95,20 +95,20 @@ def test_a_file_that_is_no_image_has_a_problem_and_the_others_keep_answers_and_o
 def test_nothing_but_broken_files_is_answered_too(bundle, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
 
-    answers = Predictor(bundle).answer([tmp_path / "empty.png"])
+    answers = Predictor(bundle).predict([tmp_path / "empty.png"])
 
     assert [(each.probs, each.problem) for each in answers] == [(None, "empty")]
 
 
 def test_no_file_gets_no_answer(bundle):
-    assert Predictor(bundle).answer([]) == []
+    assert Predictor(bundle).predict([]) == []
 
 
 def test_an_image_too_large_to_decode_has_a_problem(tmp_path, classifier, facts):
     save_bundle(tmp_path / "bundle", classifier, replace(facts, max_pixels=100), "")
     scene(20, 20, seed=1).save(tmp_path / "large.png")
 
-    answer = Predictor(tmp_path / "bundle").answer([tmp_path / "large.png"])[0]
+    answer = Predictor(tmp_path / "bundle").predict([tmp_path / "large.png"])[0]
 
     assert answer.problem == "too many pixels"
 
@@ -129,7 +129,7 @@ def test_a_rotated_photograph_gets_the_answer_of_its_upright_twin(
         stored.save(tmp_path / "as-stored.png", exif=b"")
     names = ("rotated.png", "upright.png", "as-stored.png")
 
-    answers = Predictor(bundle).answer([tmp_path / name for name in names])
+    answers = Predictor(bundle).predict([tmp_path / name for name in names])
 
     rotated, upright, stored = (each.probs for each in answers)
     np.testing.assert_allclose(rotated, upright, rtol=0, atol=tolerance)
@@ -143,7 +143,7 @@ def test_a_rotated_jpeg_gets_the_answer_of_its_upright_twin(bundle, tmp_path):
     with Image.open(tmp_path / "rotated.jpg") as stored:
         stored.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png", exif=b"")
 
-    rotated, upright = Predictor(bundle).answer(
+    rotated, upright = Predictor(bundle).predict(
         [tmp_path / "rotated.jpg", tmp_path / "upright.png"]
     )
 
@@ -153,7 +153,7 @@ def test_a_rotated_jpeg_gets_the_answer_of_its_upright_twin(bundle, tmp_path):
 def test_probabilities_add_up_to_one_in_double_precision(bundle, files_of):
     _, files = files_of("png", 20)
 
-    for answer in Predictor(bundle).answer(files):
+    for answer in Predictor(bundle).predict(files):
         assert answer.probs.dtype == np.float64
         assert answer.probs.shape == (3,)
         assert answer.probs.sum() == pytest.approx(1, abs=1e-12)
@@ -163,7 +163,7 @@ def test_an_image_gets_the_same_answer_every_time(bundle, files_of):
     _, files = files_of("jpg", 40)
     predictor = Predictor(bundle)
 
-    first, second = predictor.answer(files), predictor.answer(files)
+    first, second = predictor.predict(files), predictor.predict(files)
 
     assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
 
@@ -183,10 +183,10 @@ def many(tmp_path):
 def test_every_backend_names_the_same_classes(bundle, many, backend):
     if not installed(backend):
         pytest.skip(f"what {backend} needs is not here")
-    expected = np.stack([each.probs for each in Predictor(bundle, backend="torch").answer(many)])
+    expected = np.stack([each.probs for each in Predictor(bundle, backend="torch").predict(many)])
     asked = Predictor(bundle, backend=backend)
 
-    found = np.stack([each.probs for each in asked.answer(many)])
+    found = np.stack([each.probs for each in asked.predict(many)])
 
     assert backend in ("auto", asked.runtime.name)
     assert np.abs(found - expected).max() < 0.05  # int8; the others are held to less elsewhere
@@ -200,7 +200,7 @@ def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
     monkeypatch.setattr(predictor, "choose", pytest.fail)
     asked = Predictor(bundle)
 
-    asked.answer(many[:-1])
+    asked.predict(many[:-1])
 
     assert str(asked.runtime) == "torch in fp32"
 
@@ -212,7 +212,7 @@ def test_what_was_chosen_for_many_images_is_kept_for_the_next_many(bundle, many,
     )
     asked = Predictor(bundle)
 
-    first, second = asked.answer(many), asked.answer(many)
+    first, second = asked.predict(many), asked.predict(many)
 
     assert len(calls) == 1
     assert all(np.array_equal(a.probs, b.probs) for a, b in zip(first, second, strict=True))
@@ -224,7 +224,7 @@ def test_the_choice_is_made_on_images_from_all_places(bundle, many, monkeypatch)
         predictor, "choose", lambda *rest: seen.append(rest[1:]) or choice.choose(*rest)
     )
 
-    Predictor(bundle).answer(many)
+    Predictor(bundle).predict(many)
 
     samples, count = seen[0]
     assert (len(samples), count) == (16, FEW)
@@ -234,7 +234,7 @@ def test_the_choice_is_made_on_images_from_all_places(bundle, many, monkeypatch)
 def test_many_files_without_a_sound_image_are_answered(bundle, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
 
-    answers = Predictor(bundle, backend="auto").answer([tmp_path / "empty.png"] * FEW)
+    answers = Predictor(bundle, backend="auto").predict([tmp_path / "empty.png"] * FEW)
 
     assert {each.problem for each in answers} == {"empty"}
 

@@ -224,7 +224,7 @@ def bundles(folder: Path, photos: Photos) -> list[Sound]:
     facts, weights = folder / "model.json", folder / "model.safetensors"
 
     def predict() -> None:
-        (answer,) = Predictor(folder).answer([folder / "photo.png"], workers=1)
+        (answer,) = Predictor(folder).predict([folder / "photo.png"], workers=1)
         assert answer.probs is not None
 
     def trust_and_load() -> None:

@@ -224,7 +224,7 @@ def test_after_divergence_it_can_start_again_at_half_the_rate(
     network, history = train(recipe, tmp_path / "wild")
 
     said = capsys.readouterr().err
-    assert "half the rate (restart 2 of at most 3)" in said
+    assert "half the learning rate (restart 2 of at most 3)" in said
     assert "restart 3" not in said
     assert max(row["lr"] for row in history) <= 0.01 / 4
     assert [row["epoch"] for row in history] == [1, 2, 3]
@@ -238,7 +238,7 @@ def test_the_third_restart_is_the_last(train, make_recipe, capsys, monkeypatch):
     with pytest.raises(DivergedError, match=r"lower training\.lr \(0\.0001 is a good next try\)"):
         train(recipe)
 
-    assert capsys.readouterr().err.count("at half the rate") == 3
+    assert capsys.readouterr().err.count("at half the learning rate") == 3
 
 
 def test_a_run_that_started_again_and_is_cut_comes_to_the_same_bits(

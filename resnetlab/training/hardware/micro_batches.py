@@ -12,7 +12,7 @@ SHARE = 0.9  # of the free memory that may be taken
 
 
 def micro_batches_for(model: Any, images: Tensor, batch_size: int) -> int:
-    """Return in how many pieces, a power of two, a batch must be shown so that memory holds it.
+    """Return into how many micro-batches, a power of two, a batch must be divided so that memory holds it.
 
     `images`, a few of the batch's own size and type, are shown to the network to see what each
     keeps until the way back. Nothing in the network changes.

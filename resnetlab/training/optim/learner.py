@@ -31,13 +31,13 @@ class Learner:
     optimizer: Any
     training: Training
     average: Average | None = None
-    micro_batches: int = 1  # in which a batch is shown, where memory doesn't hold it at once
-    restarts: int = 0  # after divergence; each halves the rate
+    micro_batches: int = 1  # into which a batch is divided, where memory doesn't hold it at once
+    restarts: int = 0  # after divergence; each halves the learning rate
 
     def step(self, group: list[Batch], factor: float, seed: int, steps: int) -> Tensor:
-        """Learn from batches that make one step; return their summed loss and hits, (2,).
+        """Learn from batches that make one step; return their summed loss and number correct, (2,).
 
-        The rate is `factor` of its highest; dropout and mixup follow from the seed. `steps` of the
+        The learning rate is `factor` of its highest; dropout and mixup follow from the seed. `steps` of the
         training are done before.
         """
         set_lr(self.optimizer, factor * self.lr_scale)
@@ -57,7 +57,7 @@ class Learner:
 
     @property
     def lr_scale(self) -> float:
-        """Return what is left of the rate after restarts."""
+        """Return what is left of the learning rate after restarts."""
         return 0.5**self.restarts
 
     def averaged(self) -> AbstractContextManager[None]:
@@ -65,7 +65,7 @@ class Learner:
         return nullcontext() if self.average is None else self.average.in_place()
 
     def gradients(self, group: list[Batch], seed: int) -> Tensor:
-        """Add up the gradients of a step, in more pieces where memory runs out."""
+        """Add up the gradients of a step, in more micro-batches where memory runs out."""
         while True:
             try:
                 return self.backward(group, seed)
@@ -81,12 +81,12 @@ class Learner:
             self.optimizer.zero_grad()
             self.micro_batches *= 2
             log(
-                f"note: memory ran out; each batch is shown in {self.micro_batches} pieces from now on, "
+                f"note: memory ran out; each batch is shown in {self.micro_batches} micro-batches from now on, "
                 "a step is still over all of it"
             )
 
     def backward(self, group: list[Batch], seed: int) -> Tensor:
-        """Add up the gradients of a step; return summed loss and hits."""
+        """Add up the gradients of a step; return summed loss and number correct."""
         seed_dropout(self.fabric.device, seed)
         count = sum(len(batch.rows) for batch in group)
         sums = torch.zeros(2, device=self.fabric.device)
@@ -105,7 +105,7 @@ class Learner:
     def learn(
         self, images: Tensor, labels: Tensor, rows: Tensor, mix: Mix | None, count: int
     ) -> Tensor:
-        """Add the gradients of a piece of a batch, as its share of a step over `count`.
+        """Add the gradients of a micro-batch, as its share of a step over `count`.
 
         The loss returned is without smoothing and mixup, so that it compares with validation's.
         """

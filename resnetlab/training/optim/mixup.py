@@ -1,4 +1,4 @@
-"""Mixup: images laid over each other, and answers to match."""
+"""Mixup: images laid over each other, and labels to match."""
 
 from dataclasses import dataclass
 

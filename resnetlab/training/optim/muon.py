@@ -16,7 +16,7 @@ class Muon(torch.optim.Optimizer):
     """For groups with `filters`, the update is the nearest (semi-)orthogonal matrix to the momentum.
 
     Each filter bank is then kept at the norm of the square root of its number of filters, so that the
-    rate says how far it turns. Other groups take SGD steps with Nesterov's momentum.
+    learning rate says how far it turns. Other groups take SGD steps with Nesterov's momentum.
 
     Source: Jordan et al. 2024, 'Muon: An optimizer for hidden layers in neural networks', and the
     constants of its use on CIFAR-10.

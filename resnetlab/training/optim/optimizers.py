@@ -1,4 +1,4 @@
-"""Optimisers by name, with weight decay and rates where they belong."""
+"""Optimisers by name, with weight decay and learning rates where they belong."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -117,7 +117,7 @@ def vectors(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
 def by_name(
     name: str, groups: list[dict[str, Any]], lr: float, momentum: float
 ) -> torch.optim.Optimizer:
-    """Return an optimiser over groups that know their rate; `momentum` is of SGD and Muon's SGD part."""
+    """Return an optimiser over groups that know their learning rate; `momentum` is of SGD and of Muon's SGD."""
     if name == "muon":
         return Muon(groups, momentum)
     if name == "sgd":

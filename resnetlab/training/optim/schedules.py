@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from resnetlab.recipe import Training
 
 SIZE_STEP, SMALL_SIZE_STEP = 32, 4  # px by which images grow; few shapes keep the kernels warm
-ONE_CYCLE_RISE = 0.3  # share of the run in which the rate rises
+ONE_CYCLE_RISE = 0.3  # share of the run in which the learning rate rises
 ONE_CYCLE_START, ONE_CYCLE_END = (
     1 / 25,
     1e-5,
@@ -14,7 +14,7 @@ ONE_CYCLE_START, ONE_CYCLE_END = (
 
 
 def lr_factor(training: Training, time: float, scores: Sequence[float]) -> float:
-    """Return what the base rate is multiplied by, in [0, 1].
+    """Return what the base learning rate is multiplied by, in [0, 1].
 
     `time` is in epochs since the start, `scores` one a finished epoch, higher is better
     (for the plateau schedule).
