@@ -105,7 +105,7 @@ def test_b9_where_memory_runs_out_the_step_is_repeated_in_pieces(
     said = capsys.readouterr().err
     assert "shown in 2 micro-batches" in said
     assert "shown in 4 micro-batches" in said
-    assert "shown in 8 pieces" not in said
+    assert "shown in 8 micro-batches" not in said
     for one, other in zip(split.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
