@@ -129,6 +129,7 @@ class Training(Section):
     start_size: Annotated[int, Field(ge=8, le=2048)] | None = None
     full_size_from: Fraction = 0.7
     precision: Literal["fp32", "bf16"] | Auto = "auto"
+    feature_precision: Literal["fp32", "bf16"] | Auto = "auto"  # of the features for head_first
     device: Literal["cpu", "cuda"] | Auto = "auto"
     threads: Positive | Auto = "auto"  # of the network on a processor
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch

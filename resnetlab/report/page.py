@@ -102,7 +102,9 @@ def write_run_report(folder: Path) -> Path:
         verdict=_verdict(metrics, found, folder),
         scores={split: metrics[split] for split in splits},
         trained="training" in metrics,
-        training=words.describe_training(metrics.get("training", {}), metrics.get("model", {})),
+        training=words.describe_training(
+            metrics.get("training", {}), metrics.get("model", {}), metrics.get("head")
+        ),
         settings=words.describe_settings(settings),
         sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
         ledger=ledger,

@@ -28,7 +28,10 @@ def verdict(metrics: Json, folder: Path) -> dict[str, str]:
     if "val" not in metrics:
         return {"sentence": "This run has no results yet."}
     images = plural(metrics["val"]["samples"], "validation image")
-    note = "These images also chose the best epoch, so the figure is a little optimistic."
+    chosen = "the best epoch"
+    if metrics.get("training", {}).get("epochs_run") == 0:
+        chosen = "how strongly the head is regularised"
+    note = f"These images also chose {chosen}, so the figure is a little optimistic."
     result = {"sentence": f"On {images}, {_named(metrics['val'])}", "note": note}
     if not sum(metrics.get("dataset", {}).get("counts", {}).get("test", [])):
         result["note"] += " No images were set aside for a test."
@@ -137,13 +140,19 @@ def describe_near(near: Json) -> list[str]:
     return sentences
 
 
-def describe_training(training: Json, model: Json) -> list[str]:
-    """Return sentences on network, length, speed and how the training stopped."""
+def describe_training(training: Json, model: Json, head: Json | None = None) -> list[str]:
+    """Return sentences on network, head, length, speed and how the training stopped."""
     sentences = []
     if "name" in model:
         sentences.append(_network(model))
+    if head:
+        sentences.append(_head(head))
+    if training.get("epochs_run") == 0:
+        return [*sentences, "Nothing else was trained."]
     if "epochs_run" in training:
         sentences.append(_length(training))
+    if training.get("head_kept"):
+        return [*sentences, "No epoch was better on validation than the head alone, which is kept."]
     score = training.get("best_score")
     if (
         "best_epoch" in training and score is not None
@@ -155,6 +164,19 @@ def describe_training(training: Json, model: Json) -> list[str]:
             f"the best by validation {what}{figure}."
         )
     return sentences
+
+
+def _head(head: Json) -> str:
+    sentence = (
+        "First its head was fitted on the features of the starting weights, by logistic regression, "
+        f"in {duration(head['seconds'])}"
+    )
+    if head.get("accuracy") is None:
+        return f"{sentence}."
+    return (
+        f"{sentence}: {percent(head['accuracy'])} validation accuracy (a vote of the nearest training "
+        f"images has {percent(head['neighbours'])})."
+    )
 
 
 def _network(model: Json) -> str:

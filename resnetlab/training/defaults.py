@@ -120,11 +120,17 @@ def settle_machine(recipe: Recipe, classifier: "Classifier | None" = None) -> Re
     training = recipe.training
     device = choose_device(training.device)
     precision = choose_precision(training.precision, device, classifier)
+    # What was said of the one goes for the other; depthwise layers are fast in bf16 forward alone.
+    open_to_both = (
+        training.precision if training.feature_precision == "auto" else training.feature_precision
+    )
+    feature_precision = choose_precision(open_to_both, device)
     threads = choose_threads(training.threads, device, precision)
     return recipe.override(
         {
             "training.device": device,
             "training.precision": precision,
+            "training.feature_precision": feature_precision,
             "training.threads": threads,
         }
     )

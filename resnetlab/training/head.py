@@ -12,7 +12,6 @@ from torch import Tensor
 from resnetlab.data.batches import Samples
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment, Recipe
-from resnetlab.training.hardware.probe import fastest_precision
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.stored_features import Precision, StoredFeatures, store_features
 
@@ -81,7 +80,7 @@ def features_of(
     frozen, classifier.frozen = classifier.frozen, len(classifier.backbone.stages())
     was_training = classifier.training
     classifier.eval()
-    precision: Precision = fastest_precision()
+    precision: Precision = "bf16" if recipe.training.feature_precision == "bf16" else "fp32"
     try:
         chunks = [
             as_floats(

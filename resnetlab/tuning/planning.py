@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 SEARCH_RECIPE = "search.yaml"  # what the search started from; recipe.yaml is the retraining's
 NEVER = float("inf")
 # Settings that may differ between the machines of one search.
-OF_THE_MACHINE = {"device", "precision", "threads", "checkpoint_minutes", "log"}
+OF_THE_MACHINE = {
+    "device",
+    "precision",
+    "feature_precision",
+    "threads",
+    "checkpoint_minutes",
+    "log",
+}
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -71,6 +78,7 @@ def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, 
     values: dict[str, Any] = {
         "training.device": training.device,
         "training.precision": training.precision,
+        "training.feature_precision": training.feature_precision,
         "training.threads": max(1, int(training.threads) // jobs),
     }
     if "training.epochs" not in space:  # a search counts in epochs

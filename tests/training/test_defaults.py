@@ -116,7 +116,7 @@ def test_published_weights_get_the_moments_they_were_trained_with(weights, whose
 
 def test_device_precision_and_threads_are_written_down(monkeypatch):
     monkeypatch.setattr(device, "choose_device", lambda asked: "cpu")
-    monkeypatch.setattr(device, "choose_precision", lambda asked, device, network: "bf16")
+    monkeypatch.setattr(device, "choose_precision", lambda asked, device, network=None: "bf16")
     monkeypatch.setattr(device, "choose_threads", lambda asked, device, precision: 3)
 
     training = settle_machine(settled(data__image_size=96)).training
