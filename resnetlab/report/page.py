@@ -129,7 +129,7 @@ def _verdict(metrics: Json, found: Json, folder: Path) -> dict[str, str]:
         return {"sentence": found["summary"], "note": "" if found["chosen"] is None else note}
     score = metrics["val"]
     verdict["sentence"] = (
-        f"Of {formats.plural(score['samples'], 'image')} that it had not learned from, the chosen "
+        f"Of {formats.plural(score['samples'], 'image')} that it was not trained on, the chosen "
         f"trial of the search classifies {formats.percent(score['accuracy']['value'])} correctly "
         f"({words.confidence(score)} interval {formats.percent_range(score['accuracy'])})."
     )

@@ -1,4 +1,4 @@
-"""A polite end: a signal or a deadline asks for it, and loops answer where nothing is lost."""
+"""A polite end: a signal or a deadline asks for it, and loops stop where nothing is lost."""
 
 import re
 import signal

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Space = Mapping[str, Choice | Range]
 Values = dict[str, Any]  # by dotted key of the recipe
 
-# Of data, only what doesn't change which images are learned from or measured on.
+# Of data, only what doesn't change which images are trained or evaluated on.
 SEARCHABLE_DATA = ("data.image_size", "data.fit", "data.normalize", "data.augment")
 NOT_SEARCHABLE = {
     "seed": "every trial gets the same seeds, so that trials differ by their settings alone",

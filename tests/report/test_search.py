@@ -246,7 +246,7 @@ def test_without_retraining_the_finding_of_the_search_is_the_verdict(tmp_path: P
 def test_after_retraining_validation_is_said_to_be_that_of_the_folds(tmp_path: Path) -> None:
     training = {"epochs": 2, "epochs_run": 2}
     text = page(tmp_path / "cups", search(), val=scores(), training=training)
-    assert "Of 40 images that it had not learned from, the chosen trial" in text
+    assert "Of 40 images that it was not trained on, the chosen trial" in text
     assert "These images also chose the settings" in text
     assert "this opens them:" in text
     assert "Validation figures are cross-validated" in text

@@ -34,9 +34,9 @@ PAIR = np.dtype([("first", "<i8"), ("second", "<i8"), ("agreement", "<f4"), ("fl
 
 
 def near_duplicates(catalog: Catalog, store: PixelStore, workers: int) -> np.ndarray:
-    """Return the pairs of sound rows that show the same image, altered: an array of PAIR in order.
+    """Return the pairs of sound rows that are near-duplicates, an array of PAIR in order.
 
-    They are searched once for each store and kept beside it.
+    They are searched for once in each store and kept beside it.
     """
     found = search_once(store, workers)
     rows_of = defaultdict(list)

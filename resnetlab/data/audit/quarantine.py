@@ -15,7 +15,7 @@ NO_PAIRS = np.empty((0, 2), dtype=np.int64)
 def audit(catalog: Catalog, settings: Data, near: np.ndarray = NO_PAIRS) -> Catalog:
     """Return the catalog with copies grouped and what can't be trusted quarantined.
 
-    `near` are pairs of rows, (L, 2), that show the same image, altered. An image under two
+    `near` are pairs of rows, (L, 2), of near-duplicates. An image under two
     labels is quarantined, and so is a copy in a given training split of an image in another split,
     so that the other stays fair; both are fatal where the recipe says so. Raises DataError too where
     too many images can't be used, or a class is left without one.

@@ -26,7 +26,7 @@ FLAT = 10.0  # standard deviation of a border that somebody drew
 def shortcuts(catalog: Catalog, store: PixelStore) -> list[str]:
     """Return a sentence for each property of the files that tells the classes apart by itself.
 
-    They are searched once for each store and its labels, and kept beside it: loading scikit-learn
+    They are searched for once in each store with its labels, and kept beside it: loading scikit-learn
     alone takes seconds.
     """
     rows = sample_rows(catalog)

@@ -118,7 +118,7 @@ def is_special(path: Path) -> bool:
     """Return whether a name is a pipe, a socket or a device: who reads one may wait for ever."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # a link to nowhere, which reading will tell
+    except OSError:  # a broken link, which reading reports
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

@@ -65,7 +65,7 @@ def find_label_table(listing: Listing) -> str | None:
 
 
 def first_rows(listing: Listing, name: str) -> list[Row]:
-    """Return the first rows of a table, as many as can be read: its faults are told later."""
+    """Return the first rows of a table, as many as can be read: its faults are reported later."""
     rows: list[Row] = []
     path = listing.where / name
     try:
