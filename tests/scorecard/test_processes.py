@@ -20,6 +20,8 @@ from resnetlab.runs.run import Run
 from resnetlab.system import files
 from tests.scorecard.conftest import QUICK, Told
 
+# In a process of its own the machine would be tried out again.
+ALONE = [*QUICK, "--set", "training.precision=fp32"]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -165,7 +167,7 @@ def test_b8_a_thread_that_hangs_is_told_and_not_waited_for(
     data: Path, tmp_path: Path, where: str
 ) -> None:
     began = time.monotonic()
-    words = ["train", data, "--out", tmp_path, "--name", "run", *QUICK, "--set", "data.workers=2"]
+    words = ["train", data, "--out", tmp_path, "--name", "run", *ALONE, "--set", "data.workers=2"]
     process = subprocess.run(
         [sys.executable, "-c", HANG, where, *map(str, words)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -188,7 +190,7 @@ FULL = "resnetlab: standard output: can't be written (No space left on device)\n
 
 def start(out: Path, data: Path, *words: object, **streams: object) -> subprocess.Popen[str]:
     """Train in a process of its own whose output goes where the streams say."""
-    words = ("train", data, "--out", out, "--name", "run", *QUICK, *words)
+    words = ("train", data, "--out", out, "--name", "run", *ALONE, *words)
     return subprocess.Popen(
         [sys.executable, "-m", "resnetlab", *map(str, words)], text=True, **streams
     )
@@ -242,7 +244,7 @@ def test_b17_training_goes_on_without_standard_error(
     words = [sys.executable, "-m", "resnetlab", "train", data, "--out", tmp_path, "--name", "run"]
     line = f'exec "$@" {redirection}'
     done = subprocess.run(
-        ["sh", "-c", line, "sh", *map(str, [*words, *QUICK])],
+        ["sh", "-c", line, "sh", *map(str, [*words, *ALONE])],
         stdout=subprocess.PIPE,
         check=False,
         timeout=120,

@@ -1,5 +1,6 @@
 """One search of several processes, as on several machines, in a PostgreSQL database of its own."""
 
+import gc
 import os
 import shutil
 import socket
@@ -7,31 +8,42 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from resnetlab.system.files import read_json
-
-# A process that is taken for dead after a few seconds, so that the test needn't wait for long.
-PROGRAM = """
-import sys
-from resnetlab.tuning import queue
-from resnetlab.tuning import study
-queue.BEAT_S, study.BEAT_S, study.SILENCE_S = 1, 1, 6
 from resnetlab.cli.main import main
+from resnetlab.system.files import read_json
+from resnetlab.tuning import queue, search, study
+
+# A process that leaves a word within its first trial, and waits there to be killed.
+HANG = """
+import sys, time
+from pathlib import Path
+from resnetlab.cli.main import main
+from resnetlab.tuning import queue, search, study
+
+queue.BEAT_S, study.BEAT_S, study.SILENCE_S = 1, 1, 4
+word, take_in = Path(sys.argv.pop(1)), search.Watch.__call__
+
+def hang(*epoch):
+    take_in(*epoch)
+    word.touch()
+    time.sleep(600)
+
+search.Watch.__call__ = hang
 sys.exit(main(sys.argv[1:]))
 """
 RECIPE = """
 data: {image_size: 16, augment: none, workers: 0}
 model: {name: mlp}
-training: {epochs: 80, batch_size: 16, threads: 1, precision: fp32}
+training: {epochs: 4, batch_size: 16, threads: 1, precision: fp32}
 evaluation: {resamples: 100}
 tuning:
   folds: 2
   sampler: random
-  trials: 6
+  trials: 4
   pruner: none
   space:
     training.lr: {low: 1e-4, high: 1e-1, log: true}
@@ -69,61 +81,58 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a command line in a process of its own; what it says goes into NAME.log."""
-    begun: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, *words: object) -> subprocess.Popen[bytes]:
-        with (tmp_path / f"{name}.log").open("a") as log:
-            line = [sys.executable, "-c", PROGRAM, *map(str, words)]
-            begun.append(subprocess.Popen(line, stderr=log, stdout=log))
-        return begun[-1]
-
-    yield start
-    for process in begun:
-        process.kill()
-        process.wait()
+def soon_dead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take a process for dead after a few seconds, so that the test needn't wait for long."""
+    monkeypatch.setattr(queue, "BEAT_S", 1)
+    monkeypatch.setattr(study, "BEAT_S", 1)
+    monkeypatch.setattr(study, "SILENCE_S", 4)
+    yield
+    gc.collect()  # connections, which a process of its own would leave to its end
 
 
+@pytest.mark.filterwarnings("ignore:.*Connection.* was deleted while still open:ResourceWarning")
 def test_two_processes_share_a_search_and_killing_one_loses_nothing(
-    database, begin, digit_folder, tmp_path
+    database, soon_dead, digit_folder, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
+    run_trial = search.run_trial
 
-    def tune(name: str, *words: str) -> subprocess.Popen[bytes]:
+    def tune(name: str) -> list[str]:
         where = ["--recipe", tmp_path / "recipe.yaml", "--out", tmp_path, "--name", name]
-        return begin(name, "tune", digit_folder, *where, *words)
+        return [str(word) for word in ("tune", digit_folder, *where, "--storage", database)]
 
-    def has_trained(name: str) -> bool:
-        return bool(list((tmp_path / name).glob("trials/*/fold-0/history.csv")))
+    def while_another_dies(*trial) -> None:
+        """Run a trial; after the first one let another process begin one, and kill it within."""
+        run_trial(*trial)
+        if not (tmp_path / "second").exists():
+            killed_within(tmp_path / "within", tune("second"))
 
-    first = tune("first", "--storage", database)
-    wait_for(lambda: has_trained("first"))
-    second = tune("second", "--storage", database)
-    wait_for(lambda: has_trained("second"))
-    second.kill()  # within a trial, which the first one must run again when it falls silent
-
-    assert first.wait(timeout=300) == 0, (tmp_path / "first.log").read_text()
+    monkeypatch.setattr(search, "run_trial", while_another_dies)
+    assert main(tune("first")) == 0
     shared = trials_of(tmp_path / "first")
     finished = [row["values"]["training.lr"] for row in shared if row["state"] == "finished"]
-    assert len(finished) == len(set(finished)) == 6  # each to its end, and none twice
+    assert len(finished) == len(set(finished)) == 4  # each to its end, and none twice
     (cut_off,) = [row for row in shared if row["state"] == "failed"]
     assert cut_off["reason"] == "its process ended without a word"
     assert cut_off["values"]["training.lr"] in finished
     assert (tmp_path / "first" / "bundle" / "model.json").is_file()
 
     # The dead one comes back: all is done, and the first has the network.
-    assert begin("second", "resume", tmp_path / "second").wait(timeout=120) == 0
-    assert "the network is trained by" in (tmp_path / "second.log").read_text()
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "second")]) == 0
+    assert "the network is trained by" in capsys.readouterr().err
     assert trials_of(tmp_path / "second") == shared
     assert not (tmp_path / "second" / "bundle").exists()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
+def killed_within(word: Path, command: list[str]) -> None:
+    """Run a command line in a process of its own, and kill it when it has left the word."""
+    with subprocess.Popen([sys.executable, "-c", HANG, str(word), *command]) as process:
+        until = time.monotonic() + 120
+        while not word.exists():
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+        process.kill()
 
 
 def trials_of(folder: Path) -> list[dict]:

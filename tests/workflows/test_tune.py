@@ -419,11 +419,12 @@ def test_a_budget_that_holds_nothing_is_told_with_what_would_do(digit_folder, tm
 
 
 def test_a_search_plans_itself_to_its_budget(digit_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("resnetlab.tuning.budget.REPORT_S", 10)
+    monkeypatch.setattr("resnetlab.tuning.budget.MOST_TRIALS", 6)  # there is time for many
     space = {"training.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
     recipe = recipe_for(space, training__epochs=2)
-    run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=24.0)
+    run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=120.0)
     found = found_in(run)
+    assert found["plan"].startswith("6 trials")
     assert "are kept for the retraining" in found["plan"]
     assert found["chosen"] is not None
     assert (run.folder / "bundle" / "model.json").is_file()
