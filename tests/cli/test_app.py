@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from resnetlab.cli.main import main
+from resnetlab.data.sources.source import read_source
+from resnetlab.recipe import Data
 from resnetlab.system import interruption
 
 QUICK = ["--set", "training.epochs=2", "--set", "data.image_size=16", "--set", "data.augment=shift"]
@@ -241,6 +243,12 @@ def test_export_split_copies_the_splits(digit_folder: Path, tmp_path: Path) -> N
     assert copies.count("test") == pytest.approx(0.2 * total, abs=5)
 
 
+def test_make_writes_a_set_of_so_many_images(tmp_path: Path, capsys) -> None:
+    assert main(["make", "digit-sum", str(tmp_path / "sums"), "--count", "12"]) == 0
+    assert len(read_source(tmp_path / "sums", Data())) == 12
+    assert capsys.readouterr().out.split() == ["12", "images:", str(tmp_path / "sums")]
+
+
 def test_models_lists_the_stages_of_resnet50(capsys) -> None:
     assert main(["models", "resnet50", "--image-size", "224"]) == 0
     text = capsys.readouterr().out
@@ -289,6 +297,17 @@ def test_recipes_prints_a_recipe_that_can_be_used(
         (["train", "x", "--lr", "-1"], 2, "training.lr must be greater than 0. Got -1.0"),
         (["train", "x", "--model", "resnet51"], 2, "did you mean 'resnet50'?"),
         (["train", "x", "--recipe", "s1-mpl"], 2, "did you mean 's1-mlp'?"),
+        (
+            ["train", "x", "--budget", "soon"],
+            2,
+            "--budget takes a time such as 55m, 2h or 1h30m. Got 'soon'",
+        ),
+        (
+            ["train", "x", "--stop-at", "noon"],
+            2,
+            "--stop-at takes a time of the day such as 14:30. Got 'noon'",
+        ),
+        (["make", "digit-sun", "x"], 2, "did you mean 'digit-sum'?"),
         (["train", "--resume", "x", "--epochs", "3"], 2, "give it alone"),
         (["train", "--resume", "no-run"], 3, "no-run: no run here"),
         (["train", "x", "--anyway"], 2, "--anyway goes with --resume RUN"),

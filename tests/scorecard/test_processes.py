@@ -212,7 +212,7 @@ def test_b17_training_goes_on_when_the_reader_of_both_streams_has_gone(
 def test_b17_results_that_a_full_disk_cannot_take_are_told() -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(
-            [sys.executable, "-m", "resnetlab", "models"],
+            [sys.executable, "-m", "resnetlab", "recipes"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

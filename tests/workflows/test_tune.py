@@ -297,6 +297,27 @@ def test_a_search_that_is_cut_off_within_a_trial_goes_on_to_the_same_table(
     assert (cut_off.folder / "history.csv").read_text() == (run.folder / "history.csv").read_text()
 
 
+def test_another_process_of_jobs_runs_what_nobody_has_begun(
+    digit_folder, tmp_path, run, monkeypatch
+):
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(search, "run_trial", stop_it)
+        workflows.tune(digit_folder, recipe_for(), tmp_path, "shared")
+    interruption.reset()
+    shared = Run(tmp_path / "shared")
+    url, name = f"sqlite:///{shared.folder / 'study.db'}", found_in(run)["name"]
+
+    search.assist(str(shared.folder), url, name, left=3600)
+    monkeypatch.setattr(search, "run_trial", lambda *_: pytest.fail("a trial is left"))
+    workflows.resume(shared.folder)
+
+    assert table_of(shared) == table_of(run)
+
+
+def stop_it(*_):
+    raise StoppedError("terminated", 143)
+
+
 def test_images_that_changed_end_a_search_that_goes_on(digit_folder, tmp_path, monkeypatch):
     data = tmp_path / "digits"
     shutil.copytree(digit_folder, data)

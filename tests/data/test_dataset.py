@@ -1,0 +1,64 @@
+"""From what the user names to splits: fetched once, classes in the recipe's order, splits kept."""
+
+import pytest
+
+from resnetlab.data.dataset import divide
+from resnetlab.data.sources import source
+from resnetlab.data.sources.source import read_source
+from resnetlab.data.store.pixels import read_images
+from resnetlab.errors import DataError
+from resnetlab.recipe import Data, Recipe
+
+
+def test_a_set_with_a_name_is_fetched_once(photo_folder, tmp_path, monkeypatch):
+    fetched = []
+
+    def fetch(name, folder):
+        fetched.append(name)
+        folder.symlink_to(photo_folder)
+
+    monkeypatch.setenv("RESNETLAB_CACHE", str(tmp_path))
+    monkeypatch.setitem(source.FETCH, "hf", fetch)
+
+    first, second = (read_source("hf:owner/photos", Data()) for _ in range(2))
+
+    assert fetched == ["owner/photos"]
+    assert len(first) == len(second) == 24
+
+
+def test_classes_are_numbered_in_the_recipes_order(photo_folder):
+    usual = read_source(photo_folder, Data())
+    turned = read_source(photo_folder, Data(classes=("flower", "temple", "china")))
+
+    assert usual.classes == ("china", "flower")
+    assert turned.classes == ("flower", "temple", "china")
+    names = [[each.classes[label] for label in each.labels] for each in (usual, turned)]
+    assert names[0] == names[1]
+
+
+def test_a_class_that_the_recipe_does_not_list_is_refused(photo_folder):
+    with pytest.raises(
+        DataError,
+        match=r"class 'flower' is none of the 2 in data\.classes, did you mean 'flowers'\?",
+    ):
+        read_source(photo_folder, Data(classes=("china", "flowers")))
+
+
+def test_images_stay_in_the_splits_of_an_earlier_run(photo_folder, tmp_path):
+    """Even where another seed would divide them otherwise; what is new is divided anew."""
+    catalog, _ = read_images(read_source(photo_folder, Data()), 16, 10**7, 1)
+    before = divide(catalog, Recipe().override({"seed": 1}))
+    before.save(tmp_path / "catalog.parquet")
+    recipe = Recipe().override({"seed": 2})
+
+    after = divide(catalog, recipe.override({"data.keep_split_of": str(tmp_path)}))
+
+    assert (after.split == before.split).all()
+    assert (divide(catalog, recipe).split != before.split).any()
+
+
+def test_an_earlier_run_that_is_not_there_is_told(photo_folder):
+    catalog, _ = read_images(read_source(photo_folder, Data()), 16, 10**7, 1)
+
+    with pytest.raises(DataError, match=r"nowhere: no run here \(a run has a catalog\.parquet\)"):
+        divide(catalog, Recipe().override({"data.keep_split_of": "nowhere"}))
