@@ -22,6 +22,7 @@ NUMBERS = {
     "count": "photographs",
     "steps": "steps of training that are timed",
     "rounds": "times that everybody has a turn",
+    "minutes": "that each has in a race",
 }
 
 

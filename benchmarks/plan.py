@@ -8,8 +8,8 @@ from typing import Any
 Metrics = dict[str, float | str]
 
 # Each is a module here with `comparisons(settings)` and `prepare(settings)`.
-PARTS = ("input", "train", "frozen", "infer", "memory", "cifar")
-LONG = ("cifar",)  # only where it is asked for
+PARTS = ("input", "train", "frozen", "infer", "memory", "cifar", "transfer")
+LONG = ("cifar", "transfer")  # only where it is asked for
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Settings:
     count: int = 1000  # photographs
     steps: int = 20  # of training, timed, over all rounds
     rounds: int = 2
+    minutes: int = 5  # that each contestant of a race trains
     started: float = 0.0  # when this process was started, by time.monotonic
 
     @property

@@ -14,6 +14,7 @@ from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Training
 from resnetlab.system.progress import log
+from resnetlab.training.hardware.depthwise import fast_depthwise
 from resnetlab.training.hardware.micro_batches import out_of_memory
 from resnetlab.training.optim.ema import Average
 from resnetlab.training.optim.losses import cross_entropy
@@ -110,7 +111,8 @@ class Learner:
         The loss returned is without smoothing and mixup, so that it compares with validation's.
         """
         whole = len(rows) == len(labels)
-        logits = self.model(images if whole else images[rows])
+        with fast_depthwise(self.model, str(self.training.precision), self.fabric.device.type):
+            logits = self.model(images if whole else images[rows])
         smoothing = float(self.training.label_smoothing)
         own = labels if whole else labels[rows]
         if mix is None:
