@@ -140,7 +140,7 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         short_side=short_side_for(largest_size(recipe)),
         fit=recipe.data.fit,
         max_pixels=recipe.data.max_pixels,
-        horizontal_flip=recipe.evaluation.horizontal_flip,
+        horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=recipe.model.hidden,
     )
 

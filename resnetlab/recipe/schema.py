@@ -144,7 +144,9 @@ class Evaluation(Section):
     """How predictions are made and scored."""
 
     image_size: Annotated[int, Field(ge=8, le=2048)] | None = None  # px; None: as in training
-    horizontal_flip: bool = False  # predictions are the mean over an image and its flip
+    # Predictions are the mean over an image and its flip; if_better: where the loss on validation
+    # clearly falls by it. auto: that, where training starts from published weights.
+    horizontal_flip: bool | Literal["if_better"] | Auto = "auto"
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
 

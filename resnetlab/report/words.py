@@ -148,22 +148,27 @@ def describe_training(training: Json, model: Json, head: Json | None = None) -> 
     if head:
         sentences.append(_head(head))
     if training.get("epochs_run") == 0:
-        return [*sentences, "Nothing else was trained."]
-    if "epochs_run" in training:
-        sentences.append(_length(training))
-    if training.get("head_kept"):
-        return [*sentences, "No epoch was better on validation than the head alone, which is kept."]
-    score = training.get("best_score")
-    if (
-        "best_epoch" in training and score is not None
-    ):  # else nothing validated, and the last counts
-        what = training.get("monitor", "accuracy").removeprefix("val_").replace("_", " ")
-        figure = "" if what == "loss" else f", {percent(score)}"
-        sentences.append(
-            f"The weights kept are those of epoch {training['best_epoch']}, "
-            f"the best by validation {what}{figure}."
-        )
+        sentences.append("Nothing else was trained.")
+    elif "epochs_run" in training:
+        sentences += [_length(training), *_kept(training)]
+    if training.get("horizontal_flip") is True:
+        sentences.append("Predictions are the mean over an image and its horizontal flip.")
     return sentences
+
+
+def _kept(training: Json) -> list[str]:
+    """Say which weights are handed over; where nothing validated, they are the last, and nothing is said."""
+    if training.get("head_kept"):
+        return ["No epoch was better on validation than the head alone, which is kept."]
+    score = training.get("best_score")
+    if "best_epoch" not in training or score is None:
+        return []
+    what = training.get("monitor", "accuracy").removeprefix("val_").replace("_", " ")
+    figure = "" if what == "loss" else f", {percent(score)}"
+    return [
+        f"The weights kept are those of epoch {training['best_epoch']}, "
+        f"the best by validation {what}{figure}."
+    ]
 
 
 def _head(head: Json) -> str:

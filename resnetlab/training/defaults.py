@@ -142,6 +142,9 @@ def fill_in(recipe: Recipe, pretrained: bool, count: int) -> Recipe:
     `pretrained` says whether the network starts from published weights.
     """
     recipe = settle_augment(recipe)
+    if recipe.evaluation.horizontal_flip == "auto":
+        flip = "if_better" if pretrained else False
+        recipe = recipe.override({"evaluation.horizontal_flip": flip})
     if recipe.data.normalize == "auto":
         recipe = recipe.override({"data.normalize": "network" if pretrained else "train"})
     training = recipe.training

@@ -39,7 +39,7 @@ def build_network(recipe: Recipe, num_classes: int) -> Classifier:
         int(recipe.data.image_size),
         model.stem,
         model.dropout,
-        horizontal_flip=recipe.evaluation.horizontal_flip,
+        horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=model.hidden,
     )
     if model.weights != "none":

@@ -32,7 +32,7 @@ def evaluation_inputs(
 ) -> tuple[Classifier | Rest, Source]:
     """Return the part of the network that is scored after each epoch, and on what; in fp32."""
     # An image and its horizontal flip pass through the frozen stages apart: that isn't stored.
-    if not stored_views(classifier, recipe) or recipe.evaluation.horizontal_flip:
+    if not stored_views(classifier, recipe) or recipe.evaluation.horizontal_flip is True:
         return classifier, val
     workers = int(recipe.data.workers)
     return Rest(classifier), store_features(classifier, val, plain_view(recipe), 1, "fp32", workers)

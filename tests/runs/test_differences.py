@@ -13,7 +13,7 @@ from resnetlab.runs.differences import FREE_KEYS, differences, tree_differences
         ("training.clip_norm", 1, "training.clip_norm: auto -> 1.0"),
         ("training.schedule", "step", "training.schedule: cosine -> step"),
         ("data.split", (0.5, 0.5, 0), "data.split: [0.8, 0.1, 0.1] -> [0.5, 0.5, 0.0]"),
-        ("evaluation.horizontal_flip", True, "evaluation.horizontal_flip: false -> true"),
+        ("evaluation.horizontal_flip", True, "evaluation.horizontal_flip: auto -> true"),
         ("data.columns.label", "kind", "data.columns.label: null -> kind"),
         ("seed", 3, "seed: 0 -> 3"),
     ],

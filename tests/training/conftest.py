@@ -25,6 +25,7 @@ SIDE = 18
 RESOLVED = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
     "training.head_first": False,
     "training.feature_precision": "fp32",
+    "evaluation.horizontal_flip": False,
 }
 SETTINGS = {
     "data.image_size": 16,
@@ -98,7 +99,7 @@ def make_classifier() -> Callable[[Recipe], Classifier]:
             size,
             model.stem,
             model.dropout,
-            horizontal_flip=horizontal_flip,
+            horizontal_flip=horizontal_flip is True,
         )
         freeze(classifier, model.freeze)
         return classifier

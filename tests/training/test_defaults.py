@@ -91,6 +91,7 @@ def test_what_the_user_has_said_stands(folder_of):
         training__layer_decay=0.9,
         training__head_first=False,
         model__name="resnet18",
+        evaluation__horizontal_flip=True,
     )
 
     recipe = resolve_data(said, read_folder(folder_of(width=300, height=300)))
