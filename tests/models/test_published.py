@@ -1,10 +1,14 @@
 """Weights are found where they are, told in one line where they are not, and never executed."""
 
+import hashlib
 import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
@@ -16,6 +20,7 @@ from resnetlab.models.pretrained import load_weights
 from resnetlab.models.published import PACKAGED_NETWORK, packaged
 
 SMALL = "mobilenetv3_small_050"
+FILE_ON_HUB = "/user/flowers/resolve/main/model.safetensors"
 # Places in ImageNet's list of 1,000 classes.
 BUILDINGS = {580, 663, 668, 698, 832}  # greenhouse, monastery, mosque, palace, stupa
 FLOWERS = {
@@ -170,3 +175,61 @@ def test_a_malicious_pickle_among_the_weights_is_not_executed(tmp_path):
 def test_a_folder_without_weights_is_told(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no model\.safetensors"):
         load_weights(build(SMALL, 3, 64), str(tmp_path), SMALL)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server on this machine that answers as the Hugging Face hub does, for one repository."""
+    state = timm.create_model(SMALL).state_dict()
+    save_file(state, tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            there = self.path == FILE_ON_HUB
+            self.send_response(200 if there else 404)
+            self.send_header("Content-Length", str(len(content)) if there else "0")
+            if there:
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("X-Repo-Commit", "0" * 40)
+            else:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            if self.path == FILE_ON_HUB:
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield asked, state
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_come_from_a_hub_once_and_from_its_cache_afterwards(hub):
+    asked, state = hub
+
+    for _ in range(2):
+        network = build(SMALL, 2, 64)
+        load_weights(network, "hf:user/flowers", SMALL)
+        own = network.backbone.state_dict()["net.conv_stem.weight"]
+        assert torch.equal(own, state["conv_stem.weight"])
+    assert asked.count(f"GET {FILE_ON_HUB}") == 1
+
+
+def test_a_repository_that_a_hub_has_not_is_told_with_the_ways_out(hub):
+    with pytest.raises(MachineError, match=r"nobody/nothing could not be had.*--weights none"):
+        load_weights(build(SMALL, 2, 64), "hf:nobody/nothing", SMALL)
