@@ -106,6 +106,9 @@ class Training(Section):
     stage_lr: dict[str, Annotated[float, Field(gt=0)]] = {}  # lr of single stages, by name
     # Begin with a head fitted by logistic regression on the features (Kumar et al. 2022, LP-FT).
     head_first: bool | Auto = "auto"
+    # Gradual unfreezing: from the last one on, a stage more begins to learn after so many epochs each
+    # (Howard and Ruder 2018, ULMFiT); None: all learn from the start.
+    unfreeze_epochs: Annotated[float, Field(gt=0)] | None = None
     freeze_norms: bool = False  # batch norms keep the statistics that they came with
     head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer; None: lr
     bias_lr: Annotated[float, Field(gt=0)] | None = None  # of all other biases and norms; None: lr

@@ -148,10 +148,11 @@ def train_epoch(
     learner.model.train()
     with Progress(title, len(samples), done=images_done, stoppable=False) as progress:
         for step, group in enumerate(steps[done.step :], done.step):
-            factor = lr_factor(training, epoch + (step + 0.5) / len(steps), past)
+            now = epoch + (step + 0.5) / len(steps)
+            factor = lr_factor(training, now, past)
             seed = address(recipe.seed, epoch, step)
             totals += learner.step(
-                list(islice(stream, len(group))), factor, seed, epoch * len(steps) + step
+                list(islice(stream, len(group))), factor, seed, epoch * len(steps) + step, now
             )
             progress.advance(sum(map(len, group)))
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:

@@ -1,6 +1,7 @@
 """One step of learning: images forward, gradients back, the weights moved."""
 
 import hashlib
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -35,13 +36,15 @@ class Learner:
     micro_batches: int = 1  # into which a batch is divided, where memory doesn't hold it at once
     restarts: int = 0  # after divergence; each halves the learning rate
 
-    def step(self, group: list[Batch], factor: float, seed: int, steps: int) -> Tensor:
+    def step(
+        self, group: list[Batch], factor: float, seed: int, steps: int, time: float = math.inf
+    ) -> Tensor:
         """Learn from batches that make one step; return their summed loss and number correct, (2,).
 
-        The learning rate is `factor` of its highest; dropout and mixup follow from the seed. `steps` of the
-        training are done before.
+        The learning rate is `factor` of its highest, of stages that have begun to learn at `time`
+        (epochs); dropout and mixup follow from the seed. `steps` of the training are done before.
         """
-        set_lr(self.optimizer, factor * self.lr_scale)
+        set_lr(self.optimizer, factor * self.lr_scale, time)
         sums = self.gradients(group, seed)
         if self.training.clip_norm is not None:
             self.fabric.clip_gradients(

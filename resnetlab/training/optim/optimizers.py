@@ -1,5 +1,6 @@
 """Optimisers by name, with weight decay and learning rates where they belong."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,35 +26,49 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
     head = getattr(model, "head", None)
     last = set(head.parameters()) if isinstance(head, nn.Module) else set()
     groups: list[dict[str, Any]] = []
-    for rate, parameters in by_lr(model, training, last):
+    for rate, begins, parameters in by_lr(model, training, last):
         bias_lr = rate if training.bias_lr is None else training.bias_lr
         groups += [
-            {"params": matrices(parameters), "lr": rate, "weight_decay": decay, "filters": True},
-            {"params": vectors(parameters), "lr": bias_lr, "weight_decay": 0.0},
+            {
+                "params": matrices(parameters),
+                "lr": rate,
+                "weight_decay": decay,
+                "filters": True,
+                "begins": begins,
+            },
+            {"params": vectors(parameters), "lr": bias_lr, "weight_decay": 0.0, "begins": begins},
         ]
     outer = [parameter for parameter in learning(model) if parameter in last]
     groups += [
         {"params": matrices(outer), "lr": head_lr, "weight_decay": decay},
         {"params": vectors(outer), "lr": head_lr, "weight_decay": 0.0},
     ]
-    groups = [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
+    groups = [
+        {"begins": 0.0, "base_lr": group["lr"]} | group for group in groups if group["params"]
+    ]
     return by_name(str(training.optimizer), groups, lr, training.momentum)
 
 
 def by_lr(
     model: nn.Module, training: Training, last: set[nn.Parameter]
-) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """Give each learning rate with the parameters that learn by it, the head's (`last`) apart."""
+) -> Iterator[tuple[float, float, list[nn.Parameter]]]:
+    """Give each learning rate and beginning (epochs) with the parameters that learn by them.
+
+    The head's (`last`) are apart.
+    """
     lrs = stage_lrs(model, training) if isinstance(model, Classifier) else {}
     inner = [parameter for parameter in learning(model) if parameter not in last]
-    if len(set(lrs.values())) <= 1:
-        yield next(iter(lrs.values()), float(training.lr)), inner
+    if len(set(lrs.values())) <= 1 and training.unfreeze_epochs is None:
+        yield next(iter(lrs.values()), float(training.lr)), 0.0, inner
         return
     assert isinstance(model, Classifier)
     names = {parameter: name for name, parameter in model.backbone.named_parameters()}
+    beginnings = stage_beginnings(model, training)
     for stage, lr in lrs.items():
-        yield lr, [p for p in inner if p in names and model.backbone.stage_of(names[p]) == stage]
-    yield float(training.lr), [p for p in inner if p not in names]  # dense layers before the head
+        own = [p for p in inner if p in names and model.backbone.stage_of(names[p]) == stage]
+        yield lr, beginnings[stage], own
+    dense = [p for p in inner if p not in names]  # layers before the head
+    yield float(training.lr), 0.0, dense
 
 
 def stage_lrs(classifier: Classifier, training: Training) -> dict[str, float]:
@@ -63,31 +78,37 @@ def stage_lrs(classifier: Classifier, training: Training) -> dict[str, float]:
     before it. Source: Clark et al. 2020, ELECTRA, as used by Bao et al. 2021, BEiT. Raises
     RecipeError where training.stage_lr names a stage that isn't there.
     """
-    stages = {
-        name: list(stage.parameters()) for name, stage in classifier.backbone.stages().items()
-    }
-    stages = {name: parameters for name, parameters in stages.items() if parameters}
-    unknown = [name for name in training.stage_lr if name not in stages]
+    depths = stage_depths(classifier)
+    unknown = [name for name in training.stage_lr if name not in depths]
     if unknown:
         raise RecipeError(
-            f"training.stage_lr must name stages of the network: {', '.join(stages)}. "
-            f"Got '{unknown[0]}'{did_you_mean(unknown[0], stages)}"
+            f"training.stage_lr must name stages of the network: {', '.join(depths)}. "
+            f"Got '{unknown[0]}'{did_you_mean(unknown[0], depths)}"
         )
-    levels, level = {}, 0
-    for name, parameters in stages.items():
-        level += any(parameter.ndim > 1 for parameter in parameters)
-        levels[name] = level
     lr, decay = float(training.lr), float(training.layer_decay)
-    depth = max(levels.values(), default=0) + 1  # the head's own
-    return {
-        name: training.stage_lr.get(name, lr * decay ** (depth - level))
-        for name, level in levels.items()
-    }
+    return {name: training.stage_lr.get(name, lr * decay**depth) for name, depth in depths.items()}
+
+
+def stage_beginnings(classifier: Classifier, training: Training) -> dict[str, float]:
+    """Return after how many epochs each stage begins to learn: the head at once, then the last ..."""
+    each = training.unfreeze_epochs or 0.0
+    return {name: each * depth for name, depth in stage_depths(classifier).items()}
+
+
+def stage_depths(classifier: Classifier) -> dict[str, int]:
+    """Return how many steps each stage with parameters lies below the head; a norm lies with the one before."""
+    levels, level = {}, 0
+    for name, stage in classifier.backbone.stages().items():
+        if parameters := list(stage.parameters()):
+            level += any(parameter.ndim > 1 for parameter in parameters)
+            levels[name] = level
+    return {name: level + 1 - own for name, own in levels.items()}
 
 
 def learning_table(classifier: Classifier, training: Training) -> list[str]:
     """Return a line for each stage with parameters: its name, how many, and its learning rate."""
     lrs = stage_lrs(classifier, training)
+    beginnings = stage_beginnings(classifier, training)
     stages = classifier.backbone.stages()
     head_lr = training.lr if training.head_lr is None else training.head_lr
     rows = [(name, list(stages[name].parameters()), lr) for name, lr in lrs.items()]
@@ -95,6 +116,7 @@ def learning_table(classifier: Classifier, training: Training) -> list[str]:
     return [
         f"  {name:<14}{sum(p.numel() for p in parameters):>12,} parameters  "
         + (f"lr {lr:.2g}" if any(p.requires_grad for p in parameters) else "frozen")
+        + (f" after {beginnings[name]:g} epochs" if beginnings.get(name) else "")
         for name, parameters, lr in rows
     ]
 
@@ -126,7 +148,10 @@ def by_name(
     return adam(groups, lr=lr, fused=True)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rate of every group to `factor` of its highest."""
+def set_lr(optimizer: torch.optim.Optimizer, factor: float, time: float = math.inf) -> None:
+    """Set the learning rate of every group to `factor` of its highest, or 0 before it begins.
+
+    `time` is in epochs since the start.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        group["lr"] = group["base_lr"] * factor if time >= group["begins"] else 0.0

@@ -8,7 +8,7 @@ from resnetlab.models import build
 from resnetlab.recipe import Training
 from resnetlab.training.defaults import FROM_SCRATCH
 from resnetlab.training.optim.muon import Muon
-from resnetlab.training.optim.optimizers import make_optimizer, set_lr
+from resnetlab.training.optim.optimizers import learning_table, make_optimizer, set_lr
 
 KINDS = {
     "sgd": torch.optim.SGD,
@@ -141,3 +141,28 @@ def test_muon_turns_the_filters_and_not_the_head(network):
     assert turned == {
         f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)
     }
+
+
+def test_unfreezing_gradually_a_stage_more_learns_after_so_many_epochs_from_the_last_on(network):
+    optimizer = optimizer_of(network, optimizer="adamw", unfreeze_epochs=0.5)
+    begun = {}
+    for time in (0.0, 0.6, 1.2, 9.0):
+        set_lr(optimizer, 1.0, time)
+        learning = [
+            each for group in optimizer.param_groups if group["lr"] for each in group["params"]
+        ]
+        begun[time] = {name.split(".")[1] for name in names(network, learning) if "." in name}
+
+    assert begun[0.0] == {"weight", "bias"}, "the head alone"
+    assert begun[0.6] == {"weight", "bias", "layer4"}
+    assert begun[1.2] == {"weight", "bias", "layer4", "layer3"}
+    assert {"conv1", "bn1", "layer1"} < begun[9.0]
+
+
+def test_the_table_tells_when_a_stage_begins(network):
+    training = Training(**FROM_SCRATCH | {"lr": 0.1, "unfreeze_epochs": 2})
+
+    table = learning_table(network, training)
+
+    assert any("layer3" in line and line.endswith("lr 0.1 after 4 epochs") for line in table)
+    assert table[-1].endswith("lr 0.1"), "the head begins at once"
