@@ -10,7 +10,10 @@ import pytest
 from benchmarks import measure
 from benchmarks.images import files_in, photographs
 from benchmarks.input import Batches
+from benchmarks.lite0 import classes_of, divided
+from benchmarks.manners import cosine
 from benchmarks.plan import PARTS, Comparison, Settings, comparisons_of
+from benchmarks.race import by_minute
 from benchmarks.table import markdown, rows_of
 from benchmarks.train import WARMUP, Clock, Enough
 
@@ -132,3 +135,22 @@ def test_our_pipeline_gives_normalised_floats_of_every_image(
     assert images.is_floating_point()
     assert images.min() < 0
     assert sorted(labels) == [0] * 4 + [1] * 4
+
+
+def test_a_race_tells_the_best_so_far_after_each_minute() -> None:
+    found = by_minute({2: 0.8, 3: 0.7, 5: 0.9}, Settings(work="", minutes=4))
+    assert found == {"1 min": "0.0%", "2 min": "80.0%", "3 min": "80.0%", "4 min": "80.0%"}
+
+
+def test_a_race_warms_up_and_falls_to_zero() -> None:
+    assert [round(cosine(0.1, share), 2) for share in (0.05, 0.1, 0.55, 1.0)] == [0.5, 1.0, 0.5, 0]
+
+
+def test_a_race_runs_on_photographs_that_others_validate(
+    tmp_path: Path, photo_folder: Path
+) -> None:
+    settings = Settings(work=str(tmp_path), images=str(photo_folder), count=10, size=32)
+    folder = divided(settings)
+    assert {path.name for path in folder.iterdir()} == {"train", "val"}
+    assert classes_of(settings) == 2
+    assert len(files_in(folder / "train")) > len(files_in(folder / "val")) > 0

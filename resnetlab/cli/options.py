@@ -31,10 +31,17 @@ SetOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152."),
+    typer.Option(
+        "--model",
+        help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152, any network of timm, or a "
+        "run to start from.",
+    ),
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="auto, none, imagenet, or a file.")
+    str | None,
+    typer.Option(
+        "--weights", help="none, imagenet, a tag of timm, a file, a run or bundle, hf:user/name."
+    ),
 ]
 FreezeOption = Annotated[
     str | None,
