@@ -153,6 +153,9 @@ def describe_training(training: Json, model: Json, head: Json | None = None) -> 
         sentences.append(_length(training))
     if training.get("head_kept"):
         return [*sentences, "No epoch was better on validation than the head alone, which is kept."]
+    if training.get("start_kept"):
+        kept = "the network it began with, which is kept"
+        return [*sentences, f"No epoch was better on validation than {kept}."]
     score = training.get("best_score")
     if (
         "best_epoch" in training and score is not None

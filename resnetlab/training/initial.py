@@ -1,6 +1,7 @@
 """The network with which a training begins: its size, its norm, its first weights."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from resnetlab.data.store.moments import moments
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.models import build
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, freeze
+from resnetlab.models.head import load_head
 from resnetlab.models.pretrained import load_weights
 from resnetlab.recipe import Recipe
 from resnetlab.training.hardware.device import make_fabric
@@ -58,6 +60,8 @@ def initial_classifier(
     images (mean and deviation, first filters) it takes from the training split.
     """
     network = network or build_network(recipe, len(catalog.classes))
+    if recipe.model.head == "weights":
+        load_head(network, Path(recipe.model.weights), catalog.classes)
     if recipe.data.normalize != "network":
         network.set_moments(*normalisation(recipe, catalog, store))
     if recipe.model.weights == "none" and network.backbone.init_images:

@@ -22,7 +22,7 @@ from resnetlab.training.history import (
     History,
     best_epoch,
     out_of_patience,
-    scores,
+    plateau_scores,
     write_history,
 )
 from resnetlab.training.inputs import evaluation_inputs, plain_view, training_inputs, training_view
@@ -141,7 +141,7 @@ def train_epoch(
     stream = batches(
         samples, plan[batches_done:], training_view(recipe, epoch), int(recipe.data.workers)
     )
-    past = scores(history, training.monitor)
+    past = plateau_scores(history, training.monitor)
     totals = torch.tensor(done.sums, device=learner.fabric.device)  # loss and correct
     images_done = sum(map(len, plan[:batches_done]))
     title = f"{name}epoch {epoch + 1}/{training.epochs}"
