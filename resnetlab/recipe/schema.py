@@ -134,7 +134,9 @@ class Training(Section):
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     feature_precision: Literal["fp32", "bf16"] | Auto = "auto"  # of the features for head_first
     device: Literal["cpu", "cuda"] | Auto = "auto"
-    threads: Positive | Auto = "auto"  # of the network on a processor
+    # Of the network on a processor; adaptive: as many as are fastest, tried anew where other programs
+    # come or go. Each number gives other bits; history.csv tells which one computed an epoch.
+    threads: Positive | Auto | Literal["adaptive"] = "auto"
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score

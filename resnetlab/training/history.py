@@ -20,6 +20,7 @@ COLUMNS = (
     "val_balanced_accuracy",
     "val_macro_f1",
 )
+OPTIONAL = ("threads",)  # that computed the epoch, where the recipe lets them change
 NO_CURVES = {"epoch", "fold"}
 History = list[dict[str, Any]]
 
@@ -54,8 +55,9 @@ def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: i
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]], log: str | None) -> None:
     """Write history.csv anew, whole, and the last row to TensorBoard where asked for."""
-    rows = [["" if row[name] is None else row[name] for name in COLUMNS] for row in history]
-    write_csv(folder / "history.csv", COLUMNS, rows)
+    columns = [*COLUMNS, *(name for name in OPTIONAL if name in history[-1])]
+    rows = [["" if row[name] is None else row[name] for name in columns] for row in history]
+    write_csv(folder / "history.csv", columns, rows)
     if log == "tensorboard":
         write_tensorboard(folder / "tensorboard", history[-1])
 

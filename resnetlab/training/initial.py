@@ -15,7 +15,7 @@ from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier,
 from resnetlab.models.head import load_head
 from resnetlab.models.pretrained import load_weights
 from resnetlab.recipe import Recipe
-from resnetlab.training.hardware.device import make_fabric
+from resnetlab.training.hardware.device import make_fabric, starting_threads
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.optim.learner import Learner, make_learner
 from resnetlab.training.predict import as_images
@@ -75,7 +75,8 @@ def initial_learner(
     """Return the fresh network of a resolved recipe on its device, and what trains all of it."""
     training = recipe.training
     classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    threads = starting_threads(training)
+    fabric = make_fabric(str(training.device), str(training.precision), threads)
     fabric.to_device(classifier)
     learner = make_learner(fabric, classifier, classifier, training)
     learner.model.train()

@@ -73,6 +73,9 @@ def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, 
     The rest of 'auto' is settled for each trial, as it may depend on what the trial draws. Beside it
     the network of the recipe as it stands.
     """
+    if recipe.training.threads == "adaptive":  # every trial on the same number
+        log("note: training.threads=adaptive is for one training; a search keeps one number")
+        recipe = recipe.override({"training.threads": "auto"})
     resolved, network = resolve_listed(recipe, catalog)
     training, space = resolved.training, recipe.tuning.space
     values: dict[str, Any] = {

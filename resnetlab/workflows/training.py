@@ -155,15 +155,17 @@ def finish_training(
     `network` is the one that settling the recipe gave, where that was just done.
     """
     from resnetlab.training.checkpoint import load_checkpoint
-    from resnetlab.training.hardware.device import make_fabric
+    from resnetlab.training.hardware.device import make_fabric, starting_threads
     from resnetlab.training.head import fit_head
     from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
     from resnetlab.training.optim.optimizers import learning_table
+    from resnetlab.training.watch import watch_training
 
     classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    threads = starting_threads(training)
+    fabric = make_fabric(str(training.device), str(training.precision), threads)
     run.add_metrics(model=describe_model(classifier, recipe))
     splits = {split: samples_of(catalog, store, split) for split in ("train", "val")}
     started = time.monotonic()
@@ -175,7 +177,14 @@ def finish_training(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
         )
         history = fit(
-            fabric, classifier, splits["train"], splits["val"], catalog.classes, recipe, run.folder
+            fabric,
+            classifier,
+            splits["train"],
+            splits["val"],
+            catalog.classes,
+            recipe,
+            run.folder,
+            watch=watch_training(splits["train"].labels, training),
         )
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = time.monotonic() - started
