@@ -16,6 +16,7 @@ __all__ = [
     "load_recipe",
     "make",
     "predict",
+    "recipe_from",
     "reproduce",
     "resume",
     "train",

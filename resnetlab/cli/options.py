@@ -156,9 +156,12 @@ def keep_time(budget: str | None, stop_at: str | None) -> None:
 
 
 def read_recipe(
-    name: str | None, assignments: Sequence[str] | None, flags: dict[str, Any] | None = None
+    name: str | None,
+    assignments: Sequence[str] | None,
+    flags: dict[str, Any] | None = None,
+    before: Recipe | None = None,
 ) -> Recipe:
-    """Return the recipe a user means: a file's or the default, then --set, then flags."""
-    recipe = load_recipe(name) if name else Recipe()
+    """Return the recipe a user means: a file's, one `before` or the default; then --set, then flags."""
+    recipe = load_recipe(name) if name else before or Recipe()
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     return recipe.override(parse_assignments(assignments or []) | given)

@@ -1,7 +1,7 @@
 """Verbs that train: train, resume, reproduce."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,7 @@ from resnetlab.cli.tables import (
     print_run,
 )
 from resnetlab.errors import RecipeError
+from resnetlab.recipe import Recipe
 
 
 def train(
@@ -66,6 +67,12 @@ def train(
         Path | None,
         typer.Option(help="Also copy the images into train/, val/, test/ of this folder."),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Begin with a finished run: its network, settings and split, new images."
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run, by its own recipe.")
     ] = None,
@@ -76,7 +83,7 @@ def train(
     """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
 
-    keep_time(budget, stop_at)
+    keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
         "model.name": model,
@@ -94,18 +101,22 @@ def train(
         "training.log": log,
     }
     if resume is not None:
-        if data is not None or recipe or set_ or any(value is not None for value in flags.values()):
+        given = [data, recipe, set_, from_, *flags.values()]
+        if any(value is not None for value in given):
             raise RecipeError("--resume goes on by the run's own recipe and data; give it alone")
-        go_on(resume, anyway)
+        go_on(resume, anyway, budget)
     elif anyway:
         raise RecipeError("--anyway goes with --resume RUN")
     elif data is None:
         raise RecipeError("train needs DATA, a folder of class folders, or --resume RUN")
     else:
+        meant = read_recipe(recipe, set_, flags)
+        if from_ is not None:
+            meant = begun_with(from_, recipe, set_, flags, budget)
         print_run(
             workflows.train(
                 data,
-                read_recipe(recipe, set_, flags),
+                meant,
                 out,
                 name,
                 export_split,
@@ -117,12 +128,21 @@ def train(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, or of 'resnetlab augment'.")],
     anyway: AnywayOption = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Make a finished training so long, in all.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Go on with one that was stopped early.")
+    ] = None,
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
-    """Go on with whatever was cut off in a folder, by its own settings, to the same result."""
-    keep_time(budget, stop_at)
-    go_on(folder, anyway)
+    """Go on with whatever was cut off in a folder, by its own settings, to the same result.
+
+    With --budget a search is planned anew, so that it ends with the retraining in that time.
+    """
+    keep_time(None, stop_at)
+    go_on(folder, anyway, budget, epochs, patience)
 
 
 def reproduce(
@@ -138,14 +158,49 @@ def reproduce(
     print_run(workflows.reproduce(run, out))
 
 
-def go_on(folder: Path, anyway: bool) -> None:
+def begun_with(
+    run: Path,
+    name: str | None,
+    assignments: list[str] | None,
+    flags: dict[str, Any],
+    budget: str | None,
+) -> Recipe:
+    """Return the recipe of a training that begins with a finished run, and differs where it is said."""
+    from resnetlab import workflows
+
+    if name is not None or flags["training.epochs"] == 0:
+        raise RecipeError(
+            "--from begins with the run's own recipe and head: change single values by --set, and "
+            f"leave --recipe and --quick out. For a new head: --weights {run} --quick"
+        )
+    before = workflows.recipe_from(run)
+    if budget is not None:  # it chooses the epochs, where they aren't said
+        before = before.override({"training.epochs": "auto"})
+    recipe = read_recipe(None, assignments, flags, before)
+    for key in ("name", "weights"):
+        if getattr(recipe.model, key) != getattr(before.model, key):
+            raise RecipeError(
+                f"--from takes the network of {run}, so model.{key} can't be said beside it. Got "
+                f"{getattr(recipe.model, key)}"
+            )
+    return recipe
+
+
+def go_on(
+    folder: Path,
+    anyway: bool,
+    budget: str | None,
+    epochs: int | None = None,
+    patience: int | None = None,
+) -> None:
     """Go on with what was cut off in a folder, and show what came of it."""
     from resnetlab import workflows
     from resnetlab.runs.unfinished import read_unfinished
 
     work = read_unfinished(folder)
-    run = workflows.resume(folder, anyway)
-    if work is None:
+    seconds = None if budget is None else span_of(budget)
+    run = workflows.resume(folder, anyway, seconds, epochs, patience)
+    if work is None and epochs is None and patience is None:
         return  # it was finished already, and that was said
     if run is None:
         console.print(f"images with their label table: {folder}", markup=False)

@@ -12,7 +12,7 @@ from resnetlab.data.augment.render import render_all
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Augment
-from resnetlab.system.threads import in_order, threads
+from resnetlab.system.threads import in_order, sign_of_life, threads
 
 cv2.setNumThreads(1)  # the threads here already take all cores
 
@@ -82,7 +82,10 @@ class Samples:
 
     def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
         means, variations = self.vary(rows, view)
-        images = [self.store.image(record) for record in self.records[rows].tolist()]
+        images = []
+        for record in self.records[rows].tolist():
+            images.append(self.store.image(record))
+            sign_of_life()
         render_all(images, variations, means, view.fit, out)
 
 

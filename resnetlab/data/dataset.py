@@ -84,10 +84,11 @@ def divide(catalog: Catalog, recipe: Recipe) -> Catalog:
     fractions = settings.split
     if settings.folds:  # validation comes from the folds, of what the test split leaves
         fractions = (fractions[0] + fractions[1], 0.0, fractions[2])
+    known = known_splits(settings.keep_split_of)
     if settings.time_pattern is not None:
-        catalog = split_by_time(catalog, fractions, settings.time_pattern)
+        catalog = split_by_time(catalog, fractions, settings.time_pattern, known)
     else:
-        catalog = split(catalog, fractions, recipe.seed, known_splits(settings.keep_split_of))
+        catalog = split(catalog, fractions, recipe.seed, known)
     if not settings.folds:
         return catalog
     catalog = catalog.with_columns(

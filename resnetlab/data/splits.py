@@ -130,12 +130,17 @@ def deal(
     return dealt
 
 
-def split_by_time(catalog: Catalog, fractions: tuple[float, float, float], pattern: str) -> Catalog:
+def split_by_time(
+    catalog: Catalog,
+    fractions: tuple[float, float, float],
+    pattern: str,
+    known: Mapping[str, str] | None = None,
+) -> Catalog:
     """Return the catalog split by age: the newest test, the ones before validate, the oldest train.
 
     `pattern` finds the time in an id; its groups, or all it matches, are compared in natural order.
-    Images of one time or one group stay together. Raises RecipeError for no pattern, DataError
-    where it isn't found, or a split would lack a class.
+    Images of one time or one group stay together; those in `known` stay where they were. Raises
+    RecipeError for no pattern, DataError where it isn't found, or a split would lack a class.
     """
     wanted = wanted_splits(catalog, fractions)
     if len(wanted) < sum(fraction > 0 for fraction in fractions):
@@ -148,8 +153,9 @@ def split_by_time(catalog: Catalog, fractions: tuple[float, float, float], patte
     for members in groups_of(catalog, rows):
         units[max((times[row] for row in members), key=natural_key)] += members
     newest_first = [units[time] for time in sorted(units, key=natural_key, reverse=True)]
+    stays, free = keep_known(catalog, newest_first, wanted, known or {})
     assigned = catalog.split.copy()
-    for split, members in deal("all together", newest_first, wanted).items():
+    for split, members in deal("all together", free, wanted, stays).items():
         assigned[members] = split
     catalog = catalog.with_columns(split=assigned)
     for split in wanted:

@@ -49,7 +49,7 @@ def load_weights(classifier: Classifier, source: str, name: str) -> Moments:
     if source == "imagenet" and _has_small_stem(classifier):
         raise CheckpointError(f"ImageNet weights do not fit {name}. {NEEDS_BIG_STEM}")
     path = find_weights(source, name)
-    state = _read(path)
+    state = read_state(path)
     moments = published_moments(classifier, state)
     if path.name == Path(PACKAGED_FILE).name:
         state = in_order(state, classifier.backbone)
@@ -80,7 +80,7 @@ def described(state: State) -> str:
     return name if head is None or not head.ndim else f"{name} with {len(head)} classes"
 
 
-def _read(path: Path) -> State:
+def read_state(path: Path) -> State:
     """Read a file of tensors, unwrapped; whatever else it holds is refused and never executed."""
     if not path.is_file():
         raise CheckpointError(

@@ -22,6 +22,8 @@ class Augment(Section):
     flip: Fraction | Literal["alternate"] = 0.0
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # drawn from -this to +this
     translate_frac: Fraction = 0.0  # shift, as a share of the side, in both directions
+    # By whole pixels, where nothing else resamples: sharp, and fewer variations; else by any share.
+    whole_pixels: bool = True
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0

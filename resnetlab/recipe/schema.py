@@ -87,6 +87,8 @@ class Model(Section):
     # none | imagenet | a tag of timm | a file, run or bundle | hf:user/name; auto: imagenet, where
     # the network takes images that large.
     weights: str = "auto"
+    # weights: that of model.weights, a run or bundle, for the classes it knows; others begin anew
+    head: Literal["new", "weights"] = "new"
     stem: Literal["imagenet", "small"] | Auto = "auto"
     hidden: tuple[Positive, ...] = ()  # widths of dense layers between the network and the last one
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before every dense layer at the end
@@ -119,7 +121,8 @@ class Training(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] | Auto = "auto"
     step_epochs: Positive = 10  # step: lr is multiplied by step_factor every so many epochs
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1  # step and plateau
-    plateau_epochs: Positive = 3  # plateau: epochs without a better score before lr falls
+    # plateau: epochs without a better score (without validation: training loss) before lr falls
+    plateau_epochs: Positive = 3
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha: 0.2 lays images lightly over each other
     clip_norm: Annotated[float, Field(gt=0)] | Auto | None = "auto"
@@ -134,7 +137,9 @@ class Training(Section):
     precision: Literal["fp32", "bf16"] | Auto = "auto"
     feature_precision: Literal["fp32", "bf16"] | Auto = "auto"  # of the features for head_first
     device: Literal["cpu", "cuda"] | Auto = "auto"
-    threads: Positive | Auto = "auto"  # of the network on a processor
+    # Of the network on a processor; adaptive: as many as are fastest, tried anew where other programs
+    # come or go. Each number gives other bits; history.csv tells which one computed an epoch.
+    threads: Positive | Auto | Literal["adaptive"] = "auto"
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0  # between two within an epoch
     monitor: Monitor = "accuracy"  # on validation; decides which epoch is the best
     patience: Positive | None = None  # early stopping: epochs without a better score

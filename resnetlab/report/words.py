@@ -160,6 +160,8 @@ def _kept(training: Json) -> list[str]:
     """Say which weights are handed over; where nothing validated, they are the last, and nothing is said."""
     if training.get("head_kept"):
         return ["No epoch was better on validation than the head alone, which is kept."]
+    if training.get("start_kept"):
+        return ["No epoch was better on validation than the network it began with, which is kept."]
     score = training.get("best_score")
     if "best_epoch" not in training or score is None:
         return []

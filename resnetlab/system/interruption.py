@@ -48,9 +48,9 @@ def _note(number: int, _: FrameType | None) -> None:
 
 
 def set_deadline(seconds: float) -> None:
-    """Ask for an end so many seconds from now."""
+    """Ask for an end so many seconds from now, if none is asked for sooner."""
     global _deadline
-    _deadline = time.monotonic() + seconds
+    _deadline = min(_deadline, time.monotonic() + seconds)
 
 
 def reset() -> None:

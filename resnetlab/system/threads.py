@@ -1,5 +1,6 @@
 """Work by threads: given in order, done a little ahead, and never waited for without end."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +9,10 @@ from typing import TypeVar
 
 from resnetlab.errors import MachineError
 
-PATIENCE_S = 120.0  # longer than any chunk of work takes; a disk that doesn't answer takes for ever
+PATIENCE_S = 120.0  # longer than any image takes; a disk that doesn't answer takes for ever
+
+# One for all threads of the process: where any of them gets an image, the disk answers.
+_sign_of_life = time.monotonic()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,6 +20,12 @@ Result = TypeVar("Result")
 
 class HungError(MachineError):
     """A thread gives no answer. It can't be ended, so the process must end without it."""
+
+
+def sign_of_life() -> None:
+    """Tell that an image, of however many to be done at once, is done."""
+    global _sign_of_life
+    _sign_of_life = time.monotonic()
 
 
 @contextmanager
@@ -49,13 +59,18 @@ def in_order(
 
 
 def finished(future: Future[Result]) -> Result:
-    """Wait for a thread's result. Raises HungError where none comes."""
-    try:
-        return future.result(PATIENCE_S)
-    except TimeoutError as error:
-        if future.done():  # the work's own error
-            raise
-        raise HungError(
-            f"no image could be read for {PATIENCE_S:.0f} s: the disk or network folder they are in "
-            "does not answer; bring it back, then go on"
-        ) from error
+    """Wait for a thread's result, as long as images come. Raises HungError where none does any more."""
+    sign_of_life()  # the wait begins now
+    while True:
+        left = _sign_of_life + PATIENCE_S - time.monotonic()
+        try:
+            return future.result(max(left, 0.0))
+        except TimeoutError as error:
+            if future.done():  # the work's own error
+                raise
+            if time.monotonic() < _sign_of_life + PATIENCE_S:
+                continue
+            raise HungError(
+                f"no image could be read for {PATIENCE_S:.0f} s: the disk or network folder they "
+                "are in does not answer; bring it back, then go on"
+            ) from error

@@ -72,6 +72,8 @@ class CheckpointManager:
             saved["micro_batches"],
             saved["restarts"],
         )
+        if "threads" in saved:  # they decide the bits of the epoch that was cut
+            torch.set_num_threads(saved["threads"])
         loss, correct = saved["sums"]
         return EpochProgress(saved["step"], (loss, correct))
 
@@ -149,6 +151,8 @@ class CheckpointManager:
             "micro_batches": self.learner.micro_batches,
             "restarts": self.learner.restarts,
         }
+        if self.learner.training.threads == "adaptive":
+            progress["threads"] = torch.get_num_threads()
         path = self.checkpoints / f"{name}.safetensors"
         if path == self.last and path.is_file():
             path.replace(self.before)  # it counts until the next one is there

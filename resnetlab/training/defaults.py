@@ -125,7 +125,9 @@ def settle_machine(recipe: Recipe, classifier: "Classifier | None" = None) -> Re
         training.precision if training.feature_precision == "auto" else training.feature_precision
     )
     feature_precision = choose_precision(open_to_both, device)
-    threads = choose_threads(training.threads, device, precision)
+    threads = training.threads
+    if threads != "adaptive" or device == "cuda":
+        threads = choose_threads("auto" if threads == "adaptive" else threads, device, precision)
     return recipe.override(
         {
             "training.device": device,

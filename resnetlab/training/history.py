@@ -1,12 +1,13 @@
 """What each epoch brought: one row an epoch, from which best, patience and plateaus are derived."""
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from resnetlab.errors import MachineError
-from resnetlab.system.files import write_csv
+from resnetlab.system.files import whole, write_csv
 
 COLUMNS = (
     "epoch",  # from 1
@@ -19,6 +20,8 @@ COLUMNS = (
     "val_balanced_accuracy",
     "val_macro_f1",
 )
+OPTIONAL = ("threads",)  # that computed the epoch, where the recipe lets them change
+NO_CURVES = {"epoch", "fold"}
 History = list[dict[str, Any]]
 
 
@@ -28,6 +31,13 @@ def scores(history: Sequence[dict[str, Any]], monitor: str) -> list[float]:
         return [float(row["epoch"]) for row in history]
     sign = -1.0 if monitor == "loss" else 1.0
     return [sign * row[f"val_{monitor}"] for row in history]
+
+
+def plateau_scores(history: Sequence[dict[str, Any]], monitor: str) -> list[float]:
+    """Return the scores by which the plateau schedule goes; without validation, the training loss."""
+    if not history or history[0]["val_loss"] is None:
+        return [-row["train_loss"] for row in history]
+    return scores(history, monitor)
 
 
 def best_epoch(history: Sequence[dict[str, Any]], monitor: str) -> int:
@@ -45,21 +55,35 @@ def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: i
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]], log: str | None) -> None:
     """Write history.csv anew, whole, and the last row to TensorBoard where asked for."""
-    rows = [["" if row[name] is None else row[name] for name in COLUMNS] for row in history]
-    write_csv(folder / "history.csv", COLUMNS, rows)
+    columns = [*COLUMNS, *(name for name in OPTIONAL if name in history[-1])]
+    rows = [["" if row[name] is None else row[name] for name in columns] for row in history]
+    write_csv(folder / "history.csv", columns, rows)
     if log == "tensorboard":
         write_tensorboard(folder / "tensorboard", history[-1])
 
 
 def write_tensorboard(folder: Path, row: dict[str, Any]) -> None:
-    """Add one epoch to the run's TensorBoard events. Raises MachineError without the package."""
+    """Write one epoch as an event file of its own, whole. Raises MachineError without the package.
+
+    TensorBoard's own writer works in a thread, which a full disk leaves with a traceback.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard.summary import scalar
     except ImportError as error:
         raise MachineError(
             "training.log=tensorboard needs the package tensorboard: pip install 'resnetlab[tensorboard]'"
         ) from error
-    with SummaryWriter(str(folder)) as writer:
-        for name, value in row.items():
-            if name not in {"epoch", "fold"} and value is not None and math.isfinite(value):
-                writer.add_scalar(name.replace("_", "/", 1), value, row["epoch"])
+    events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
+    for name, value in row.items():
+        if name not in NO_CURVES and value is not None and math.isfinite(value):
+            summary = scalar(name.replace("_", "/", 1), value)
+            events.append(Event(wall_time=time.time(), step=row["epoch"], summary=summary))
+    with (
+        whole(folder / f"events.out.tfevents.{row['epoch']:010d}.resnetlab") as temporary,
+        temporary.open("wb") as file,
+    ):
+        writer = RecordWriter(file)
+        for event in events:
+            writer.write(event.SerializeToString())

@@ -1,6 +1,7 @@
 """The network with which a training begins: its size, its norm, its first weights."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from resnetlab.data.store.moments import moments
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.models import build
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, freeze
+from resnetlab.models.head import load_head
 from resnetlab.models.pretrained import load_weights
 from resnetlab.recipe import Recipe
-from resnetlab.training.hardware.device import make_fabric
+from resnetlab.training.hardware.device import make_fabric, starting_threads
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.optim.learner import Learner, make_learner
 from resnetlab.training.predict import as_images
@@ -58,6 +60,8 @@ def initial_classifier(
     images (mean and deviation, first filters) it takes from the training split.
     """
     network = network or build_network(recipe, len(catalog.classes))
+    if recipe.model.head == "weights":
+        load_head(network, Path(recipe.model.weights), catalog.classes)
     if recipe.data.normalize != "network":
         network.set_moments(*normalisation(recipe, catalog, store))
     if recipe.model.weights == "none" and network.backbone.init_images:
@@ -71,7 +75,8 @@ def initial_learner(
     """Return the fresh network of a resolved recipe on its device, and what trains all of it."""
     training = recipe.training
     classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    threads = starting_threads(training)
+    fabric = make_fabric(str(training.device), str(training.precision), threads)
     fabric.to_device(classifier)
     learner = make_learner(fabric, classifier, classifier, training)
     learner.model.train()

@@ -22,7 +22,7 @@ from resnetlab.training.history import (
     History,
     best_epoch,
     out_of_patience,
-    scores,
+    plateau_scores,
     write_history,
 )
 from resnetlab.training.inputs import evaluation_inputs, plain_view, training_inputs, training_view
@@ -30,6 +30,7 @@ from resnetlab.training.optim.learner import Learner, address, make_learner
 from resnetlab.training.optim.schedules import lr_factor
 from resnetlab.training.predict import as_images, predict
 from resnetlab.training.stored_features import Rest
+from resnetlab.training.watch import Watch
 
 CHECK_EVERY = 10  # steps between two looks at whether the loss is finite; each look waits for a GPU
 
@@ -55,6 +56,7 @@ def fit(
     folder: Path,
     on_epoch_end: Callable[[History, str], None] = lambda history, line: log(line),
     name: str = "",
+    watch: Watch | None = None,
 ) -> History:
     """Train to the end of the recipe, or until patience runs out; return the history.
 
@@ -62,7 +64,8 @@ def fit(
     also in between, and goes on from it where it is there. The recipe must be resolved: no 'auto'
     in it. Without validation samples the last epoch counts as the best. `tell` gets the history and
     a line about its last epoch; what it raises ends the training there. `name` begins the title of
-    the progress bar. Raises DivergedError, and StoppedError, once saved, where an end is asked for.
+    the progress bar; `watch` tells what it sees on the way. Raises DivergedError, and StoppedError,
+    once saved, where an end is asked for.
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
@@ -71,17 +74,25 @@ def fit(
     learner = make_learner(fabric, classifier, trained, training)
     checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
     done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
+    if training.schedule == "plateau" and not len(val):
+        log("note: nothing validates; schedule=plateau goes by the training loss")
     if not checkpoints.there:
         learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
         if training.on_divergence == "restart":
             checkpoints.save(START)  # to come back to
+
+    def after_step(step: int, sums: torch.Tensor) -> None:
+        if watch is not None:
+            watch.after_step(step, sums)
+        checkpoints.after_step(step, sums)
+
     while len(history) < int(training.epochs):
         if out_of_patience(history, training.monitor, training.patience):
             break
+        if watch is not None:
+            watch.begin_epoch(history)
         try:
-            result = train_epoch(
-                learner, inputs, recipe, history, done, checkpoints.after_step, name
-            )
+            result = train_epoch(learner, inputs, recipe, history, done, after_step, name)
             try:
                 with learner.averaged():
                     row = score_epoch(scored, held_out, classes, recipe, result, history)
@@ -91,7 +102,11 @@ def fit(
         except DivergedError as error:
             done = checkpoints.restart(error, recipe.model.weights)
             continue
+        if training.threads == "adaptive":
+            row["threads"] = torch.get_num_threads()
         history.append(row)
+        if watch is not None:
+            watch.end_epoch(history)
         on_epoch_end(history, describe_row(row, int(training.epochs), result))
         is_best = best_epoch(history, training.monitor) == len(history)
         if is_best:
@@ -141,7 +156,8 @@ def train_epoch(
     stream = batches(
         samples, plan[batches_done:], training_view(recipe, epoch), int(recipe.data.workers)
     )
-    past = scores(history, training.monitor)
+    plateau = training.schedule == "plateau"
+    past = plateau_scores(history, training.monitor) if plateau else []
     totals = torch.tensor(done.sums, device=learner.fabric.device)  # loss and correct
     images_done = sum(map(len, plan[:batches_done]))
     title = f"{name}epoch {epoch + 1}/{training.epochs}"

@@ -70,27 +70,31 @@ def plan_search(
     growth: float,
     recipe: Recipe,
     wanted: int,
+    done: int = 0,
 ) -> Plan:
     """Return how many trials fit, and whether the less promising must be given up early for that.
 
     A full trial has `folds` times `epochs` epochs of `epoch_s`; the retraining has `epochs`, each
-    `growth` times as long. At most `wanted` trials are planned. Raises RecipeError where there is no
-    room for one trial and the retraining.
+    `growth` times as long. At most `wanted` trials are planned, beside those that are `done`. Raises
+    RecipeError where there is no room for the retraining, nor for a trial where none is done.
     """
     retraining_s = RETRAINING_SHARE * growth * epochs * epoch_s + REPORT_S
     full_s, search_s = folds * epochs * epoch_s, budget_s - retraining_s
+    kept = f"{duration(retraining_s)} are kept for the retraining"
+    pruner, more = recipe.tuning.pruner, "more " if done else ""
+    if done and search_s >= 0 and (search_s < full_s or not wanted):
+        why = "all are done" if not wanted else f"another would take {duration(full_s)}"
+        return Plan(0, pruner or "none", 0.0, f"no more trials ({why}); {kept}")
     if search_s < full_s:
         raise RecipeError(
             f"--budget is too short: a trial takes {duration(full_s)} here ({folds} folds of {epochs} "
             f"epochs, {epoch_s:.1f} s each) and the retraining {duration(retraining_s)}; give at least "
             f"{duration(full_s + retraining_s)}, or take fewer folds or epochs"
         )
-    kept = f"{duration(retraining_s)} are kept for the retraining"
     in_full = floor(search_s / full_s)
-    pruner = recipe.tuning.pruner
     if wanted <= in_full or pruner == "none":
         count = min(wanted, in_full)
-        sentence = f"{count} trials to their end, {epoch_s:.1f} s an epoch; {kept}"
+        sentence = f"{count} {more}trials to their end, {epoch_s:.1f} s an epoch; {kept}"
         return Plan(count, pruner or "none", search_s, sentence)
     steps, first = folds * epochs, first_rung(epochs)
     rungs = floor(log(steps / first) / log(REDUCTION))
@@ -101,7 +105,7 @@ def plan_search(
     stops = ", ".join(str(first * REDUCTION**rung) for rung in range(rungs + 1))
     chosen = pruner or "halving"
     sentence = (
-        f"{count} trials, {epoch_s:.1f} s an epoch; the less promising are given up early "
+        f"{count} {more}trials, {epoch_s:.1f} s an epoch; the less promising are given up early "
         f"({chosen}{f', rungs at {stops} of {steps} epochs' if chosen == 'halving' else ''}); {kept}"
     )
     return Plan(count, chosen, search_s, sentence)

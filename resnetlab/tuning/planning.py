@@ -73,6 +73,9 @@ def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, 
     The rest of 'auto' is settled for each trial, as it may depend on what the trial draws. Beside it
     the network of the recipe as it stands.
     """
+    if recipe.training.threads == "adaptive":  # every trial on the same number
+        log("note: training.threads=adaptive is for one training; a search keeps one number")
+        recipe = recipe.override({"training.threads": "auto"})
     resolved, network = resolve_listed(recipe, catalog)
     training, space = resolved.training, recipe.tuning.space
     values: dict[str, Any] = {
@@ -97,9 +100,12 @@ def digest_of(recipe: Recipe) -> str:
 
 
 def planned(
-    recipe: Recipe, catalog: Catalog, store: PixelStore, deadline: float
+    recipe: Recipe, catalog: Catalog, store: PixelStore, deadline: float, done: int = 0
 ) -> tuple[Recipe, float, str | None]:
-    """Return the recipe with trials and pruner, until when to search, and the plan in words."""
+    """Return the recipe with trials and pruner, until when to search, and the plan in words.
+
+    `done` trials have ended already, where a search goes on.
+    """
     tuning = recipe.tuning
     grid_size = len(grid(recipe)) if tuning.sampler == "grid" else None
     count = tuning.trials or grid_size or DEFAULT_TRIALS
@@ -114,12 +120,12 @@ def planned(
     train = len(folds[0].catalog.rows("train"))
     trial = resolve_training(recipe, len(catalog.classes), train)
     seconds = epoch_seconds(folds[0].catalog, store, trial)
-    wanted = tuning.trials or grid_size or MOST_TRIALS
+    wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
     growth = len(catalog.rows("train")) / train
     left = deadline - time.monotonic()
-    plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted)
+    plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted, done)
     log(f"plan: {plan.sentence}")
-    recipe = recipe.override({"tuning.trials": plan.trials, "tuning.pruner": plan.pruner})
+    recipe = recipe.override({"tuning.trials": done + plan.trials, "tuning.pruner": plan.pruner})
     return recipe, time.monotonic() + plan.search_s, plan.sentence
 
 

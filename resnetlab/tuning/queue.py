@@ -24,20 +24,25 @@ from resnetlab.tuning.space import Values, as_name, drawn, grid
 from resnetlab.tuning.study import BEAT_S, Search
 
 POLL_S = 0.5
+LOCK = ".lock"
 
 
 def enqueue(search: Search, recipe: Recipe, count: int) -> None:
     """Queue the trials of a search, as far as they aren't yet; what TPE draws, it draws later."""
+    queued = sum(
+        "failed_trial" not in trial.system_attrs for trial in search.trials()
+    )  # else again
     if recipe.tuning.sampler == "grid":
         cells = grid(recipe)
         order = np.random.Generator(np.random.Philox(recipe.seed)).permutation(len(cells))
         # Some of many combinations are drawn at random: the first ones would all lie in one corner.
-        sets = cells if count >= len(cells) else [cells[index] for index in order[:count]]
+        some = (queued or count) < len(cells)
+        sets = [cells[index] for index in order[:count]] if some else cells
     elif recipe.tuning.sampler == "tpe":
         sets = [Values() for _ in range(count)]
     else:
         sets = drawn(recipe, count)
-    for values in sets[len(search.trials()) :]:
+    for values in sets[queued:]:
         search.study.enqueue_trial({key: as_name(value) for key, value in values.items()})
 
 
@@ -56,10 +61,8 @@ def next_trial(search: Search, go_on: Callable[[], bool]) -> Iterator[optuna.Tri
                 trial for trial in search.trials(TrialState.RUNNING) if is_here(search, trial)
             ]
             for frozen in (*cut_off, *search.trials(TrialState.WAITING)):
-                folder = search.trial_folder(frozen.number)
-                folder.mkdir(parents=True, exist_ok=True)
-                with (folder / ".lock").open("a+b", buffering=0) as lock:
-                    if take(lock, log) and claimed(search, frozen):
+                with locked(search.trial_folder(frozen.number)) as mine:
+                    if mine and claim(search, frozen):
                         with beating(search.storage, frozen._trial_id):
                             yield optuna.Trial(search.study, frozen._trial_id)
                         return
@@ -74,6 +77,31 @@ def is_here(search: Search, trial: FrozenTrial) -> bool:
     """Return whether a running trial was begun in this folder, perhaps by a process that is dead."""
     place = trial.user_attrs.get("place")
     return place == search.place or (place is None and search.trial_folder(trial.number).is_dir())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Make the folder of a trial and lock it; give whether no other process of this folder has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = (folder / LOCK).open("a+b", buffering=0)
+    except FileNotFoundError:  # another process has just given it up, see `claim`
+        yield False
+        return
+    with lock:
+        yield take(lock, log)
+
+
+def claim(search: Search, frozen: FrozenTrial) -> bool:
+    """As `claimed`; where another process has the trial, its folder here goes if nothing is in it."""
+    folder, mine = search.trial_folder(frozen.number), False
+    try:
+        mine = claimed(search, frozen)
+    finally:
+        if not mine and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
+    return mine
 
 
 def claimed(search: Search, frozen: FrozenTrial) -> bool:

@@ -103,7 +103,7 @@ def join(work: Work, images: str, plan: str | None, shared: bool) -> str | None:
         interruption.raise_if_requested()
         time.sleep(POLL_S)
     study.set_user_attr("home", place)
-    if "queued" not in study.user_attrs:
+    if plan is not None or "queued" not in study.user_attrs:  # planned, perhaps anew
         for name, value in {"images": images, "plan": plan, "pruner": tuning.pruner}.items():
             study.set_user_attr(name, value)
         enqueue(work.search, work.recipe, int(tuning.trials or 0))

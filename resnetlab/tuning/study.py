@@ -22,6 +22,7 @@ from resnetlab.tuning.sampling import RepeatableTPE, make_pruner
 BEAT_S = 15  # between two heartbeats of a running trial
 SILENCE_S = 90  # without a heartbeat, after which its process counts as dead
 LOCKED_S = 60  # for which a locked SQLite file is waited for
+FORMAT = 1  # of what a study and its trials tell beside Optuna's own columns
 RETRIES = 1  # of a trial whose process died elsewhere
 
 
@@ -100,16 +101,7 @@ def open_study(
 ) -> Search:
     """Open the study of this name, made where it isn't there yet; trials have at most so many epochs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    arguments = {"timeout": LOCKED_S} if make_url(url).get_backend_name() == "sqlite" else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = RDBStorage(
-            url,
-            engine_kwargs={"connect_args": arguments},
-            heartbeat_interval=BEAT_S,
-            grace_period=SILENCE_S,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-        )
+    storage = open_storage(url)
     sampler, pruner = RepeatableTPE(recipe.seed), make_pruner(recipe.tuning.pruner, folds, epochs)
     try:
         smaller = recipe.training.monitor == "loss"
@@ -121,7 +113,46 @@ def open_study(
             pruner=pruner,
             direction=direction,
         )
+        study.set_user_attr("format", FORMAT)
         return Search(study, storage, folder, created=True)
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name, sampler=sampler, pruner=pruner)
+        refuse_other_format(study, url)
         return Search(study, storage, folder, created=False)
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Open a storage, its tables made where there are none. Raises CheckpointError for another Optuna's."""
+    arguments = {"timeout": LOCKED_S} if make_url(url).get_backend_name() == "sqlite" else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return RDBStorage(
+                url,
+                engine_kwargs={"connect_args": arguments},
+                heartbeat_interval=BEAT_S,
+                grace_period=SILENCE_S,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            )
+    except RuntimeError as error:  # Optuna's word for tables of another version of it
+        older = "storage upgrade" in str(error)
+        way_out = f"optuna storage upgrade --storage {shown(url)}" if older else "update resnetlab"
+        raise CheckpointError(
+            f"{shown(url)}: its search was begun with {'an older' if older else 'a newer'} Optuna "
+            f"than {optuna.__version__}, which is here; {way_out}, or finish it where it was begun"
+        ) from error
+
+
+def refuse_other_format(study: optuna.Study, url: str) -> None:
+    """Raise CheckpointError where a study isn't kept as this version of resnetlab keeps them."""
+    facts = study.user_attrs
+    # Before the format was written down, a search told its home before it had trials.
+    ours = "home" in facts or not study.get_trials(deepcopy=False)
+    found = facts.get("format", FORMAT if ours else 0)
+    if found != FORMAT:
+        way_out = "update resnetlab" if found > FORMAT else "finish it with that version"
+        raise CheckpointError(
+            f"{shown(url)}: the search {study.study_name} was begun by another version of resnetlab "
+            f"(its format is {found}, this one reads {FORMAT}); {way_out}, or search anew in another "
+            "storage"
+        )

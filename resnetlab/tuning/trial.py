@@ -126,7 +126,7 @@ def with_fold(history: Sequence[dict[str, Any]], fold: Fold) -> History:
 
 def read_history(path: Path) -> History:
     """Read history.csv back into numbers; what was not measured is None."""
-    whole = {"epoch", "fold"}
+    whole = {"epoch", "fold", "threads"}
     return [
         {
             name: (int(text) if name in whole else float(text)) if text else None

@@ -4,6 +4,7 @@ Torch takes seconds to load; what needs it is imported where it is used, so that
 and `--help` answer at once.
 """
 
+from resnetlab.workflows.continuing import recipe_from
 from resnetlab.workflows.data import augment, inspect, make
 from resnetlab.workflows.lr_finder import find_lr
 from resnetlab.workflows.reproducing import reproduce
@@ -21,6 +22,7 @@ __all__ = [
     "inspect",
     "make",
     "predict",
+    "recipe_from",
     "reproduce",
     "resume",
     "train",

@@ -1,18 +1,22 @@
-"""Going on with whatever was cut off."""
+"""Going on with whatever was cut off, or with a finished training that is made longer."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from resnetlab.data.augment.offline import SETTINGS_FILE
-from resnetlab.errors import CheckpointError, DataError
-from resnetlab.runs.run import Run
-from resnetlab.runs.unfinished import FILE, read_unfinished
+from resnetlab.errors import CheckpointError, DataError, RecipeError
+from resnetlab.runs.run import Run, open_run
+from resnetlab.runs.unfinished import FILE, read_unfinished, require_trained, unfinished
+from resnetlab.system import interruption
 from resnetlab.system.progress import log
 from resnetlab.workflows.data import go_on_augmenting
+from resnetlab.workflows.lengthening import lengthen, refuse_longer
 from resnetlab.workflows.reproducing import go_on_reproducing
 from resnetlab.workflows.results import go_on_evaluating, go_on_scoring
-from resnetlab.workflows.training import go_on_training
+from resnetlab.workflows.steps import changes_of_recipe
+from resnetlab.workflows.training import go_on_training, train_on
 from resnetlab.workflows.tuning import go_on_tuning
 
 # What goes on with a verb, from its folder, its arguments, and whether what changed may have.
@@ -22,18 +26,29 @@ GO_ON: dict[str, Callable[[Path, dict[str, Any], bool], None]] = {
     "evaluate": go_on_evaluating,
     "evaluate_bundle": go_on_scoring,
     "augment": go_on_augmenting,
-    "tune": go_on_tuning,
 }
 
 
-def resume(folder: Path, anyway: bool = False) -> Run | None:
+def resume(
+    folder: Path,
+    anyway: bool = False,
+    budget_s: float | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+) -> Run | None:
     """Go on with the verb that was cut off in a folder; a finished folder is left as it is.
 
     Returns the run; None for a folder of augmented images. With `anyway` a run goes on although
-    its recipe or training images have changed since, and records what has. Raises DataError where
-    there is nothing to go on with or images have changed, RecipeError where the recipe was.
+    its recipe or training images have changed since, and records what has. In `budget_s` seconds a
+    search is planned to end, anything else stops, saved. With `epochs` or `patience` a finished
+    training is made longer, see `train_longer`. Raises DataError where there is nothing to go on
+    with or images have changed, RecipeError where the recipe was.
     """
     work = read_unfinished(folder)
+    if budget_s is not None and (work is None or work[0] != "tune"):
+        interruption.set_deadline(budget_s)
+    if epochs is not None or patience is not None:
+        return train_longer(folder, epochs, patience)
     copies = (folder / SETTINGS_FILE).is_file()  # of 'resnetlab augment'
     if work is None:
         if not copies and not (folder / "report.html").is_file():
@@ -41,9 +56,42 @@ def resume(folder: Path, anyway: bool = False) -> Run | None:
         log(f"{folder} is finished")
         return None if copies else Run(folder)
     verb, arguments = work
-    if verb not in GO_ON:
+    if verb != "tune" and verb not in GO_ON:
         raise CheckpointError(
             f"{folder / FILE}: this version of resnetlab can't go on with '{verb}'; update resnetlab"
         )
-    GO_ON[verb](folder, arguments, anyway)
+    if verb == "tune":
+        go_on_tuning(folder, arguments, anyway, budget_s)
+    else:
+        GO_ON[verb](folder, arguments, anyway)
     return None if copies else Run(folder)
+
+
+def train_longer(folder: Path, epochs: int | None = None, patience: int | None = None) -> Run:
+    """Go on with a finished training, from its last checkpoint, to `epochs` in all; return the run.
+
+    With `patience`, one that was stopped early goes on. What comes of it is what a training with
+    these settings from the beginning would have given (but that a warm-up is cut to half of the
+    epochs there were). Raises RecipeError where the schedule ended
+    with the training, DataError where there is no checkpoint.
+    """
+    require_trained(Run(folder))
+    run = open_run(folder)
+    changes = changes_of_recipe(run)
+    if changes:
+        raise RecipeError(
+            f"{folder / 'recipe.yaml'}: was changed since the run began: {'; '.join(changes)}; put "
+            "it back"
+        )
+    if not run.checkpoint("last").is_file():
+        raise DataError(
+            f"{folder}: has no checkpoint to go on from; begin anew with what it knows: "
+            f"resnetlab train DATA --from {shlex.quote(str(folder))}"
+        )
+    values = {"training.epochs": epochs, "training.patience": patience}
+    more = {key: value for key, value in values.items() if value is not None}
+    refuse_longer(run, run.recipe.override(more))
+    with run.held(), unfinished(folder, "train", more=more):
+        lengthen(run, more)
+        train_on(run, anyway=False)
+    return run

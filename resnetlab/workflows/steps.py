@@ -64,11 +64,15 @@ def write_beginnings(run: Run, catalog: Catalog, findings: dict[str, Any], recip
     counts = {split: len(catalog.rows(split)) for split in SPLITS}
     log("splits " + ", ".join(f"{split} {count:,}" for split, count in counts.items() if count))
     catalog.save(run.catalog_file)
-    facts = environment() | {"seed": recipe.seed, "started": now()}
-    digest = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
-    facts["recipe"] = {"sha256": digest, "values": recipe.model_dump(mode="json")}
+    facts = environment() | {"seed": recipe.seed, "started": now(), "recipe": recipe_facts(recipe)}
     write_json(run.folder / "environment.json", facts)
     run.add_metrics(dataset=findings)
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """Return what environment.json tells of a recipe: the digest of its file, and its values."""
+    digest = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+    return {"sha256": digest, "values": recipe.model_dump(mode="json")}
 
 
 def return_to(run: Run, anyway: bool) -> tuple[Catalog, PixelStore]:

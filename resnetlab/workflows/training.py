@@ -1,19 +1,18 @@
 """Training, from the data to the finished run."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetlab.data.batches import Samples, samples_of
+from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.export import export_split
 from resnetlab.data.store.pixels import PixelStore
-from resnetlab.deploy.card import card
 from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
@@ -27,7 +26,11 @@ from resnetlab.system.requirements import (
     require_writable,
 )
 from resnetlab.training.defaults import resolve_listed
+from resnetlab.workflows.continuing import describe_start, leave_out_seen
+from resnetlab.workflows.ending import describe_training, settle_flips
+from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
+from resnetlab.workflows.start import begin, hand_over
 from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, measure, return_to
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ def train(
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
     recipe, network = resolve_listed(recipe, catalog)
     log(describe_plan(recipe, catalog))
+    if recipe.model.head == "weights":
+        log(describe_start(recipe, catalog))
     run = new_run(out, name or run_name(data, recipe), network)
     arguments = {
         "data": lasting(data),
@@ -83,7 +88,7 @@ def new_run(out: Path, name: str, network: "Classifier") -> Run:
 
 def settle_splits(run: Run, dataset: Dataset, export_split_to: Path | None) -> Catalog:
     """Divide the images, write down all that was settled before the training; return the catalog."""
-    catalog = divide(dataset.catalog, dataset.recipe)
+    catalog = leave_out_seen(divide(dataset.catalog, dataset.recipe), dataset.recipe)
     if export_split_to is not None:
         export_split(catalog, export_split_to)
     findings = describe_dataset(replace(dataset, catalog=catalog), "train")
@@ -96,6 +101,8 @@ def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> Non
     run = Run(folder)
     with run.held(), unfinished(folder, "train", **arguments):
         if (folder / "recipe.yaml").is_file():
+            if "more" in arguments:  # it was finished, and is made longer
+                lengthen(run, arguments["more"])
             train_on(run, anyway)
             return
         recipe = validate(arguments["recipe"], str(folder / FILE))
@@ -149,110 +156,51 @@ def finish_training(
     `network` is the one that settling the recipe gave, where that was just done.
     """
     from resnetlab.training.checkpoint import load_checkpoint
-    from resnetlab.training.hardware.device import make_fabric
+    from resnetlab.training.hardware.device import make_fabric, starting_threads
     from resnetlab.training.head import fit_head
     from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
     from resnetlab.training.optim.optimizers import learning_table
+    from resnetlab.training.watch import watch_training
 
     classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
-    fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
+    threads = starting_threads(training)
+    fabric = make_fabric(str(training.device), str(training.precision), threads)
     run.add_metrics(model=describe_model(classifier, recipe))
     splits = {split: samples_of(catalog, store, split) for split in ("train", "val")}
     started = time.monotonic()
-    if training.head_first and not run.checkpoint("last").is_file():
-        begin_with_head(run, classifier, splits, catalog, recipe)
+    if not run.checkpoint("last").is_file():
+        begin(run, classifier, splits, catalog, recipe)
     history: list[dict[str, Any]] = []
     if training.epochs:
         log(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
         )
         history = fit(
-            fabric, classifier, splits["train"], splits["val"], catalog.classes, recipe, run.folder
+            fabric,
+            classifier,
+            splits["train"],
+            splits["val"],
+            catalog.classes,
+            recipe,
+            run.folder,
+            watch=watch_training(splits["train"].labels, training),
         )
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = time.monotonic() - started
     log(f"trained {len(history)} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
     facts = describe_training(run, history, recipe, len(splits["train"]), seconds)
-    if facts["head_kept"] and history:
-        log("note: no epoch was better on validation than the head alone, which is kept")
+    if history and (facts["head_kept"] or facts["start_kept"]):
+        before = "the head alone" if training.head_first else "the network it began with"
+        log(f"note: no epoch was better on validation than {before}, which is kept")
         classifier = initial_classifier(recipe, catalog, store)
-        fit_head(classifier, splits["train"], splits["val"], recipe)
+        if training.head_first:
+            fit_head(classifier, splits["train"], splits["val"], recipe)
     recipe = settle_flips(classifier, splits["val"], catalog.classes, recipe)
     run.add_metrics(training=facts | {"horizontal_flip": recipe.evaluation.horizontal_flip})
     hand_over(run, classifier, catalog, recipe)
     if len(splits["val"]):
         measure(run, catalog, store, recipe, classifier, "val")
     results.write_report(run, history or None)
-
-
-def begin_with_head(
-    run: Run, classifier: "Classifier", splits: dict[str, Samples], catalog: Catalog, recipe: Recipe
-) -> None:
-    """Fit the head on the features, say how good that is, and leave a bundle that can be used."""
-    from resnetlab.training.head import fit_head
-
-    found = fit_head(classifier, splits["train"], splits["val"], recipe)
-    run.add_metrics(head=asdict(found))
-    hand_over(run, classifier, catalog, recipe)
-    text = f"head alone, on features: {duration(found.seconds)}"
-    if found.accuracy is not None and found.neighbours is not None:
-        text += (
-            f", validation accuracy {found.accuracy:.1%} (nearest images {found.neighbours:.1%})"
-        )
-    log(f"{text}; it can be used from now on: {run.bundle}")
-
-
-def settle_flips(
-    classifier: "Classifier", val: Samples, classes: tuple[str, ...], recipe: Recipe
-) -> Recipe:
-    """Return the recipe in which it is settled whether predictions ask about flips too."""
-    from resnetlab.training.flips import try_flips
-
-    if recipe.evaluation.horizontal_flip != "if_better":
-        return recipe
-    helps = False
-    if len(val):
-        found = try_flips(classifier, val, classes, recipe)
-        helps = found.helps
-        log(
-            f"flips   the loss on validation falls by {found.gain:.3f} (standard error {found.error:.3f}) "
-            f"where each image's horizontal flip is asked too: {'taken' if helps else 'left out'}"
-        )
-    classifier.horizontal_flip = helps
-    return recipe.override({"evaluation.horizontal_flip": helps})
-
-
-def hand_over(run: Run, classifier: "Classifier", catalog: Catalog, recipe: Recipe) -> None:
-    """Write the bundle of a run as its network stands."""
-    from resnetlab.deploy.bundle import facts_for, save_bundle
-
-    save_bundle(run.bundle, classifier, facts_for(recipe, catalog.classes), card(run, recipe))
-
-
-def describe_training(
-    run: Run, history: list[dict[str, Any]], recipe: Recipe, count: int, seconds: float
-) -> dict[str, Any]:
-    """Return what came of a training, as plain values; without epochs, of the head alone."""
-    from resnetlab.training.history import best_epoch
-
-    training, monitor = recipe.training, recipe.training.monitor
-    best = best_epoch(history, monitor) if history else 0
-    head = run.metrics.get("head", {}).get("accuracy")
-    tuned = history[best - 1]["val_accuracy"] if history else None
-    finished = len(history) == int(training.epochs)
-    return {
-        "epochs": training.epochs,
-        "epochs_run": len(history),
-        "best_epoch": best,
-        "monitor": monitor,
-        "best_score": history[best - 1][f"val_{monitor}"] if history else head,
-        "head_kept": head is not None and (tuned is None or head > tuned),
-        "seconds": seconds,
-        "images_per_second": len(history) * count / seconds,
-        "precision": training.precision,
-        "device": training.device,
-        "stopped": "all epochs done" if finished else "early stopping",
-    }

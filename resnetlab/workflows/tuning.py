@@ -86,21 +86,54 @@ def tune(
     return run
 
 
-def go_on_tuning(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
-    """Go on with a search, or with the retraining at its end."""
+def go_on_tuning(
+    folder: Path, arguments: dict[str, Any], anyway: bool, budget_s: float | None = None
+) -> None:
+    """Go on with a search, or with the retraining at its end; with `budget_s`, by a plan of its own."""
     run = Run(folder)
+    deadline = NEVER if budget_s is None else time.monotonic() + budget_s
     with run.held(), unfinished(folder, "tune", **arguments):
         if (folder / "recipe.yaml").is_file():
+            end_by(deadline)
             train_on(run, anyway)
-        elif (folder / SEARCH_RECIPE).is_file():
-            recipe = load_recipe(folder / SEARCH_RECIPE)
-            # Every image validates in some fold: none may be another than it was.
-            catalog, store, _ = reopen_data(run, recipe, None)
-            search_and_retrain(run, recipe, (catalog, store), arguments, None, NEVER, NEVER)
-        else:
-            recipe = validate(arguments["recipe"], str(folder / FILE))
-            catalog, recipe = list_data(Path(arguments["data"]), recipe)
-            begin_and_search(run, catalog, recipe, arguments, None, NEVER)
+            return
+        asked = validate(arguments["recipe"], str(folder / FILE))
+        if not (folder / SEARCH_RECIPE).is_file():
+            catalog, recipe = list_data(Path(arguments["data"]), asked)
+            begin_and_search(run, catalog, recipe, arguments, None, deadline)
+            return
+        recipe, until = load_recipe(folder / SEARCH_RECIPE), NEVER
+        # Every image validates in some fold: none may be another than it was.
+        catalog, store, _ = reopen_data(run, recipe, None)
+        if deadline != NEVER:
+            open_ended = recipe.override({"tuning.trials": asked.tuning.trials})
+            done = ended_trials(run, recipe, arguments)
+            recipe, until, plan = planned(open_ended, catalog, store, deadline, done)
+            write_text(folder / SEARCH_RECIPE, recipe.to_yaml())
+            arguments = arguments | {"plan": plan}
+        search_and_retrain(run, recipe, (catalog, store), arguments, None, until, deadline)
+
+
+def ended_trials(run: Run, recipe: Recipe, arguments: dict[str, Any]) -> int:
+    """Return how many trials of a search that was begun have ended."""
+    from resnetlab.tuning.study import open_study, reachable
+
+    url = storage_of(run, arguments)
+    with reachable(url):
+        search = open_study(url, arguments["name"], recipe, 1, 1, run.folder)
+        return sum(trial.state.is_finished() for trial in search.trials())
+
+
+def storage_of(run: Run, arguments: dict[str, Any]) -> str:
+    """Return the address of the database that holds a search's trials: by default one in its folder."""
+    own = f"sqlite:///{(run.folder / 'study.db').absolute()}"
+    return arguments["storage"] or own
+
+
+def end_by(deadline: float) -> None:
+    """Ask for an end at a deadline by time.monotonic."""
+    if deadline != NEVER:
+        interruption.set_deadline(max(deadline - time.monotonic(), 0.0))
 
 
 def begin_and_search(
@@ -145,8 +178,7 @@ def search_and_retrain(
     from resnetlab.tuning.table import describe_search
     from resnetlab.workflows.retraining import best_recipe, retrain
 
-    own = f"sqlite:///{(run.folder / 'study.db').absolute()}"
-    url, name = storage or arguments["storage"] or own, arguments["name"]
+    url, name = storage or storage_of(run, arguments), arguments["name"]
     shared = arguments["storage"] is not None
     log(f"trials in {shown(url)}")
     with reachable(url):
@@ -171,8 +203,7 @@ def search_and_retrain(
         results.draw_data(run, work.catalog, work.store, best)
         results.write_report(run)
         return
-    if deadline != NEVER:
-        interruption.set_deadline(max(deadline - time.monotonic(), 0.0))
+    end_by(deadline)
     retrain(run, work, best, facts)
 
 

@@ -263,6 +263,23 @@ def test_b4_a_full_disk_ends_it_with_the_old_state_whole_and_it_goes_on_once_the
     assert results(run) == results(uncut)
 
 
+def test_b4_a_full_disk_under_tensorboard_ends_in_one_line(
+    photo_folder: Path, tmp_path: Path, when: When, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    words = ["train", str(photo_folder), "--out", str(tmp_path), "--name", "run"]
+    words += [f"--set={key}={value}" for key, value in SETTINGS.items()]
+    name = "events.out.tfevents.0000000002.resnetlab"
+    with disk_full_at(name, when):
+        assert main([*words, "--log", "tensorboard"]) == 5
+
+    said = capsys.readouterr().err
+    assert f"{name}: can't be written (" in said.splitlines()[-1]
+    assert "Traceback" not in said and "Exception in thread" not in said
+    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 3
+
+
 # Row 10: the clock
 
 

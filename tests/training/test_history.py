@@ -99,6 +99,15 @@ def test_tensorboard_gets_an_event_an_epoch_and_figure(tmp_path):
     ]
 
 
+def test_an_epoch_that_is_repeated_after_a_cut_is_there_once(tmp_path):
+    for value in (0.25, 0.5):
+        write_history(tmp_path, history_of(value), log="tensorboard")
+
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+
+    assert [each.value for each in events.Scalars("val/accuracy")] == [0.5]
+
+
 def test_tensorboard_gets_no_figure_that_was_not_measured(tmp_path):
     write_history(tmp_path, [history_of(None)[0] | {"train_accuracy": 0.5}], log="tensorboard")
 

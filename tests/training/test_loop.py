@@ -775,3 +775,66 @@ def test_where_no_checkpoint_is_sound_that_is_told(train, make_recipe, tmp_path)
 
     with pytest.raises(CheckpointError, match="can't be read"):
         train(make_recipe(training__epochs=3), tmp_path)
+
+
+def test_without_validation_a_plateau_is_one_of_the_training_loss(
+    train, make_recipe, make_samples, capsys
+):
+    recipe = make_recipe(
+        training__schedule="plateau",
+        training__plateau_epochs=1,
+        training__step_factor=0.5,
+        training__warmup_epochs=0,
+        training__lr=1e-12,  # so that the loss goes up and down by chance
+        training__epochs=6,
+    )
+
+    _, history = train(recipe, val=make_samples(0))
+
+    losses = [row["train_loss"] for row in history]
+    worse = [loss >= min(losses[: i + 1]) for i, loss in enumerate(losses[1:])]
+    assert any(worse)
+    expected = [1e-12 * 0.5 ** sum(worse[: max(epoch - 1, 0)]) for epoch in range(6)]
+    assert [row["lr"] for row in history] == pytest.approx(expected, rel=1e-9, abs=0)
+    assert (
+        "nothing validates; schedule=plateau goes by the training loss" in capsys.readouterr().err
+    )
+
+
+# The number of threads
+
+
+@pytest.fixture
+def two_threads_at_first():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_that_may_change_are_recorded_and_those_that_may_not_are_no_column(
+    train, make_recipe, tmp_path, two_threads_at_first
+):
+    train(make_recipe(training__threads="adaptive"), tmp_path / "adaptive")
+    train(make_recipe(training__threads=2), tmp_path / "fixed")
+
+    assert [row["threads"] for row in read_csv(tmp_path / "adaptive" / "history.csv")] == ["2"] * 3
+    assert "threads" not in read_csv(tmp_path / "fixed" / "history.csv")[0]
+
+
+def test_a_cut_epoch_goes_on_with_the_threads_it_began_with(
+    train, make_recipe, tmp_path, stop_after, two_threads_at_first
+):
+    """They decide the bits: two threads add up a gradient in another order than one."""
+    recipe = make_recipe(**RESTLESS, model__name="cnn", training__threads="adaptive")
+    uncut, history = train(recipe, tmp_path / "uncut")
+
+    stop_after(4)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "cut")
+    stop_after(None)
+    torch.set_num_threads(1)  # what another process would find best when it goes on
+    resumed, again = train(recipe, tmp_path / "cut")
+
+    assert again == history
+    assert bits(resumed) == bits(uncut)

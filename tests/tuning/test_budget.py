@@ -54,3 +54,25 @@ def test_a_budget_too_short_for_one_trial_is_refused_with_what_would_do():
         planned(budget_s=60.0)
     assert "a trial takes 48 s here (2 folds of 12 epochs, 2.0 s each)" in str(caught.value)
     assert "give at least" in str(caught.value)
+
+
+def test_beside_trials_that_are_done_as_many_more_are_planned_as_fit():
+    recipe = Recipe()
+    plan = plan_search(HOUR, 2.0, 2, 12, 2.0, recipe, wanted=3, done=5)
+    assert plan.trials == 3
+    assert plan.sentence.startswith("3 more trials to their end")
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "wanted", "why"),
+    [(100.0, 3, "another would take 48 s"), (HOUR, 0, "all are done")],
+)
+def test_where_no_more_fit_what_is_done_is_retrained_from(budget_s, wanted, why):
+    plan = plan_search(budget_s, 2.0, 2, 12, 2.0, Recipe(), wanted, done=5)
+    assert (plan.trials, plan.search_s) == (0, 0.0)
+    assert plan.sentence.startswith(f"no more trials ({why}); ")
+
+
+def test_a_budget_too_short_for_the_retraining_is_refused_whatever_is_done():
+    with pytest.raises(RecipeError, match="--budget is too short"):
+        plan_search(60.0, 2.0, 2, 12, 2.0, Recipe(), 3, done=5)

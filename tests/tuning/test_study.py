@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from resnetlab.errors import CheckpointError, MachineError, RecipeError
 from resnetlab.recipe import validate
 from resnetlab.tuning import study as module
-from resnetlab.tuning.queue import enqueue, finish, next_trial, report
+from resnetlab.tuning.queue import claim, enqueue, finish, locked, next_trial, report
 from resnetlab.tuning.sampling import make_pruner
 from resnetlab.tuning.space import suggest
 from resnetlab.tuning.study import open_study, reachable, require_url, shown, without_password
@@ -271,3 +271,96 @@ def test_a_password_is_neither_shown_nor_kept():
     url = "postgresql+psycopg://me:secret@host/search"
     assert shown(url) == "postgresql+psycopg://me:***@host/search"
     assert without_password(url) == "postgresql+psycopg://me@host/search"
+
+
+def test_a_claim_that_fails_leaves_no_folder(tmp_path):
+    """Of two folders that share a storage, the second finds the trial taken."""
+    recipe = recipe_for("random")
+    here, there = (opened(tmp_path, recipe, place=tmp_path / name) for name in ("here", "there"))
+    enqueue(here, recipe, 2)
+    seen = there.trials(TrialState.WAITING)
+    with next_trial(here, ALWAYS) as first, locked(there.trial_folder(0)) as mine:
+        assert mine
+        assert first.number == 0
+        assert not claim(there, seen[0])
+
+    assert not there.trial_folder(0).exists()
+    assert here.trial_folder(0).is_dir()
+
+
+def test_a_failed_claim_removes_nothing_that_a_trial_has_written(tmp_path):
+    recipe = recipe_for("random")
+    search = opened(tmp_path, recipe)
+    enqueue(search, recipe, 1)
+    seen = search.trials(TrialState.WAITING)
+    with next_trial(search, ALWAYS) as trial:
+        folder = search.fold_folder(0, 0)
+        folder.mkdir(parents=True)
+        finish(search, trial, TrialState.COMPLETE, 0.5)
+    with locked(search.trial_folder(0)) as mine:
+        assert mine
+        assert not claim(search, seen[0])
+
+    assert folder.is_dir()
+
+
+def test_a_storage_of_an_older_optuna_is_refused_in_words(tmp_path):
+    opened(tmp_path, recipe_for())
+    with sqlite3.connect(tmp_path / "study.db") as tables:
+        tables.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    with pytest.raises(CheckpointError) as caught:
+        opened(tmp_path, recipe_for())
+    said = str(caught.value)
+    assert f"study.db: its search was begun with an older Optuna than {optuna.__version__}" in said
+    assert "optuna storage upgrade --storage sqlite:///" in said
+
+
+def test_a_storage_of_a_newer_optuna_is_refused_in_words(tmp_path):
+    opened(tmp_path, recipe_for())
+    with sqlite3.connect(tmp_path / "study.db") as tables:
+        tables.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    with pytest.raises(CheckpointError, match=r"begun with a newer Optuna .* update resnetlab"):
+        opened(tmp_path, recipe_for())
+
+
+@pytest.mark.parametrize(
+    ("found", "way_out"), [(0, "finish it with that version"), (2, "update resnetlab")]
+)
+def test_a_study_of_another_version_is_refused_in_words(tmp_path, found, way_out):
+    opened(tmp_path, recipe_for()).study.set_user_attr("format", found)
+    with pytest.raises(CheckpointError) as caught:
+        opened(tmp_path, recipe_for())
+    assert f"its format is {found}, this one reads 1); {way_out}" in str(caught.value)
+
+
+def test_a_study_that_something_else_made_is_refused(tmp_path):
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="search")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(CheckpointError, match="begun by another version of resnetlab"):
+        opened(tmp_path, recipe_for())
+
+
+def test_a_search_begun_before_formats_were_written_goes_on(tmp_path):
+    search = opened(tmp_path, recipe_for("random"))
+    search.study.set_user_attr("home", search.place)
+    enqueue(search, recipe_for("random"), 1)
+    with sqlite3.connect(tmp_path / "study.db") as tables:
+        tables.execute("DELETE FROM study_user_attributes WHERE key = 'format'")
+    assert not opened(tmp_path, recipe_for("random")).created
+
+
+@pytest.mark.parametrize(("sampler", "most"), [("grid", 6), ("random", 9), ("qmc", 9)])
+def test_more_trials_are_those_that_a_longer_search_would_have_had(tmp_path, sampler, most):
+    space = {"training.lr": [0.1, 0.03, 0.01, 0.003, 0.001, 0.0003]} if sampler == "grid" else SPACE
+    recipe = recipe_for(sampler, space=space)
+    for name in ("at once", "in two"):
+        (tmp_path / name).mkdir()
+    together, apart = (opened(tmp_path / name, recipe) for name in ("at once", "in two"))
+    enqueue(together, recipe, most - 1)
+    for count in (2, most - 1, 3):
+        enqueue(apart, recipe, count)
+
+    def queued(search):
+        return [trial.system_attrs["fixed_params"] for trial in search.trials()]
+
+    assert queued(apart) == queued(together)

@@ -461,6 +461,39 @@ def test_when_the_time_is_up_the_best_so_far_is_taken(digit_folder, tmp_path, mo
     assert (run.folder / "bundle" / "model.json").is_file()
 
 
+def test_a_search_that_goes_on_with_a_budget_is_planned_anew(
+    digit_folder, tmp_path, monkeypatch, capsys
+):
+    """What it was begun for does not matter: as many more trials as fit, and the retraining."""
+    monkeypatch.setattr("resnetlab.tuning.budget.MOST_TRIALS", 4)
+    space = {"training.lr": {"low": 1e-4, "high": 1e-1, "log": True}}
+    end_after_the_first_trial(monkeypatch)
+    with pytest.raises(StoppedError):
+        workflows.tune(digit_folder, recipe_for(space), tmp_path, "cut")
+    interruption.reset()
+    monkeypatch.undo()
+    monkeypatch.setattr("resnetlab.tuning.budget.MOST_TRIALS", 4)
+    assert main(["resume", str(tmp_path / "cut"), "--budget", "2m"]) == 0
+
+    found = found_in(Run(tmp_path / "cut"))
+    assert "plan: 3 more trials" in capsys.readouterr().err
+    assert found["plan"].startswith("3 more trials")
+    states = [row["state"] for row in found["trials"]]
+    assert states.count("waiting") == 0 or states[0] == "finished"
+    assert (tmp_path / "cut" / "bundle" / "model.json").is_file()
+
+
+def end_after_the_first_trial(monkeypatch):
+    """Ask for an end when the first trial is done."""
+    run_trial = search.run_trial
+
+    def then_end(work, trial):
+        run_trial(work, trial)
+        interruption.set_deadline(0)
+
+    monkeypatch.setattr(search, "run_trial", then_end)
+
+
 def two_trials_in_time(recipe, catalog, store, deadline):
     """Plan four trials, and be wrong about the time: it is up when the first one is done."""
     import time

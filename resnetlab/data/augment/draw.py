@@ -27,6 +27,7 @@ class Variations:
     flip: np.ndarray | bool = False
     angle_deg: np.ndarray | float = 0.0  # clockwise
     shift: np.ndarray | tuple[float, float] = (0.0, 0.0)  # right and down, share of the output
+    whole_pixels: bool = True  # where nothing else resamples, the shift is rounded to such
     brightness: np.ndarray | float = 1.0
     contrast: np.ndarray | float = 1.0
     saturation: np.ndarray | float = 1.0
@@ -59,6 +60,7 @@ def draw(
         flip=draw_flips(augment, seed, epoch, keys, u[FLIP]),
         angle_deg=reach[5] * augment.rotation_deg,
         shift=(reach[6:8] * augment.translate_frac).T,
+        whole_pixels=augment.whole_pixels or not augment.translate_frac,
         brightness=1 + reach[8] * augment.brightness,
         contrast=1 + reach[9] * augment.contrast,
         saturation=1 + reach[10] * augment.saturation,

@@ -78,7 +78,8 @@ def keep_pixels(
 
     Shifted by whole pixels they need no resampling, which would blur small images.
     """
-    untouched = (np.asarray(variations.angle_deg) == 0) & (variations.box is None)
+    by_whole = variations.box is None and variations.whole_pixels
+    untouched = (np.asarray(variations.angle_deg) == 0) & by_whole
     return np.asarray((widths == size) & (heights == size) & untouched)
 
 

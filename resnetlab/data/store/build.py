@@ -20,7 +20,7 @@ from resnetlab.errors import DataError, one_line
 from resnetlab.system.files import sync
 from resnetlab.system.progress import Progress
 from resnetlab.system.requirements import require_space
-from resnetlab.system.threads import Item, in_order
+from resnetlab.system.threads import Item, in_order, sign_of_life
 
 CHUNK = 64  # images between two entries in the index: what a cut-off build loses of a thread's work
 CHUNK_BYTES = 2**24  # of their pixels, about: fewer images where these are large
@@ -123,6 +123,7 @@ def build(
                 records[row], content = kept
             else:
                 content = store_file(read, digest, path, settings, records[row])
+            sign_of_life()
             stored.append(content)
         records["checksum"] = checksums(records, stored)
         return records, stored

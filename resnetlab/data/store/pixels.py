@@ -31,7 +31,7 @@ from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
 from resnetlab.system.files import cache_folder, exclusive
 from resnetlab.system.progress import Progress, log
-from resnetlab.system.threads import in_order, threads
+from resnetlab.system.threads import in_order, sign_of_life, threads
 
 STORE_VERSION = 5  # raised whenever decoding gives other pixels, or a record holds something else
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -127,6 +127,8 @@ def hash_files(
             return hashlib.sha256(read(path)).hexdigest()
         except OSError as error:
             return error
+        finally:
+            sign_of_life()
 
     def digests_of(some: list[str]) -> list[str | OSError]:
         return [digest_of(path) for path in some]

@@ -8,9 +8,12 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from resnetlab.errors import MachineError
+from resnetlab.recipe import Training
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.progress import log
 from resnetlab.training.hardware.probe import fastest_precision, fastest_threads
+
+MOST_THREADS = torch.get_num_threads()  # before anybody changes it; `OMP_NUM_THREADS` sets it
 
 
 def make_fabric(device: str, precision: str, threads: int | None = None) -> Fabric:
@@ -64,6 +67,15 @@ def is_grouped(network: nn.Module | None) -> bool:
     """Return whether a network has convolutions in groups."""
     layers = () if network is None else network.modules()
     return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in layers)
+
+
+def starting_threads(training: Training) -> int:
+    """Return how many threads compute a resolved training at first; they may change from epoch to epoch."""
+    if training.threads != "adaptive":
+        return int(training.threads)
+    return choose_threads(
+        "auto", training.device, "bf16" if training.precision == "bf16" else "fp32"
+    )
 
 
 def choose_threads(threads: int | str, device: str, precision: Literal["fp32", "bf16"]) -> int:

@@ -17,7 +17,7 @@ def lr_factor(training: Training, time: float, scores: Sequence[float]) -> float
     """Return what the base learning rate is multiplied by, in [0, 1].
 
     `time` is in epochs since the start, `scores` one a finished epoch, higher is better
-    (for the plateau schedule).
+    (for the plateau schedule; see `history.plateau_scores`).
     """
     epochs = int(training.epochs)
     if training.schedule == "onecycle":

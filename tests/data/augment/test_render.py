@@ -349,6 +349,28 @@ def test_shifts_are_rounded_to_whole_pixels_where_nothing_else_resamples(noise, 
     np.testing.assert_array_equal(view, reference(noise, True, 2, -3))
 
 
+def test_shifts_by_parts_of_a_pixel_are_a_setting(noise):
+    shifted = Variations(shift=(0.5 / 32, 0), whole_pixels=False)
+    between = (noise[:, :-1].astype(float) + noise[:, 1:]) / 2
+
+    assert np.abs(rendered(noise, shifted)[:, 1:] - between).max() <= 1
+
+
+@given(SEEDS, EPOCHS, KEYS, st.booleans())
+@quick
+def test_without_a_shift_that_setting_changes_nothing(seed, epoch, key, flip):
+    settings = {"flip": float(flip), "brightness": 0.3}
+    whole, parts = (
+        draw_one(Augment(**settings, whole_pixels=each), seed, epoch, key, 1.0)
+        for each in (True, False)
+    )
+
+    assert not fields_that_differ(whole, parts)
+    assert draw(
+        Augment(**settings, whole_pixels=False), 0, 0, np.array([1], "u8"), np.ones(1)
+    ).whole_pixels
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_smallest_images_are_moved_too(size):
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)

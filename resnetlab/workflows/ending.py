@@ -1,0 +1,59 @@
+"""What a training ends with: which weights are kept, whether flips are asked too, what came of it."""
+
+from typing import TYPE_CHECKING, Any
+
+from resnetlab.data.batches import Samples
+from resnetlab.recipe import Recipe
+from resnetlab.runs.run import Run
+from resnetlab.system.progress import log
+
+if TYPE_CHECKING:
+    from resnetlab.models import Classifier
+
+
+def settle_flips(
+    classifier: "Classifier", val: Samples, classes: tuple[str, ...], recipe: Recipe
+) -> Recipe:
+    """Return the recipe in which it is settled whether predictions ask about flips too."""
+    from resnetlab.training.flips import try_flips
+
+    if recipe.evaluation.horizontal_flip != "if_better":
+        return recipe
+    helps = False
+    if len(val):
+        found = try_flips(classifier, val, classes, recipe)
+        helps = found.helps
+        log(
+            f"flips   the loss on validation falls by {found.gain:.3f} (standard error {found.error:.3f}) "
+            f"where each image's horizontal flip is asked too: {'taken' if helps else 'left out'}"
+        )
+    classifier.horizontal_flip = helps
+    return recipe.override({"evaluation.horizontal_flip": helps})
+
+
+def describe_training(
+    run: Run, history: list[dict[str, Any]], recipe: Recipe, count: int, seconds: float
+) -> dict[str, Any]:
+    """Return what came of a training, as plain values; without epochs, of the head alone."""
+    from resnetlab.training.history import best_epoch
+
+    training, monitor = recipe.training, recipe.training.monitor
+    best = best_epoch(history, monitor) if history else 0
+    at_first = run.metrics.get("head", run.metrics.get("start", {})).get("accuracy")
+    tuned = history[best - 1]["val_accuracy"] if history else None
+    kept = at_first is not None and (tuned is None or at_first > tuned)
+    finished = len(history) == int(training.epochs)
+    return {
+        "epochs": training.epochs,
+        "epochs_run": len(history),
+        "best_epoch": best,
+        "monitor": monitor,
+        "best_score": history[best - 1][f"val_{monitor}"] if history else at_first,
+        "head_kept": kept and training.head_first,
+        "start_kept": kept and not training.head_first,
+        "seconds": seconds,
+        "images_per_second": len(history) * count / seconds,
+        "precision": training.precision,
+        "device": training.device,
+        "stopped": "all epochs done" if finished else "early stopping",
+    }
