@@ -33,8 +33,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152, any network of timm, or a "
-        "run to start from.",
+        help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152, any network of timm, a run to "
+        "start from; several with commas: the one whose features suit the images best.",
     ),
 ]
 WeightsOption = Annotated[

@@ -86,7 +86,7 @@ def train(
     keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
-        "model.name": model,
+        **networks(model),
         "model.weights": weights,
         "model.freeze": freeze,
         "training.epochs": 0 if quick else epochs,
@@ -123,6 +123,13 @@ def train(
                 None if budget is None else span_of(budget),
             )
         )
+
+
+def networks(model: str | None) -> dict[str, Any]:
+    """Return what --model says: a network, or several with commas between them."""
+    if model is None or "," not in model:
+        return {"model.name": model}
+    return {"model.candidates": [name.strip() for name in model.split(",") if name.strip()]}
 
 
 def resume(

@@ -48,6 +48,8 @@ def name_network(recipe: Recipe) -> Recipe:
     """Return the recipe with its network named: by default the one whose weights are always at hand."""
     if recipe.model.name != "auto":
         return recipe
+    if recipe.model.candidates:
+        return recipe.override({"model.name": recipe.model.candidates[0]})
     transfer = recipe.model.weights in ("auto", "imagenet")
     return recipe.override({"model.name": DEFAULT_NETWORK if transfer else "resnet50"})
 

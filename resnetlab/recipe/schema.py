@@ -84,6 +84,7 @@ class Model(Section):
     """Which network, and what it starts from."""
 
     name: str = "auto"  # one of ours, any of timm's, or a run or bundle to go on from
+    candidates: tuple[str, ...] = ()  # networks of which the one with the best head is fine-tuned
     # none | imagenet | a tag of timm | a file, run or bundle | hf:user/name; auto: imagenet, where
     # the network takes images that large.
     weights: str = "auto"

@@ -67,6 +67,28 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
     return HeadFit(best[0] if len(val) else None, neighbours, strength, time.monotonic() - started)
 
 
+def cross_validate_head(
+    classifier: Classifier, train: Samples, folds: np.ndarray, recipe: Recipe
+) -> float:
+    """Return the accuracy of heads fitted on the features of all folds (M,) but one, on that one.
+
+    It tells networks apart before any of them is fine-tuned; how well they did on ImageNet does not
+    (Kornblith et al. 2021, 'Why Do Better Loss Functions Lead to Less Transferable Features?').
+    """
+    features, labels = features_of(classifier, train, recipe)
+    correct = 0
+    for fold in np.unique(folds):
+        inner, outer = torch.from_numpy(folds != fold), torch.from_numpy(folds == fold)
+        mean, std = features[inner].mean(dim=0), features[inner].std(dim=0) + 1e-6
+        scaled = (features - mean) / std
+        weight = torch.zeros(classifier.head.out_features, features.shape[1])
+        bias = torch.zeros(classifier.head.out_features)
+        weight, bias = logistic_regression(scaled[inner], labels[inner], weight, bias, CUSTOMARY)
+        logits = scaled[outer] @ weight.T + bias
+        correct += int((logits.argmax(dim=1) == labels[outer]).sum())
+    return correct / len(labels)
+
+
 def features_of(
     classifier: Classifier, samples: Samples, recipe: Recipe, flips: bool = False
 ) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from resnetlab.system.requirements import (
     require_space,
     require_writable,
 )
-from resnetlab.training.defaults import resolve_listed
+from resnetlab.workflows.candidates import choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.ending import describe_training, settle_flips
 from resnetlab.workflows.lengthening import lengthen
@@ -59,18 +59,20 @@ def train(
     require_packages(recipe)
     catalog, recipe = list_data(data, recipe)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
-    recipe, network = resolve_listed(recipe, catalog)
-    log(describe_plan(recipe, catalog))
-    if recipe.model.head == "weights":
-        log(describe_start(recipe, catalog))
+    candidates = settle_candidates(recipe, catalog)
+    settled, network = candidates[0]
+    if len(candidates) == 1:
+        log(describe_plan(settled, catalog))
+    if settled.model.head == "weights":
+        log(describe_start(settled, catalog))
     run = new_run(out, name or run_name(data, recipe), network)
     arguments = {
         "data": lasting(data),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": (recipe if len(candidates) > 1 else settled).model_dump(mode="json"),
         "export_split_to": export_split_to and lasting(export_split_to),
     }
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
-        dataset = read_listed(name_of(data), catalog, recipe)
+        dataset, network = choose(read_listed(name_of(data), catalog, settled), candidates)
         if budget_s is not None and open_epochs:
             dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s))
         catalog = settle_splits(run, dataset, export_split_to)
@@ -108,9 +110,12 @@ def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> Non
         recipe = validate(arguments["recipe"], str(folder / FILE))
         require_packages(recipe)
         data, export_split_to = Path(arguments["data"]), arguments["export_split_to"]
-        dataset = read_listed(name_of(data), *list_data(data, recipe))
+        listed, recipe = list_data(data, recipe)
+        candidates = settle_candidates(recipe, listed)
+        dataset = read_listed(name_of(data), listed, candidates[0][0])
+        dataset, network = choose(dataset, candidates)
         catalog = settle_splits(run, dataset, export_split_to and Path(export_split_to))
-        finish_training(run, catalog, dataset.store, recipe)
+        finish_training(run, catalog, dataset.store, dataset.recipe, network)
 
 
 def train_on(run: Run, anyway: bool) -> None:

@@ -10,7 +10,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import divide, list_data, name_of, read_listed
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.store.pixels import PixelStore
-from resnetlab.errors import DataError, DivergedError
+from resnetlab.errors import DataError, DivergedError, RecipeError
 from resnetlab.recipe import Recipe, load_recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.reopen import reopen_data
@@ -57,6 +57,8 @@ def tune(
     deadline = NEVER if budget_s is None else time.monotonic() + budget_s
     recipe = complete(from_bundle(recipe or Recipe()))
     check_space(recipe)
+    if recipe.model.candidates:
+        raise RecipeError("tune searches networks as any setting: give --model one by one")
     lasting_storage = None
     if storage is not None:
         from resnetlab.tuning.study import require_url, without_password

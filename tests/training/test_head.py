@@ -1,11 +1,19 @@
 """The head fitted on features: what scikit-learn finds, and a model that is there before training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from resnetlab.training.head import features_of, fit_head, logistic_regression, nearest_accuracy
+from resnetlab.training.head import (
+    cross_validate_head,
+    features_of,
+    fit_head,
+    logistic_regression,
+    nearest_accuracy,
+)
 
 CLASSES, WIDTH = 3, 8
 
@@ -81,3 +89,18 @@ def test_the_same_head_comes_out_again(make_samples, make_classifier, recipe):
         heads.append(classifier.head.weight.detach().clone())
 
     assert torch.equal(*heads)
+
+
+def test_a_cross_validated_head_is_scored_on_images_it_was_not_fitted_on(
+    make_samples, make_classifier, recipe
+):
+    train = make_samples(60)
+    classifier = make_classifier(recipe)
+    folds = np.arange(60) % 5
+
+    right = cross_validate_head(classifier, train, folds, recipe)
+    shuffled = replace(train, labels=np.random.default_rng(0).permutation(train.labels))
+    chance = cross_validate_head(classifier, shuffled, folds, recipe)
+
+    assert right > 0.9
+    assert chance < 0.6

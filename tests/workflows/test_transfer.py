@@ -231,3 +231,37 @@ def test_a_stage_that_is_not_there_is_told_before_any_image_is_read(
     with pytest.raises(Exception, match=r"training\.stage_lr must name stages of the network"):
         workflows.train(digit_folder, recipe, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_of_several_networks_the_one_with_the_best_head_is_fine_tuned(
+    digit_folder, tmp_path, capsys, monkeypatch
+):
+    accuracies = {"lcnet_050": 0.4, "mobilenetv3_small_050": 0.6}
+    asked = []
+
+    def measured(classifier, train, folds, recipe):
+        asked.append((recipe.model.name, len(train) == len(folds), sorted(set(folds))))
+        return accuracies[recipe.model.name]
+
+    monkeypatch.setattr("resnetlab.training.head.cross_validate_head", measured)
+    words = ["--model", ",".join(accuracies), "--weights", "none", "--epochs", "0"]
+    quick = ["--image-size", "32", "--set", "training.threads=1", "--out", str(tmp_path)]
+    assert main(["train", str(digit_folder), *words, *quick, "--name", "c"]) == 0
+
+    assert asked == [(name, True, [0, 1, 2, 3, 4]) for name in accuracies]
+    said = capsys.readouterr().err
+    assert "head on lcnet_050: 40.0% in 5 folds of training" in said
+    assert Run(tmp_path / "c").recipe.model.name == "mobilenetv3_small_050"
+    assert Run(tmp_path / "c").recipe.model.candidates == ()
+
+
+def test_weights_that_one_of_several_networks_lacks_are_told_before_images_are_read(
+    digit_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    words = ["--model", "tf_efficientnet_lite0,lcnet_050", "--out", str(tmp_path)]
+
+    assert main(["train", str(digit_folder), *words]) == 5
+    assert "--weights none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
