@@ -3,6 +3,7 @@
 import copy
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,7 +13,8 @@ from resnetlab.training.hardware.depthwise import fast_depthwise
 
 NETWORK_BATCH, NETWORK_PX = 8, 128  # on which a network is tried
 TRIES = 7  # the middle one counts: a moment's disturbance decides nothing
-CLEARLY = 1.25  # how much faster something must be to displace what is customary
+CLEARLY = 1.25  # how much faster fewer threads must be, and
+GAINS = 1.1  # bf16, to displace what is customary
 
 
 def fastest_precision(network: nn.Module | None = None) -> Literal["fp32", "bf16"]:
@@ -20,14 +22,13 @@ def fastest_precision(network: nn.Module | None = None) -> Literal["fp32", "bf16
 
     Tried on one thread, which other programs disturb least; on a copy of the `network` if given.
     """
-    if step_seconds("fp32", 1) <= CLEARLY * step_seconds("bf16", 1):
-        return "fp32"
-    if network is None:
-        return "bf16"
-    network = copy.deepcopy(network).train()
-    images = torch.zeros(NETWORK_BATCH, 3, NETWORK_PX, NETWORK_PX, dtype=torch.uint8)
-    fp32, bf16 = (step_seconds(each, 1, network, images) for each in ("fp32", "bf16"))
-    return "bf16" if fp32 > CLEARLY * bf16 else "fp32"
+    both = [("fp32", 1), ("bf16", 1)]
+    fp32, bf16 = step_seconds(both)
+    if fp32 > GAINS * bf16 and network is not None:
+        network = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
+        images = torch.zeros(NETWORK_BATCH, 3, NETWORK_PX, NETWORK_PX, dtype=torch.uint8)
+        fp32, bf16 = step_seconds(both, network, images)
+    return "bf16" if fp32 > GAINS * bf16 else "fp32"
 
 
 def fastest_threads(precision: Literal["fp32", "bf16"]) -> int:
@@ -37,40 +38,46 @@ def fastest_threads(precision: Literal["fp32", "bf16"]) -> int:
     much faster. `OMP_NUM_THREADS` sets the most.
     """
     most = torch.get_num_threads()
-    seconds = step_seconds(precision, most)
-    best = most
-    for threads in sorted({max(1, most // 2), 1} - {most}, reverse=True):
-        fewer = step_seconds(precision, threads)
-        if fewer * CLEARLY < seconds:
-            best, seconds = threads, fewer
-    return best
+    fewer = sorted({max(1, most // 2), 1} - {most}, reverse=True)
+    best, *others = step_seconds([(precision, threads) for threads in (most, *fewer)])
+    chosen = most
+    for threads, seconds in zip(fewer, others, strict=True):
+        if seconds * CLEARLY < best:
+            chosen, best = threads, seconds
+    return chosen
 
 
 def step_seconds(
-    precision: str, threads: int, network: nn.Module | None = None, images: Tensor | None = None
-) -> float:
-    """Return the seconds of a forward and backward pass, the middle of some tries.
+    settings: Sequence[tuple[str, int]],
+    network: nn.Module | None = None,
+    images: Tensor | None = None,
+) -> list[float]:
+    """Return the seconds of a forward and backward pass by each (precision, threads).
 
-    Through a block of a ResNet, or a `network` that is shown `images`.
+    Through a block of a ResNet, or a `network` that is shown `images`. They take turns, so that what
+    else happens on the machine hits all alike; the middle of some tries counts.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    block = a_block() if network is None else network
+    if images is None:
+        images = torch.ones(16, 64, 28, 28)
+    images = images.contiguous(memory_format=torch.channels_last)
+    seconds: list[list[float]] = []
     try:
-        block = a_block() if network is None else network
-        if images is None:
-            images = torch.ones(16, 64, 28, 28)
-        images = images.contiguous(memory_format=torch.channels_last)
-        seconds = []
         for _ in range(TRIES + 1):
-            started = time.perf_counter()
-            autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-            with autocast, fast_depthwise(block, precision, "cpu"):
-                out = block(images)
-            out.sum().backward()
-            seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds[1:])  # the first one makes the kernels
+            seconds.append([])
+            for precision, threads in settings:
+                torch.set_num_threads(threads)
+                started = time.perf_counter()
+                autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+                with autocast, fast_depthwise(block, precision, "cpu"):
+                    out = block(images)
+                out.sum().backward()
+                seconds[-1].append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(before)
+    # The first one makes the kernels.
+    return [statistics.median(tries) for tries in zip(*seconds[1:], strict=True)]
 
 
 def a_block() -> nn.Module:
