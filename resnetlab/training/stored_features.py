@@ -198,7 +198,7 @@ def append(
     with (
         path.open("ab") as maps,
         sums_file.open("ab") as sums,
-        Progress("frozen stages", count, done=before) as progress,
+        Progress("features", count, done=before) as progress,
     ):
         for chunk in chunks:
             maps.write(chunk.data)
