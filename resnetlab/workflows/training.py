@@ -172,6 +172,12 @@ def finish_training(
     if not run.checkpoint("last").is_file():
         begin(run, classifier, splits, catalog, recipe)
     history: list[dict[str, Any]] = []
+    told: list[str] = []  # of the epochs that are trained now; others may have been before
+
+    def tell(_: list[dict[str, Any]], line: str) -> None:
+        told.append(line)
+        log(line)
+
     if training.epochs:
         log(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
@@ -184,13 +190,15 @@ def finish_training(
             catalog.classes,
             recipe,
             run.folder,
+            tell,
             watch=watch_training(splits["train"].labels, training),
         )
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = time.monotonic() - started
-    log(f"trained {len(history)} epochs in {duration(seconds)}")
+    log(f"trained {len(told)} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
-    facts = describe_training(run, history, recipe, len(splits["train"]), seconds)
+    images = len(told) * len(splits["train"])
+    facts = describe_training(run, history, recipe, images, seconds)
     if history and (facts["head_kept"] or facts["start_kept"]):
         before = "the head alone" if training.head_first else "the network it began with"
         log(f"note: no epoch was better on validation than {before}, which is kept")
@@ -205,12 +213,16 @@ def finish_training(
 
 
 def describe_training(
-    run: Run, history: list[dict[str, Any]], recipe: Recipe, count: int, seconds: float
+    run: Run, history: list[dict[str, Any]], recipe: Recipe, images: int, seconds: float
 ) -> dict[str, Any]:
-    """Return what came of a training, as plain values; without epochs, of the head alone."""
+    """Return what came of a training, as plain values; without epochs, of the head alone.
+
+    `images` were shown in the `seconds` since it was begun, or gone on with.
+    """
     from resnetlab.training.history import best_epoch
 
     training, monitor = recipe.training, recipe.training.monitor
+    before = run.metrics.get("training", {})  # where a finished one was made longer
     best = best_epoch(history, monitor) if history else 0
     at_first = run.metrics.get("head", run.metrics.get("start", {})).get("accuracy")
     tuned = history[best - 1]["val_accuracy"] if history else None
@@ -224,8 +236,8 @@ def describe_training(
         "best_score": history[best - 1][f"val_{monitor}"] if history else at_first,
         "head_kept": kept and training.head_first,
         "start_kept": kept and not training.head_first,
-        "seconds": seconds,
-        "images_per_second": len(history) * count / seconds,
+        "seconds": seconds + before.get("seconds", 0.0),
+        "images_per_second": images / seconds if images else before.get("images_per_second"),
         "precision": training.precision,
         "device": training.device,
         "stopped": "all epochs done" if finished else "early stopping",
