@@ -70,7 +70,9 @@ def train(
     from_: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Begin with a finished run: its network, settings and split, new images."
+            "--from",
+            help="Begin with a finished run: its network, settings and split. DATA holds its images "
+            "and the new ones.",
         ),
     ] = None,
     resume: Annotated[

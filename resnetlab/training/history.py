@@ -78,7 +78,7 @@ def write_tensorboard(folder: Path, row: dict[str, Any]) -> None:
     events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
     for name, value in row.items():
         if name not in NO_CURVES and value is not None and math.isfinite(value):
-            summary = scalar(name.replace("_", "/", 1), value)
+            summary = scalar(name.replace("_", "/", 1), value)  # type: ignore[no-untyped-call]
             events.append(Event(wall_time=time.time(), step=row["epoch"], summary=summary))
     with (
         whole(folder / f"events.out.tfevents.{row['epoch']:010d}.resnetlab") as temporary,

@@ -88,6 +88,11 @@ def leave_out_seen(catalog: Catalog, recipe: Recipe) -> Catalog:
         for digest, split in known_splits(str(run.folder)).items()
         if split == "train"
     }
+    if learned and not any(digest in learned for digest in catalog.sha256):
+        log(
+            f"note: no image that taught {teachers[0].folder} is here: near-duplicates of one can't be "
+            "told among those that measure"
+        )
     measuring = np.concatenate([catalog.rows("val"), catalog.rows("test")])
     rows = [int(row) for row in measuring if catalog.sha256[row] in learned]
     if not rows:

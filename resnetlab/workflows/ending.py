@@ -32,12 +32,16 @@ def settle_flips(
 
 
 def describe_training(
-    run: Run, history: list[dict[str, Any]], recipe: Recipe, count: int, seconds: float
+    run: Run, history: list[dict[str, Any]], recipe: Recipe, images: int, seconds: float
 ) -> dict[str, Any]:
-    """Return what came of a training, as plain values; without epochs, of the head alone."""
+    """Return what came of a training, as plain values; without epochs, of the head alone.
+
+    `images` were shown in the `seconds` since it was begun, or gone on with.
+    """
     from resnetlab.training.history import best_epoch
 
     training, monitor = recipe.training, recipe.training.monitor
+    before = run.metrics.get("training", {})  # where a finished one was made longer
     best = best_epoch(history, monitor) if history else 0
     at_first = run.metrics.get("head", run.metrics.get("start", {})).get("accuracy")
     tuned = history[best - 1]["val_accuracy"] if history else None
@@ -51,8 +55,8 @@ def describe_training(
         "best_score": history[best - 1][f"val_{monitor}"] if history else at_first,
         "head_kept": kept and training.head_first,
         "start_kept": kept and not training.head_first,
-        "seconds": seconds,
-        "images_per_second": len(history) * count / seconds,
+        "seconds": seconds + before.get("seconds", 0.0),
+        "images_per_second": images / seconds if images else before.get("images_per_second"),
         "precision": training.precision,
         "device": training.device,
         "stopped": "all epochs done" if finished else "early stopping",

@@ -17,6 +17,7 @@ from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
+from resnetlab.system.files import read_csv
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import (
     require_empty,
@@ -178,6 +179,7 @@ def finish_training(
     if not run.checkpoint("last").is_file():
         begin(run, classifier, splits, catalog, recipe)
     history: list[dict[str, Any]] = []
+    done = epochs_done(run)
     if training.epochs:
         log(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
@@ -194,9 +196,11 @@ def finish_training(
         )
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = time.monotonic() - started
-    log(f"trained {len(history)} epochs in {duration(seconds)}")
+    trained = max(len(history) - done, 0)
+    log(f"trained {trained} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
-    facts = describe_training(run, history, recipe, len(splits["train"]), seconds)
+    images = trained * len(splits["train"])
+    facts = describe_training(run, history, recipe, images, seconds)
     if history and (facts["head_kept"] or facts["start_kept"]):
         before = "the head alone" if training.head_first else "the network it began with"
         log(f"note: no epoch was better on validation than {before}, which is kept")
@@ -209,3 +213,9 @@ def finish_training(
     if len(splits["val"]):
         measure(run, catalog, store, recipe, classifier, "val")
     results.write_report(run, history or None)
+
+
+def epochs_done(run: Run) -> int:
+    """Return how many epochs of a run were trained before it was cut off, or made longer."""
+    file = run.folder / "history.csv"
+    return len(read_csv(file)) if file.is_file() else 0
