@@ -10,6 +10,7 @@ from resnetlab.cli.options import (
     AugmentOption,
     DataArgument,
     ImagesOption,
+    LabelFromNameOption,
     RecipeOption,
     SetOption,
     read_recipe,
@@ -31,11 +32,12 @@ def inspect(
         Path | None, typer.Option(help="Write a label table of the usable images, to train from.")
     ] = None,
     images: ImagesOption = None,
+    label_from_name: LabelFromNameOption = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
-    flags = {"data.images": images}
+    flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
     findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
     print_findings(findings)
     if fix is not None:

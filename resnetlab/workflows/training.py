@@ -28,7 +28,14 @@ from resnetlab.system.requirements import (
 )
 from resnetlab.training.defaults import resolve_listed
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
-from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, measure, return_to
+from resnetlab.workflows.steps import (
+    begin_run,
+    describe_model,
+    from_bundle,
+    measure,
+    return_to,
+    say_notes,
+)
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
@@ -55,6 +62,7 @@ def train(
         require_outside(export_split_to, data)
     require_packages(recipe)
     catalog, recipe = list_data(data, recipe)
+    say_notes(catalog)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
     recipe, network = resolve_listed(recipe, catalog)
     log(describe_plan(recipe, catalog))

@@ -11,7 +11,7 @@ from resnetlab.data.catalog import Catalog, printable
 from resnetlab.data.sources.archives.archive import archive_names, list_archive
 from resnetlab.data.sources.archives.members import is_archive, kind_of
 from resnetlab.data.sources.archives.unpacked import unpack_whole
-from resnetlab.data.sources.listing import Listing, is_hidden, is_image
+from resnetlab.data.sources.listing import Listing, is_hidden, is_image, listing_within
 from resnetlab.data.sources.tables.table import read_label_table
 from resnetlab.data.sources.tables.text_table import read_rows
 from resnetlab.errors import DataError, MachineError, ResnetlabError
@@ -94,16 +94,7 @@ def list_set(listing: Listing, name: str) -> Listing:
         return dataclasses.replace(
             inner, root=listing.root, prefix=f"{listing.prefix}{inner.prefix}"
         )
-    start = f"{name}/"
-    return Listing(
-        listing.where / name,
-        listing.root,
-        listing.prefix + start,
-        tuple(file.removeprefix(start) for file in below(listing, name)),
-        (),
-        tuple(link.removeprefix(start) for link in listing.passed_over if link.startswith(start)),
-        lambda file: listing.read(start + file),
-    )
+    return listing_within(listing, name)
 
 
 def unlabelled_note(listing: Listing, name: str) -> str:
