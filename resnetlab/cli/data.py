@@ -43,7 +43,9 @@ def inspect(
     if fix is not None:
         place = shlex.quote(findings["fixed"])
         console.print(f"table   {fix}", markup=False)
-        console.print(f"train   resnetlab train {fix} --images {place}", markup=False)
+        # What was passed over or left aside has no row.
+        rest = " --set data.unmatched=drop" if findings["notes"] else ""
+        console.print(f"train   resnetlab train {fix} --images {place}{rest}", markup=False)
     if out is not None:
         console.print(f"page    {out / 'inspect.html'}")
 

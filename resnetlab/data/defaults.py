@@ -4,7 +4,10 @@ import os
 import statistics
 from typing import Any
 
+import numpy as np
+
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.sources.layout.file_names import AUTO, usual_pattern
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.decode import ImageProblem, peek_short_side
 from resnetlab.data.store.format import choose_format
@@ -20,6 +23,9 @@ PEEK = 200  # images whose size is looked at
 def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     """Settle what must be known before the images are read: the network's input size, threads."""
     values = lasting_paths(recipe)
+    if recipe.data.label_pattern == AUTO:
+        learned = np.isin(catalog.split, ("", "train"))
+        values["data.label_pattern"] = usual_pattern(catalog.ids[learned])
     recipe = name_network(recipe)
     if recipe.data.image_size == "auto":
         short_side = peek_short_sides(catalog)

@@ -36,8 +36,9 @@ class Data(Section):
     columns: Columns = Columns()  # of a label table
     classes: tuple[str, ...] | None = None  # the only labels allowed, in the order of the outputs
     unmatched: Literal["error", "drop"] = "error"  # rows without an image, images without a row
-    # Of folders within class folders: the first level, the innermost, or both ('cats/persian').
-    class_level: Literal["first", "last", "joined"] | Auto = "auto"
+    # Of folders within class folders: the first level, the innermost, or both ('cats/persian'); None:
+    # the first, or the one whose names repeat under each of another's.
+    class_level: Literal["first", "last", "joined"] | None = None
     # Its first group, found in a file's name, is the label; auto: the usual forms, 'label_12.jpg'.
     label_pattern: str | None = None
     unknown_classes: Literal["error", "drop"] = "error"  # those that only val or test have

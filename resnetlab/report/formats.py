@@ -61,9 +61,10 @@ def no_image_of(classes: Sequence[str]) -> str:
     if not classes:
         return ""
     names = [*classes[:5], f"{len(classes) - 5} more"] if len(classes) > 6 else list(classes)
+    it = "it" if len(names) == 1 else "them"
     return (
-        f"No image of {listed(names)}: the balanced accuracy says nothing of {'it' if len(names) == 1 else 'them'}, and "
-        "the macro figures count such a class, as 0, only where it was predicted."
+        f"No image of {listed(names)}: the balanced accuracy says nothing of {it}, and the macro figures count such "
+        "a class, as 0, only where it was predicted."
     )
 
 

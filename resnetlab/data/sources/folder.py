@@ -169,7 +169,7 @@ def unlabelled_notes(listing: Listing, wrapper: str, division: Division) -> list
     """Return a line about the images of each folder that have no label, with the way to name them."""
     notes = []
     for folder, images in division.unlabelled.items():
-        path = listing.where / wrapper / folder
+        path = listing.place_of(f"{wrapper}/{folder}" if wrapper else folder)
         notes.append(
             f"{len(images)} images of '{printable(folder)}' have no label and were left aside; name their classes "
             f"with: resnetlab predict RUN {shlex.quote(printable(str(path)))}"

@@ -110,7 +110,7 @@ def unlabelled_note(listing: Listing, name: str) -> str:
         return ""
     return (
         f"{count} images of {printable(name)} have no label; name their classes with: "
-        f"resnetlab predict RUN {printable(str(listing.where / name))}"
+        f"resnetlab predict RUN {printable(str(listing.place_of(name)))}"
     )
 
 

@@ -3,11 +3,12 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from resnetlab.data.catalog import MEMBER
 from resnetlab.errors import DataError
 
 # fmt: off
@@ -41,6 +42,11 @@ class Listing:
         """Return the path of a file in a catalog."""
         top, _, below = name.partition("/")
         return self.prefix + (self.opened[top] + below if top in self.opened else name)
+
+    def place_of(self, name: str) -> Path:
+        """Return the path of a file or folder as a user would name it: 'photos.zip/test/1.jpg'."""
+        top, _, below = name.partition("/")
+        return self.where / self.opened.get(top, top).partition(MEMBER)[0] / below
 
     def subfolders(self, folder: str = "") -> list[str]:
         """Return the names of the folders right below a folder ('' for the top)."""
@@ -115,6 +121,14 @@ def listing_within(listing: Listing, folder: str) -> Listing:
         inside(listing.passed_over),
         lambda name: listing.read(start + name),
     )
+
+
+def wrapped(listing: Listing) -> Iterator[Listing]:
+    """Give a listing, then those of the folders in it, as long as each holds nothing but one folder."""
+    yield listing
+    while len(tops := listing.subfolders()) == 1 and all("/" in name for name in listing.files):
+        listing = listing_within(listing, tops[0])
+        yield listing
 
 
 def list_names(

@@ -1,6 +1,6 @@
 """Which form DATA has, and from it the Catalog. Start here to add a form."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.archives.members import is_archive
-from resnetlab.data.sources.archives.nested import open_inner
+from resnetlab.data.sources.archives.nested import with_archives
 from resnetlab.data.sources.arrays.arrays import has_arrays, read_arrays
 from resnetlab.data.sources.arrays.cifar import has_batches, read_cifar
 from resnetlab.data.sources.arrays.idx import has_idx, read_mnist
@@ -18,7 +18,7 @@ from resnetlab.data.sources.folder import class_folders
 from resnetlab.data.sources.given_splits import settle_given_splits
 from resnetlab.data.sources.hub import has_image_tables, is_image_table, read_tables
 from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
-from resnetlab.data.sources.listing import Listing, list_folder, listing_within
+from resnetlab.data.sources.listing import Listing, list_folder, wrapped
 from resnetlab.data.sources.shards import has_shards, read_shards
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
 from resnetlab.data.sources.tables.text_table import read_table_content, read_table_file
@@ -69,12 +69,12 @@ def read_listing(listing: Listing, settings: Data) -> Catalog:
     What is no class folders may also lie within one folder around all, or archives within.
     """
     if settings.label_pattern is not None:
-        return labels_from_names(open_inner(listing), settings)
-    for within in (listing, *wrapped(listing)):
+        return labels_from_names(with_archives(listing), settings)
+    for within in wrapped(listing):
         catalog = read_layout(within, settings)
         if catalog is not None:
             return catalog
-    opened = open_inner(listing)
+    opened = with_archives(listing)
     catalog = read_layout(opened, settings) if opened is not listing else None
     return catalog or class_folders(opened, settings)
 
@@ -92,20 +92,13 @@ def read_layout(listing: Listing, settings: Data) -> Catalog | None:
     return read_label_table(rows, where, listing, settings)
 
 
-def wrapped(listing: Listing) -> Iterator[Listing]:
-    """Give the listings of the folders in folders, as long as nothing but one folder lies in each."""
-    while len(tops := listing.subfolders()) == 1 and all("/" in name for name in listing.files):
-        listing = listing_within(listing, tops[0])
-        yield listing
-
-
 def read_table(file: Path, settings: Data) -> Catalog:
     """Return the catalog of a label table that is DATA itself, with the images beside it or elsewhere."""
     place = file.parent if settings.images is None else Path(settings.images)
     listing = (
         list_archive(place) if is_archive(place) else list_folder(place, settings.follow_links)
     )
-    return read_label_table(read_table_file(file), file, listing, settings)
+    return read_label_table(read_table_file(file), file, with_archives(listing), settings)
 
 
 def is_table(file: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.archives.members import is_archive
-from resnetlab.data.sources.archives.nested import open_inner
+from resnetlab.data.sources.archives.nested import with_archives
 from resnetlab.data.sources.listing import list_folder, natural_key
 from resnetlab.errors import DataError
 
@@ -22,7 +22,7 @@ def read_unlabelled(paths: Sequence[Path]) -> dict[Path, Read]:
     images: dict[Path, Read] = {}
     for path in paths:
         if path.is_dir() or (path.is_file() and is_archive(path)):
-            listing = open_inner(list_folder(path) if path.is_dir() else list_archive(path))
+            listing = with_archives(list_folder(path) if path.is_dir() else list_archive(path))
             for name in sorted(listing.images(), key=natural_key):
                 images[path / name] = partial(listing.read, name)
         elif path.is_file():
@@ -42,8 +42,11 @@ def within_archive(path: Path) -> dict[Path, Read]:
     archive = next((p for p in path.parents if p.is_file() and is_archive(p)), None)
     if archive is None:
         raise DataError(f"{path}: no such file or folder")
-    listing, inside = open_inner(list_archive(archive)), path.relative_to(archive).as_posix()
-    names = [name for name in listing.images() if f"{name}/".startswith(f"{inside}/")]
+    listing = with_archives(list_archive(archive))
+    names = [
+        name for name in listing.images() if f"{listing.place_of(name)}/".startswith(f"{path}/")
+    ]
     if not names:
         raise DataError(f"{path}: no image of this name in {archive}")
-    return {archive / name: partial(listing.read, name) for name in sorted(names, key=natural_key)}
+    names.sort(key=natural_key)
+    return {listing.place_of(name): partial(listing.read, name) for name in names}

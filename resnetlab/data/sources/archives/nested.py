@@ -13,20 +13,29 @@ from resnetlab.data.sources.archives.unpacked import (
     digest_of,
     free_bytes,
 )
-from resnetlab.data.sources.listing import Listing, listing_within
+from resnetlab.data.sources.listing import Listing, listing_within, wrapped
 from resnetlab.errors import MachineError
 from resnetlab.system.files import cache_folder, exclusive, whole
 from resnetlab.system.progress import log
 
 
-def open_inner(listing: Listing) -> Listing:
-    """Return a listing whose archives at the top are folders of their names: 'train.zip' is 'train'.
+def with_archives(listing: Listing) -> Listing:
+    """Return a listing with the images in archives that lie at its top, or in the one folder there.
 
-    Where folders hold images already, or no archive holds any, it stays as it is. Raises as
+    It stays as it is where folders hold images already, or no archive holds any. Raises as
     `list_archive` does.
     """
     if any("/" in name for name in listing.images()):
         return listing
+    for within in wrapped(listing):
+        opened = open_inner(within)
+        if opened is not within:
+            return opened
+    return listing
+
+
+def open_inner(listing: Listing) -> Listing:
+    """Return a listing whose archives at the top are folders of their names: 'train.zip' is 'train'."""
     files, folders = list(listing.files), list(listing.folders)
     inside: dict[str, Listing] = {}
     for name in listing.files:

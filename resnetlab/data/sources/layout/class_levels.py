@@ -12,7 +12,7 @@ from resnetlab.data.sources.layout.names import is_plain
 from resnetlab.data.sources.layout.places import Chain, Place
 from resnetlab.errors import DataError
 
-Level = Literal["auto", "first", "last", "joined"]
+Level = Literal["first", "last", "joined"]
 REPEATED = 2 / 3  # share of the folders' names that each of the folders above has
 MANY = 10  # numbered folders, from which on each is a group that stays in one split
 # Folders that tell images of one class apart rather than classes.
@@ -36,10 +36,10 @@ class Levels:
     notes: list[str]
 
 
-def read_levels(places: Sequence[Place], level: Level, where: Path) -> Levels:
+def read_levels(places: Sequence[Place], level: Level | None, where: Path) -> Levels:
     """Return the class of each place from the folders of its chain.
 
-    With 'auto': the first folder; where the same names repeat under every first folder, the second.
+    With None: the first folder; where the same names repeat under every first folder, the second.
     Raises DataError where a folder beside classes holds folders of the same names.
     """
     chains = [place.chain for place in places]
@@ -51,7 +51,7 @@ def read_levels(places: Sequence[Place], level: Level, where: Path) -> Levels:
     alone = [""] * len(chains)
     if readings["first"] == readings["last"]:
         return Levels(readings["first"], alone, [])
-    if level != "auto":
+    if level is not None:
         return Levels(readings[level], alone, merged_note(chains) if level == "last" else [])
     refuse_set_among_classes(chains, where)
     if repeats(chains):

@@ -9,10 +9,12 @@ from resnetlab.data.catalog import printable
 from resnetlab.errors import RecipeError
 
 AUTO = "auto"
-# The usual forms of a file's name, the first group is the label.
-USUAL = (
+# The usual forms of a file's name, the first group is the label: beside a number, or before or after a hyphen.
+NUMBERED = (
     r"^(.*?[^\d\W_])[ ._-]*\(?\d+\)?\.\w+$",  # label_12.jpg, label.12.jpg, label12.jpg, label (12).jpg
     r"^\d+[ ._-]+(.*[^\d\W_].*?)\.\w+$",  # 12_label.jpg
+)
+PARTED = (
     r"^([^._-]+)[._-].+\.\w+$",  # label-xyz.jpg
     r"^.+[._-]([^._-]+)\.\w+$",  # xyz-label.jpg
 )
@@ -40,18 +42,24 @@ def checked_pattern(pattern: str) -> str:
 
 
 def usual_pattern(paths: Sequence[str]) -> str | None:
-    """Return the usual form by which the names give every image one of a few labels, None for none."""
-    for pattern in USUAL:
-        labels = [label_in_name(pattern, path) for path in paths]
-        often = Counter(labels)
-        alone = sum(number == 1 for number in often.values())
-        if (
-            "" not in often
-            and 2 <= len(often) <= len(paths) / FEWEST
-            and alone <= MOST_ALONE * len(often)
-        ):
+    """Return the usual form by which the names give every image one of a few labels, None for none.
+
+    Where the label may stand before or after a hyphen, it is where fewer labels are found.
+    """
+    for pattern in NUMBERED:
+        if number_of_labels(pattern, paths):
             return pattern
-    return None
+    numbers = {pattern: number_of_labels(pattern, paths) for pattern in PARTED}
+    fitting = [pattern for pattern in PARTED if numbers[pattern]]
+    return min(fitting, key=lambda pattern: numbers[pattern], default=None)
+
+
+def number_of_labels(pattern: str, paths: Sequence[str]) -> int:
+    """Return how many labels a pattern finds, 0 where they are no labels: missing, one, or too many."""
+    often = Counter(label_in_name(pattern, path) for path in paths)
+    alone = sum(number == 1 for number in often.values())
+    fits = 2 <= len(often) <= len(paths) / FEWEST and alone <= MOST_ALONE * len(often)
+    return len(often) if fits and "" not in often else 0
 
 
 def offer(paths: Sequence[str]) -> str:

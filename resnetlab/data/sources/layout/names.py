@@ -71,7 +71,9 @@ def split_kinds(names: Iterable[str]) -> dict[str, Kind]:
     another split, 'seg_test': 'test_tube' alone is a class.
     """
     parsed = {name: parse(name) for name in names}
-    kinds = {name: each.kind for name, each in parsed.items() if each.kind and not each.rest}
+    kinds: dict[str, Kind] = {
+        name: each.kind for name, each in parsed.items() if each.kind and not each.rest
+    }
     by_rest = defaultdict(list)
     for name, each in parsed.items():
         if each.kind and each.rest:
