@@ -6,7 +6,7 @@ from pathlib import Path
 from resnetlab.data.catalog import Catalog, new_catalog, printable
 from resnetlab.data.sources.layout.class_levels import Levels, read_levels
 from resnetlab.data.sources.layout.file_names import offer
-from resnetlab.data.sources.layout.names import is_beside
+from resnetlab.data.sources.layout.names import is_beside, parse
 from resnetlab.data.sources.layout.places import (
     Place,
     find_places,
@@ -46,7 +46,7 @@ def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
     notes += [*copies, *division.notes, *levels.notes]
     notes += note_empty(listing, wrapper, division, labelled, settings)
     refuse_fewer_than_two(levels.classes, listing, outside, division)
-    notes += note_background(levels.classes)
+    notes += odd_class_notes(levels.classes)
     notes += unlabelled_notes(listing, wrapper, division)
     notes += passed_over_notes(listing)
     notes += note("images lie outside the class folders and were passed over", outside)
@@ -156,13 +156,20 @@ def refuse_fewer_than_two(
     )
 
 
-def note_background(classes: list[str]) -> list[str]:
-    """Return a note on a class whose name says that it holds what belongs to no class."""
-    return [
+def odd_class_notes(classes: list[str]) -> list[str]:
+    """Return notes on classes whose names say that they are perhaps none: 'BACKGROUND', 'seg_test'."""
+    names = sorted(set(classes), key=natural_key)
+    background = [
         f"'{printable(name)}' counts as a class like the others; if it is none, move it away"
-        for name in sorted(set(classes), key=natural_key)
+        for name in names
         if name.lower().startswith("background") or name.lower().endswith(".clutter")
     ]
+    splits = [
+        f"'{printable(name)}' counts as a class, though its name speaks of a split; if it is none, call it {kind}"
+        for name in names
+        if (kind := parse(name).kind) and parse(name).rest
+    ]
+    return background + splits
 
 
 def unlabelled_notes(listing: Listing, wrapper: str, division: Division) -> list[str]:

@@ -105,7 +105,8 @@ def without_shared(parts: Parts, kinds: dict[str, Kind]) -> Parts:
         inner = {name: under(parts[name], wrapper[0]) for name in labelled}
         if any(is_flat(places) for places in inner.values()):
             return parts
-        parts = parts | inner
+        loose = {name: [p for p in parts[name] if not p.chain] for name in labelled}
+        parts = parts | {name: [*inner[name], *loose[name]] for name in labelled}
 
 
 def note_guessed(labelled: list[str], kinds: dict[str, Kind]) -> list[str]:

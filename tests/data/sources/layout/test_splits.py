@@ -191,6 +191,15 @@ def test_a_class_may_be_called_train_and_that_is_said(tmp_path):
     assert "'train' lies beside 'bus', 'tram' and was taken for a class" in notes(tmp_path)
 
 
+def test_a_class_whose_name_speaks_of_a_split_is_said(tmp_path):
+    plant(tmp_path, *grid(("bench", "test_tube")))
+
+    assert counts(tmp_path) == {("bench", ""): 1, ("test_tube", ""): 1}
+    assert notes(tmp_path).startswith(
+        "'test_tube' counts as a class, though its name speaks of a split"
+    )
+
+
 def test_the_well_known_sets_are_read_right(tmp_path):
     seg = [n for s in ("seg_train", "seg_test") for n in grid((s,), (s,), CLASSES)]
     plant(tmp_path / "seg", *seg, "seg_pred/seg_pred/1.jpg")
