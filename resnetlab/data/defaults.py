@@ -25,7 +25,7 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     values = lasting_paths(recipe)
     if recipe.data.label_pattern == AUTO:
         learned = np.isin(catalog.split, ("", "train"))
-        values["data.label_pattern"] = usual_pattern(catalog.ids[learned])
+        values["data.label_pattern"] = usual_pattern(catalog.ids[learned].tolist())
     recipe = name_network(recipe)
     if recipe.data.image_size == "auto":
         short_side = peek_short_sides(catalog)

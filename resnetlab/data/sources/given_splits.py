@@ -5,6 +5,7 @@ import numpy as np
 from resnetlab.data.catalog import COLUMNS, SPLITS, Catalog
 from resnetlab.data.sources.listing import natural_key
 from resnetlab.errors import DataError
+from resnetlab.recipe import did_you_mean
 
 NAMED = 5  # classes, in a sentence
 
@@ -22,11 +23,15 @@ def settle_given_splits(catalog: Catalog, unknown: str) -> Catalog:
     if len(strange):
         names = class_names(catalog, catalog.labels[strange])
         splits = " and ".join(split for split in SPLITS if split in catalog.split[strange])
+        hint = did_you_mean(
+            catalog.classes[catalog.labels[strange[0]]],
+            [catalog.classes[label] for label in trained],
+        )
         if unknown == "error":
             raise DataError(
                 f"{catalog.root}: train and {splits} have different classes: {names} in {splits} only "
                 f"({len(strange)} images); add training images, or leave these out with --set "
-                "data.unknown_classes=drop"
+                f"data.unknown_classes=drop{hint}"
             )
         note = f"{len(strange)} images of classes that only {splits} has were left out: {names}"
         catalog = without_rows(catalog, strange).with_columns(notes=(*catalog.notes, note))
