@@ -10,6 +10,7 @@ from resnetlab.cli.options import (
     AugmentOption,
     DataArgument,
     ImagesOption,
+    LabelFromNameOption,
     RecipeOption,
     SetOption,
     read_recipe,
@@ -31,17 +32,20 @@ def inspect(
         Path | None, typer.Option(help="Write a label table of the usable images, to train from.")
     ] = None,
     images: ImagesOption = None,
+    label_from_name: LabelFromNameOption = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
-    flags = {"data.images": images}
+    flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
     findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
     print_findings(findings)
     if fix is not None:
         place = shlex.quote(findings["fixed"])
         console.print(f"table   {fix}", markup=False)
-        console.print(f"train   resnetlab train {fix} --images {place}", markup=False)
+        # What was passed over or left aside has no row.
+        rest = " --set data.unmatched=drop" if findings["notes"] else ""
+        console.print(f"train   resnetlab train {fix} --images {place}{rest}", markup=False)
     if out is not None:
         console.print(f"page    {out / 'inspect.html'}")
 

@@ -23,6 +23,10 @@ DataArgument = Annotated[
 ImagesOption = Annotated[
     str | None, typer.Option("--images", help="Folder or archive of a label table's images.")
 ]
+LabelFromNameOption = Annotated[
+    bool,
+    typer.Option("--label-from-name", help="Labels stand in the file names: label_12.jpg."),
+]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
 ]

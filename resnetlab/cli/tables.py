@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resnetlab.errors import MachineError
+from resnetlab.report.formats import absent_classes, no_image_of
 from resnetlab.report.trials import (
     difference_text,
     has_score,
@@ -144,6 +145,8 @@ def print_scores(scores: dict[str, Any], split: str) -> None:
         if scores[name] is not None:
             value, low, high = (scores[name][key] for key in ("value", "low", "high"))
             console.print(f"{name.replace('_', ' '):<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+    if absent := absent_classes(scores):
+        console.print(no_image_of(absent), markup=False)
     loss = scores["loss"]
     console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}\n")
 
@@ -175,6 +178,8 @@ def print_comparison(comparison: dict[str, Any]) -> None:
         )
     console.print(table)
     console.print()
+    if comparison["absent"]:
+        console.print(f"{no_image_of(comparison['absent'])}\n", markup=False)
     for pair in comparison["pairs"]:
         console.print(f"- {pair['sentence']}", markup=False)
     console.print(f"\n{comparison['summary']}", markup=False)

@@ -15,6 +15,7 @@ from resnetlab.cli.options import (
     FreezeOption,
     ImageSizeOption,
     ImagesOption,
+    LabelFromNameOption,
     LogOption,
     LrOption,
     ModelOption,
@@ -43,6 +44,7 @@ def train(
         Path | None, typer.Argument(help="As for inspect: folders, archive, table, arrays, a name.")
     ] = None,
     images: ImagesOption = None,
+    label_from_name: LabelFromNameOption = False,
     recipe: RecipeOption = None,
     set_: SetOption = None,
     model: ModelOption = None,
@@ -88,6 +90,7 @@ def train(
     keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
+        "data.label_pattern": "auto" if label_from_name else None,
         **networks(model),
         "model.weights": weights,
         "model.freeze": freeze,

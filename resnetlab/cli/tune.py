@@ -14,6 +14,7 @@ from resnetlab.cli.options import (
     FreezeOption,
     ImageSizeOption,
     ImagesOption,
+    LabelFromNameOption,
     LrsOption,
     ModelsOption,
     OptimizersOption,
@@ -35,6 +36,7 @@ from resnetlab.system.files import read_json
 def tune(
     data: DataArgument,
     images: ImagesOption = None,
+    label_from_name: LabelFromNameOption = False,
     recipe: RecipeOption = None,
     set_: SetOption = None,
     model: ModelsOption = None,
@@ -85,6 +87,7 @@ def tune(
 
     flags = {
         "data.images": images,
+        "data.label_pattern": "auto" if label_from_name else None,
         "model.weights": weights,
         "model.freeze": freeze,
         "data.image_size": image_size,

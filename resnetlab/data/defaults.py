@@ -4,7 +4,10 @@ import os
 import statistics
 from typing import Any
 
+import numpy as np
+
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.sources.layout.file_names import AUTO, usual_pattern
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.decode import ImageProblem, peek_short_side
 from resnetlab.data.store.format import choose_format
@@ -19,7 +22,10 @@ PEEK = 200  # images whose size is looked at
 
 def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     """Settle what must be known before the images are read: the network's input size, threads."""
-    values: dict[str, Any] = {}
+    values = lasting_paths(recipe)
+    if recipe.data.label_pattern == AUTO:
+        learned = np.isin(catalog.split, ("", "train"))
+        values["data.label_pattern"] = usual_pattern(catalog.ids[learned].tolist())
     recipe = name_network(recipe)
     if recipe.data.image_size == "auto":
         short_side = peek_short_sides(catalog)
@@ -34,6 +40,16 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
         store_format = choose_format(catalog, short_side_for(largest_size(recipe)))
         recipe = recipe.override({"data.store": store_format})
     return recipe
+
+
+def lasting_paths(recipe: Recipe) -> dict[str, Any]:
+    """Return the paths of a recipe that are relative as they hold wherever it is read again."""
+    paths = {"data.images": recipe.data.images, "data.keep_split_of": recipe.data.keep_split_of}
+    return {
+        key: os.path.abspath(path)  # noqa: PTH100 (without '..')
+        for key, path in paths.items()
+        if path is not None
+    }
 
 
 def settle_augment(recipe: Recipe) -> Recipe:

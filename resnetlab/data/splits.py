@@ -34,11 +34,39 @@ def split(
     assigned = catalog.split.copy()
     pool = catalog.sound & ((assigned == "") | (assigned == "train"))
     units = units_by_class(catalog, np.flatnonzero(pool), seed)
+    mixed = in_mixed_groups(catalog, units)
     for label, name in enumerate(catalog.classes):
+        if label in mixed and label not in units:
+            continue
         stays, free = keep_known(catalog, units.get(label, []), wanted, known or {})
         for split, rows in deal(name, free, wanted, stays).items():
             assigned[rows] = split
-    return catalog.with_columns(split=assigned)
+    catalog = catalog.with_columns(split=assigned)
+    if mixed:
+        refuse_missing(catalog, wanted, "the groups")
+    return catalog
+
+
+def in_mixed_groups(catalog: Catalog, units: dict[int, Units]) -> set[int]:
+    """Return the classes whose images are in groups that are dealt with another class's, its first image's."""
+    return {
+        int(label)
+        for own, groups in units.items()
+        for members in groups
+        for label in catalog.labels[members]
+        if label != own
+    }
+
+
+def refuse_missing(catalog: Catalog, wanted: Mapping[Split, float], what: str) -> None:
+    """Raise DataError where a split that was made by something else than classes lacks one."""
+    for split in wanted:
+        missing = np.flatnonzero(catalog.counts(split) == 0)
+        if len(missing):
+            raise DataError(
+                f"{what}: class '{catalog.classes[missing[0]]}' has no image in the {split} "
+                "split; use other fractions, or leave the class out"
+            )
 
 
 def wanted_splits(catalog: Catalog, fractions: tuple[float, float, float]) -> dict[Split, float]:
@@ -158,13 +186,7 @@ def split_by_time(
     for split, members in deal("all together", free, wanted, stays).items():
         assigned[members] = split
     catalog = catalog.with_columns(split=assigned)
-    for split in wanted:
-        missing = np.flatnonzero(catalog.counts(split) == 0)
-        if len(missing):
-            raise DataError(
-                f"data.time_pattern: class '{catalog.classes[missing[0]]}' has no image in the {split} "
-                "split; use other fractions, or leave the class out"
-            )
+    refuse_missing(catalog, wanted, "data.time_pattern")
     return catalog
 
 

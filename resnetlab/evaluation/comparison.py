@@ -49,6 +49,7 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
     return {
         "samples": samples,
         "confidence": confidence,
+        "absent": absent(runs[names[0]]),
         "runs": [_run(name, runs[name], confidence) for name in names],
         "pairs": pairs,
         "smallest_difference": smallest,
@@ -179,6 +180,12 @@ def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
 
 def _excludes_zero(interval: Interval) -> bool:
     return interval["low"] > 0 or interval["high"] < 0
+
+
+def absent(predictions: Predictions) -> list[str]:
+    """Return the classes of which none of the images is."""
+    here = set(predictions.labels.tolist())
+    return [name for label, name in enumerate(predictions.classes) if label not in here]
 
 
 def _run(name: str, predictions: Predictions, confidence: float) -> dict[str, Any]:

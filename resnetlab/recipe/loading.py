@@ -1,5 +1,6 @@
 """Recipes by name or file: those that are shipped, and the user's own."""
 
+import os
 from pathlib import Path
 
 from resnetlab.errors import RecipeError
@@ -7,9 +8,11 @@ from resnetlab.recipe.faults import did_you_mean
 from resnetlab.recipe.plain_yaml import read_yaml
 from resnetlab.recipe.schema import Recipe, validate
 
+WEIGHT_ENDINGS = {".safetensors", ".pt", ".pth", ".bin"}
+
 
 def load_recipe(name_or_file: str | Path) -> Recipe:
-    """Read a shipped recipe by name, or a YAML file.
+    """Read a shipped recipe by name, or a YAML file, whose relative paths begin at its folder.
 
     Raises RecipeError where there is none, or it isn't valid.
     """
@@ -30,7 +33,26 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
         tree = read_yaml(text)
     except ValueError as error:
         raise RecipeError(f"{path}: not valid YAML ({error})") from error
-    return validate({} if tree is None else tree, str(path))  # None: nothing but comments
+    recipe = validate({} if tree is None else tree, str(path))  # None: nothing but comments
+    return recipe.override(own_paths(recipe, path.absolute().parent))
+
+
+def own_paths(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Return the paths in a recipe that are relative, by key, as they are seen from its file's folder.
+
+    A network or weights may also be a name: they are paths where they look like one that is there.
+    """
+    data, model = recipe.data, recipe.model
+    paths = {"data.images": data.images, "data.keep_split_of": data.keep_split_of}
+    for key, value in (("model.name", model.name), ("model.weights", model.weights)):
+        looks = "/" in value or Path(value).suffix in WEIGHT_ENDINGS
+        if value.startswith(("./", "../")) or (looks and (folder / value).exists()):
+            paths[key] = value
+    return {
+        key: os.path.normpath(folder / value)
+        for key, value in paths.items()
+        if value is not None and not Path(value).is_absolute()
+    }
 
 
 def recipe_folder() -> Path:

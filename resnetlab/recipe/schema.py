@@ -36,6 +36,12 @@ class Data(Section):
     columns: Columns = Columns()  # of a label table
     classes: tuple[str, ...] | None = None  # the only labels allowed, in the order of the outputs
     unmatched: Literal["error", "drop"] = "error"  # rows without an image, images without a row
+    # Of folders within class folders: the first level, the innermost, or both ('cats/persian'); None:
+    # the first, or the one whose names repeat under each of another's.
+    class_level: Literal["first", "last", "joined"] | None = None
+    # Its first group, found in a file's name, is the label; auto: the usual forms, 'label_12.jpg'.
+    label_pattern: str | None = None
+    unknown_classes: Literal["error", "drop"] = "error"  # those that only val or test have
     allow_empty_classes: bool = False  # class folders without an image are left out
     follow_links: bool = False  # also links that lead out of the folder
     image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"  # side of the square, px

@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: rounded, with a unit, never more exact than they are."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from resnetlab.system import progress
 
@@ -48,6 +49,23 @@ def duration(seconds: float) -> str:
 def moment(iso: str) -> str:
     """Return '2026-03-02 09:14' of a time written as ISO 8601."""
     return iso[:16].replace("T", " ")
+
+
+def absent_classes(score: Mapping[str, Any]) -> list[str]:
+    """Return the classes that had no image in the split of these scores."""
+    return [row["class"] for row in score.get("per_class", []) if not row["support"]]
+
+
+def no_image_of(classes: Sequence[str]) -> str:
+    """Return what a reader of balanced and macro figures must know where classes had no image, else ''."""
+    if not classes:
+        return ""
+    names = [*classes[:5], f"{len(classes) - 5} more"] if len(classes) > 6 else list(classes)
+    it = "it" if len(names) == 1 else "them"
+    return (
+        f"No image of {listed(names)}: the balanced accuracy says nothing of {it}, and the macro figures count such "
+        "a class, as 0, only where it was predicted."
+    )
 
 
 def listed(items: Sequence[str]) -> str:

@@ -209,6 +209,8 @@ def _environment() -> Environment:
         "describe_data": words.describe_data,
         "describe_near": words.describe_near,
         "listed": formats.listed,
+        "no_image_of": formats.no_image_of,
+        "absent_classes": formats.absent_classes,
     }
     environment.globals |= {name: getattr(trials, name) for name in SEARCH_WORDS}
     return environment

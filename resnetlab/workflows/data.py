@@ -9,7 +9,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import list_data, name_of, read_data, read_listed
 from resnetlab.data.defaults import settle_augment
 from resnetlab.data.description import describe_dataset, plan_splits
-from resnetlab.data.sources.folder import SPLIT_NAMES
+from resnetlab.data.sources.layout.names import parse
 from resnetlab.data.sources.made import write_digit_sum
 from resnetlab.data.sources.tables.write import write_label_table
 from resnetlab.errors import DataError, RecipeError
@@ -61,10 +61,10 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
     Raises DataError for a test or validation folder, or where images have changed since `out` was
     begun, MachineError where `out` can't be used.
     """
-    name = data.resolve().name.lower()
-    if SPLIT_NAMES.get(name, "train") != "train":
+    name = parse(data.resolve().name)
+    if name.kind in ("val", "test") and not name.rest:
         raise DataError(
-            f"{data}: is a {SPLIT_NAMES[name]} split by its name; what a model is measured on must stay as it is"
+            f"{data}: is a {name.kind} split by its name; what a model is measured on must stay as it is"
         )
     require_outside(out, data)
     require_writable(out, "choose another folder")

@@ -26,7 +26,7 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
-from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to
+from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to, say_notes
 
 
 def evaluate(folder: Path, split: Literal["val", "test"] = "test") -> dict[str, Any]:
@@ -103,6 +103,7 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
     with unfinished(run.folder, "evaluate_bundle", **arguments):
         classifier, facts = load_bundle(bundle_of(bundle))
         catalog, recipe = list_data(data, recipe_of(facts), as_one=True)
+        say_notes(catalog)
         unknown = sorted(set(catalog.classes) - set(facts.classes))
         if unknown:
             raise DataError(

@@ -48,6 +48,12 @@ def from_bundle(recipe: Recipe) -> Recipe:
     return recipe.override(values)
 
 
+def say_notes(catalog: Catalog) -> None:
+    """Say what was taken by guess or passed over in the data, before anything is made of it."""
+    for note in catalog.notes:
+        log(f"note: {note}")
+
+
 def begin_run(run: Run, catalog: Catalog, findings: dict[str, Any], recipe: Recipe) -> None:
     """Write what is known before the work: catalog, environment, data set, and last the recipe.
 

@@ -32,7 +32,14 @@ from resnetlab.workflows.ending import describe_training, settle_flips
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.start import begin, hand_over
-from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, measure, return_to
+from resnetlab.workflows.steps import (
+    begin_run,
+    describe_model,
+    from_bundle,
+    measure,
+    return_to,
+    say_notes,
+)
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
@@ -59,6 +66,7 @@ def train(
         require_outside(export_split_to, data)
     require_packages(recipe)
     catalog, recipe = list_data(data, recipe)
+    say_notes(catalog)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
     candidates = settle_candidates(recipe, catalog)
     settled, network = candidates[0]

@@ -30,7 +30,7 @@ from resnetlab.tuning.planning import (
     settle_search,
 )
 from resnetlab.tuning.space import check_space
-from resnetlab.workflows.steps import from_bundle, write_beginnings
+from resnetlab.workflows.steps import from_bundle, say_notes, write_beginnings
 from resnetlab.workflows.training import new_run, require_packages, train_on
 
 FOUND = "search.json"
@@ -69,6 +69,7 @@ def tune(
     require_packages(recipe)
     digest = digest_of(recipe)
     catalog, recipe = list_data(data, recipe)
+    say_notes(catalog)
     recipe, network = settle_search(recipe, catalog, jobs)
     run = new_run(out, name or f"{name_of(data)}-tune", network)
     arguments = {

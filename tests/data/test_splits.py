@@ -91,6 +91,30 @@ def test_groups_are_never_parted(make_catalog, members, fractions, seed):
         assert (catalog.counts(split_name) >= 1).all() == (fraction > 0)
 
 
+@quick
+@given(st.integers(0, 2**32 - 1), st.integers(10, 30))
+def test_groups_that_hold_images_of_every_class_are_divided_as_wholes(make_catalog, seed, people):
+    rows = [(label, f"{person}-{label}", "") for person in range(people) for label in (0, 1, 2)]
+    groups = [person for person in range(people) for _ in range(3)]
+    catalog = split(grouped(make_catalog(rows), groups), (0.8, 0.1, 0.1), seed)
+
+    assert (
+        len({(group, name) for group, name in zip(catalog.group, catalog.split, strict=True)})
+        == people
+    )
+    for split_name in SPLITS:
+        assert len(set(catalog.counts(split_name))) == 1, "each person has one image of each class"
+        assert catalog.counts(split_name)[0] >= 1
+
+
+def test_a_class_that_no_group_brings_into_a_split_is_named(make_catalog):
+    rows = [(label, f"{n}-{label}", "") for n in range(9) for label in ((0, 1) if n == 0 else (0,))]
+    groups = [0, *range(9)]
+
+    with pytest.raises(DataError, match="the groups: class 'b' has no image in the val split"):
+        split(grouped(make_catalog(rows), groups), (0.8, 0.1, 0.1), 0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_groups_miss_the_share_of_a_class_by_half_a_group_at_most(make_catalog, seed):
     by_four = [row // 4 for row in range(200)]

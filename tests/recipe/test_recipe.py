@@ -411,3 +411,31 @@ def test_yaml_holds_every_key_defaults_included():
             for word in key.split("."):
                 assert word in here, key
                 here = here[word]
+
+
+# Paths
+
+
+def test_relative_paths_in_a_recipe_begin_at_its_file(tmp_path, monkeypatch):
+    folder = tmp_path / "recipes"
+    (folder / "runs" / "first").mkdir(parents=True)
+    (folder / "my.yaml").write_text(
+        "data: {images: ../images, keep_split_of: runs/first}\nmodel: {weights: runs/first}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("recipes/my.yaml")
+
+    assert recipe.data.images == str(tmp_path / "images")
+    assert recipe.data.keep_split_of == str(folder / "runs" / "first")
+    assert recipe.model.weights == str(folder / "runs" / "first")
+
+
+def test_names_of_networks_weights_and_absolute_paths_stay_as_they_are(tmp_path):
+    (tmp_path / "resnet50").mkdir()
+    (tmp_path / "my.yaml").write_text(
+        "data: {images: /photos}\nmodel: {name: resnet50, weights: 'hf:user/name'}\n"
+    )
+    recipe = load_recipe(tmp_path / "my.yaml")
+
+    assert recipe.data.images == "/photos"
+    assert (recipe.model.name, recipe.model.weights) == ("resnet50", "hf:user/name")

@@ -200,6 +200,17 @@ def test_the_data_section_tells_numbers_balance_sizes_and_copies(tmp_path: Path)
     assert_opens_alone(page)
 
 
+def test_classes_without_an_image_stand_beside_the_macro_figures(tmp_path: Path) -> None:
+    score = scores(9, 1)
+    score["per_class"][0]["support"] = 0
+    folder = run_folder(tmp_path / "run", metrics() | {"test": score})
+    page = write_run_report(folder).read_text(encoding="utf-8")
+
+    assert "Test: No image of cup: the balanced accuracy says nothing of it" in page
+    assert formats.no_image_of([]) == ""
+    assert "a, b, c, d, e and 4 more" in formats.no_image_of(list("abcdefghi"))
+
+
 def test_an_audit_before_any_split_counts_all_images(tmp_path: Path) -> None:
     findings = audit() | {"counts": {"all": [400, 200]}}
     write_inspect_page(findings, {}, tmp_path / "page.html")

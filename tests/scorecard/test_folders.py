@@ -221,13 +221,21 @@ def test_row_31_a_near_duplicate_is_grouped_counted_and_shown(data, tell, tmp_pa
         assert len(set(catalog.split[twins])) == len(set(catalog.group[twins])) == 1
 
 
-def test_row_32_splits_with_different_classes_are_refused_with_the_difference(data, tell):
+def test_row_32_a_class_that_test_alone_has_is_refused_by_name_and_one_that_it_lacks_is_said(
+    data, tell
+):
     parted(data)
     shutil.move(data / "test" / "flower", data / "test" / "flowers")
     said = tell("train", data, *QUICK)
 
     assert said.code == 3
-    assert "have different classes: flower, flowers in one of them only" in said.error
+    assert "have different classes: flowers in test only (4 images)" in said.error
+    assert "did you mean 'flower'?" in said.error
+
+    said = tell("inspect", data, "--set", "data.unknown_classes=drop")
+    assert said.code == 0
+    assert "4 images of classes that only test has were left out: flowers" in said.out
+    assert "the test split has no image of flower" in said.out
 
 
 VERBS = {

@@ -1,19 +1,24 @@
-"""Class folders: DATA/<class>/*, or DATA/{train,val,test}/<class>/*, on disk or in an archive."""
+"""Class folders, on disk or in an archive: what their levels mean, and the catalog of their images."""
 
+import shlex
 from pathlib import Path
 
-from resnetlab.data.catalog import Catalog, Split, new_catalog, printable
+from resnetlab.data.catalog import Catalog, new_catalog, printable
+from resnetlab.data.sources.layout.class_levels import Levels, read_levels
+from resnetlab.data.sources.layout.file_names import offer
+from resnetlab.data.sources.layout.names import is_beside, parse
+from resnetlab.data.sources.layout.places import (
+    Place,
+    find_places,
+    without_beside,
+    without_copies,
+    without_plain,
+    without_wrapper,
+)
+from resnetlab.data.sources.layout.splits import Division, divide_folders
 from resnetlab.data.sources.listing import Listing, is_image, list_folder, natural_key
 from resnetlab.errors import DataError
-
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+from resnetlab.recipe import Data
 
 
 def read_folder(root: Path) -> Catalog:
@@ -21,55 +26,63 @@ def read_folder(root: Path) -> Catalog:
     return class_folders(list_folder(root))
 
 
-def class_folders(listing: Listing, empty_classes: bool = False) -> Catalog:
+def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
     """Return the catalog of a listing in which a folder's name is the class of what lies in it.
 
-    Classes are in natural order ('2' before '10'). With `empty_classes`, a folder without an image
-    is passed over with a note. Raises DataError where a folder is empty, or splits have different
-    classes.
+    What is no class is seen through or left aside with a note: folders around all others, splits,
+    folds, domains, images without labels, second copies. Classes are in natural order ('2' before
+    '10'). Raises DataError where a class folder is empty, or the folders make no sense.
     """
-    splits = find_splits(listing)
-    depth = 1 if splits else 0
-    # Images without splits are one split whose name is yet to be decided.
-    found: dict[str, dict[str, list[str]]] = {
-        split: {name: [] for name in listing.subfolders(folder)}
-        for split, folder in (splits.items() if splits else [("", "")])
-    }
-    split_of = {folder: split for split, folder in splits.items()}
-    outside: list[str] = []
-    other: list[str] = [*listing.passed_over]
-    for name in listing.files:
-        parts = name.split("/")
-        if len(parts) < depth + 2:
-            if is_image(name):
-                outside.append(name)
-        elif is_image(name):
-            found[split_of[parts[0]] if splits else ""][parts[depth]].append(name)
-        else:
-            other.append(name)
-    notes = []
-    for split, classes in found.items():
-        for name in [name for name, images in classes.items() if not images]:
-            where = f"{splits[split]}/{name}" if splits else name  # type: ignore[index]
-            if not empty_classes:
-                raise DataError(
-                    f"{listing.where}: class folder '{printable(where)}' holds no image; fill it or "
-                    "remove it, or leave such out with --set data.allow_empty_classes=true"
-                )
-            notes.append(f"class folder '{printable(where)}' holds no image")
-            del classes[name]
-    names = agreed_classes(found, listing)
-    index = {name: number for number, name in enumerate(names)}
-    rows = [
-        (listing.prefix + path, index[printable(name)], split)
-        for split, classes in found.items()
-        for name, images in classes.items()
-        for path in images
-    ]
-    notes += note("files or links were passed over", sorted(other))
+    settings = settings or Data()
+    places, notes = without_beside(find_places(listing))
+    places, wrapper = without_wrapper(places, listing, settings.allow_empty_classes)
+    if wrapper:
+        notes.append(f"the classes were found below '{printable(wrapper)}'")
+    places, copies = without_copies(places, listing)
+    division = divide_folders(without_plain(places), settings.classes or (), listing.where)
+    outside = [image for place in division.places if not place.chain for image in place.images]
+    labelled = [place for place in division.places if place.chain]
+    levels = read_levels(labelled, settings.class_level, listing.where)
+    notes += [*copies, *division.notes, *levels.notes]
+    notes += note_empty(listing, wrapper, division, labelled, settings)
+    refuse_fewer_than_two(levels.classes, listing, outside, division)
+    notes += odd_class_notes(levels.classes)
+    notes += unlabelled_notes(listing, wrapper, division)
+    notes += passed_over_notes(listing)
     notes += note("images lie outside the class folders and were passed over", outside)
-    paths, labels, column = (list(column) for column in zip(*rows, strict=True))
-    return new_catalog(listing.root, names, paths, labels, column, tuple(notes))
+    return catalog_of(listing, labelled, levels, notes)
+
+
+def catalog_of(listing: Listing, places: list[Place], levels: Levels, notes: list[str]) -> Catalog:
+    """Return the catalog of places whose classes are known."""
+    names = tuple(sorted(set(map(printable, levels.classes)), key=natural_key))
+    index = {name: number for number, name in enumerate(names)}
+    folds = sorted({place.part for place in places if place.kind == "fold"}, key=natural_key)
+    if folds:
+        notes = [*notes, fold_note(folds)]
+    rows = [
+        (
+            listing.path_of(image),
+            index[printable(name)],
+            "" if place.kind == "fold" else str(place.kind),
+            group,
+            folds.index(place.part) if place.kind == "fold" else -1,
+        )
+        for place, name, group in zip(places, levels.classes, levels.groups, strict=True)
+        for image in place.images
+    ]
+    paths, labels, splits, groups, numbers = (list(column) for column in zip(*rows, strict=True))
+    return new_catalog(
+        listing.root, names, paths, labels, splits, tuple(notes), groups, numbers if folds else None
+    )
+
+
+def fold_note(folds: list[str]) -> str:
+    """Return the sentence about folders that name folds."""
+    return (
+        f"{', '.join(map(printable, folds[:5]))}{', ...' if folds[5:] else ''} are taken for folds, counted from 0; "
+        f"--set data.folds={len(folds)} --set data.fold=0 validates on the first, otherwise they are mixed"
+    )
 
 
 def note(what: str, names: list[str]) -> list[str]:
@@ -79,45 +92,93 @@ def note(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {what}, the first is {printable(names[0])}"]
 
 
-def find_splits(listing: Listing) -> dict[Split, str]:
-    """Return the folder of each split where DATA is split already, else nothing."""
-    folders = listing.subfolders()
-    named = [folder for folder in folders if folder.lower() in SPLIT_NAMES]
-    others = [folder for folder in folders if folder not in named]
-    if others and len(named) < 2:  # a class may well be called 'train'
-        return {}
-    if others:
-        names = ", ".join(named)
-        raise DataError(
-            f"{listing.where}: has {names}, but also '{printable(others[0])}', which is no split; move it"
-        )
-    splits: dict[Split, str] = {}
-    for folder in named:
-        split = SPLIT_NAMES[folder.lower()]
-        if split in splits:
-            raise DataError(
-                f"{listing.where}: both '{splits[split]}' and '{folder}' are the {split} split; keep one"
-            )
-        splits[split] = folder
-    if splits and "train" not in splits:
-        raise DataError(f"{listing.where}: has {', '.join(splits)} but no train folder")
-    return splits
+def passed_over_notes(listing: Listing) -> list[str]:
+    """Return a line about the files that are no images, and links that were not followed."""
+    others = [name for name in listing.files if not is_image(name)]
+    return note("files or links were passed over", sorted([*listing.passed_over, *others]))
 
 
-def agreed_classes(found: dict[str, dict[str, list[str]]], listing: Listing) -> tuple[str, ...]:
-    """Return the class names, the same in every split. Raises DataError with the difference."""
-    names = {split: {printable(name) for name in classes} for split, classes in found.items()}
-    first = next(iter(names))
-    for split, here in names.items():
-        if here != names[first]:
-            only = ", ".join(sorted(names[first] ^ here)[:5])
-            raise DataError(
-                f"{listing.where}: {first} and {split} have different classes: {only} in one of them only"
-            )
-    classes = tuple(sorted(names[first], key=natural_key))
-    if len(classes) < 2:
-        found_text = f"only '{classes[0]}'" if classes else "none"
-        raise DataError(
-            f"{listing.where}: needs two class folders at least (links are not followed), found {found_text}"
+def note_empty(
+    listing: Listing, wrapper: str, division: Division, labelled: list[Place], settings: Data
+) -> list[str]:
+    """Return notes on folders in which no image lies, where a class or a split would.
+
+    Raises DataError for one that looks like a class without its images, unless such may be left out.
+    In a split for validation or test it is a class that this split lacks.
+    """
+    filled = {place.folder for place in find_places(listing)}
+    filled |= {folder[:end] for folder in filled for end in slashes(folder)}
+    parts = {
+        place.part
+        for place in labelled
+        if place.part and place.kind in ("train", "fold", "val", "test")
+    }
+    start = f"{wrapper}/" if wrapper else ""
+    above = [wrapper] if not parts else [f"{start}{part}" for part in sorted(parts)]
+    notes = []
+    for folder in above:
+        kinds = {place.kind for place in labelled if f"{start}{place.part}" == folder}
+        for name in listing.subfolders(folder):
+            path = f"{folder}/{name}" if folder else name
+            if path in filled:
+                continue
+            if is_beside(name) or kinds & {"val", "test"}:
+                continue
+            if not settings.allow_empty_classes:
+                raise DataError(
+                    f"{listing.where}: class folder '{printable(path)}' holds no image; fill it or "
+                    "remove it, or leave such out with --set data.allow_empty_classes=true"
+                )
+            notes.append(f"class folder '{printable(path)}' holds no image")
+    if parts:
+        empty = [name for name in listing.subfolders(wrapper) if start + name not in filled]
+        notes += [f"folder '{printable(start + name)}' holds no image" for name in empty]
+    return notes
+
+
+def slashes(folder: str) -> list[int]:
+    """Return where the '/' of a path are."""
+    return [index for index, letter in enumerate(folder) if letter == "/"]
+
+
+def refuse_fewer_than_two(
+    classes: list[str], listing: Listing, outside: list[str], division: Division
+) -> None:
+    """Raise DataError where there are not two classes, with what the file names offer."""
+    found = sorted({printable(name) for name in classes})
+    if len(found) > 1:
+        return
+    found_text = f"only '{found[0]}'" if found else "none"
+    loose = [*outside, *(image for images in division.unlabelled.values() for image in images)]
+    hint = offer(loose) if loose and not found else ""
+    raise DataError(
+        f"{listing.where}: needs two class folders at least (links are not followed), found {found_text}{hint}"
+    )
+
+
+def odd_class_notes(classes: list[str]) -> list[str]:
+    """Return notes on classes whose names say that they are perhaps none: 'BACKGROUND', 'seg_test'."""
+    names = sorted(set(classes), key=natural_key)
+    background = [
+        f"'{printable(name)}' counts as a class like the others; if it is none, move it away"
+        for name in names
+        if name.lower().startswith("background") or name.lower().endswith(".clutter")
+    ]
+    splits = [
+        f"'{printable(name)}' counts as a class, though its name speaks of a split; if it is none, call it {kind}"
+        for name in names
+        if (kind := parse(name).kind) and parse(name).rest
+    ]
+    return background + splits
+
+
+def unlabelled_notes(listing: Listing, wrapper: str, division: Division) -> list[str]:
+    """Return a line about the images of each folder that have no label, with the way to name them."""
+    notes = []
+    for folder, images in division.unlabelled.items():
+        path = listing.place_of(f"{wrapper}/{folder}" if wrapper else folder)
+        notes.append(
+            f"{len(images)} images of '{printable(folder)}' have no label and were left aside; name their classes "
+            f"with: resnetlab predict RUN {shlex.quote(printable(str(path)))}"
         )
-    return classes
+    return notes

@@ -11,7 +11,8 @@ from resnetlab.data.catalog import Catalog, printable
 from resnetlab.data.sources.archives.archive import archive_names, list_archive
 from resnetlab.data.sources.archives.members import is_archive, kind_of
 from resnetlab.data.sources.archives.unpacked import unpack_whole
-from resnetlab.data.sources.listing import Listing, is_hidden, is_image
+from resnetlab.data.sources.layout.names import parse
+from resnetlab.data.sources.listing import Listing, is_hidden, is_image, listing_within
 from resnetlab.data.sources.tables.table import read_label_table
 from resnetlab.data.sources.tables.text_table import read_rows
 from resnetlab.errors import DataError, MachineError, ResnetlabError
@@ -34,7 +35,7 @@ def find_tables(listing: Listing) -> list[str]:
 
 def find_sets(listing: Listing, split: str) -> list[str]:
     """Return where the images of a split lie: its folder if it is unpacked, else its archives."""
-    folders = [name for name in listing.subfolders() if name.lower() == split]
+    folders = [name for name in listing.subfolders() if is_named(name, split)]
     flat = [
         name
         for name in folders
@@ -45,8 +46,14 @@ def find_sets(listing: Listing, split: str) -> list[str]:
     return [
         name
         for name in listing.files
-        if is_archive(Path(name)) and name.lower().removesuffix(ending_of(name)) == split
+        if is_archive(Path(name)) and is_named(name.lower().removesuffix(ending_of(name)), split)
     ]
+
+
+def is_named(name: str, split: str) -> bool:
+    """Return whether a name says a split and nothing else: 'train', 'Train_Images', 'test1'."""
+    said = parse(name)
+    return said.kind == split and not said.rest
 
 
 def ending_of(name: str) -> str:
@@ -94,16 +101,7 @@ def list_set(listing: Listing, name: str) -> Listing:
         return dataclasses.replace(
             inner, root=listing.root, prefix=f"{listing.prefix}{inner.prefix}"
         )
-    start = f"{name}/"
-    return Listing(
-        listing.where / name,
-        listing.root,
-        listing.prefix + start,
-        tuple(file.removeprefix(start) for file in below(listing, name)),
-        (),
-        tuple(link.removeprefix(start) for link in listing.passed_over if link.startswith(start)),
-        lambda file: listing.read(start + file),
-    )
+    return listing_within(listing, name)
 
 
 def unlabelled_note(listing: Listing, name: str) -> str:
@@ -119,7 +117,7 @@ def unlabelled_note(listing: Listing, name: str) -> str:
         return ""
     return (
         f"{count} images of {printable(name)} have no label; name their classes with: "
-        f"resnetlab predict RUN {printable(str(listing.where / name))}"
+        f"resnetlab predict RUN {printable(str(listing.place_of(name)))}"
     )
 
 

@@ -3,11 +3,12 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from resnetlab.data.catalog import MEMBER
 from resnetlab.errors import DataError
 
 # fmt: off
@@ -24,7 +25,8 @@ class Listing:
 
     `where` is the folder or archive, for messages. In a catalog with this `root`, the path of a
     file is `prefix` plus its name. `passed_over` are links that were not followed. `read` gives a
-    file's bytes by its name.
+    file's bytes by its name. An archive within that was opened is a folder: `opened` gives what its
+    files' paths begin with.
     """
 
     where: Path
@@ -34,6 +36,17 @@ class Listing:
     folders: tuple[str, ...]
     passed_over: tuple[str, ...]
     read: Callable[[str], bytes]
+    opened: Mapping[str, str] = field(default_factory=dict)
+
+    def path_of(self, name: str) -> str:
+        """Return the path of a file in a catalog."""
+        top, _, below = name.partition("/")
+        return self.prefix + (self.opened[top] + below if top in self.opened else name)
+
+    def place_of(self, name: str) -> Path:
+        """Return the path of a file or folder as a user would name it: 'photos.zip/test/1.jpg'."""
+        top, _, below = name.partition("/")
+        return self.where / self.opened.get(top, top).partition(MEMBER)[0] / below
 
     def subfolders(self, folder: str = "") -> list[str]:
         """Return the names of the folders right below a folder ('' for the top)."""
@@ -90,6 +103,32 @@ def list_folder(root: Path, follow_links: bool = False) -> Listing:
         tuple(sorted(passed_over)),
         lambda name: (root / name).read_bytes(),
     )
+
+
+def listing_within(listing: Listing, folder: str) -> Listing:
+    """Return the listing of a folder of a listing, whose root stays the same."""
+    start = f"{folder}/"
+
+    def inside(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.removeprefix(start) for name in names if name.startswith(start))
+
+    return Listing(
+        listing.where / folder,
+        listing.root,
+        listing.path_of(start),
+        inside(listing.files),
+        inside(listing.folders),
+        inside(listing.passed_over),
+        lambda name: listing.read(start + name),
+    )
+
+
+def wrapped(listing: Listing) -> Iterator[Listing]:
+    """Give a listing, then those of the folders in it, as long as each holds nothing but one folder."""
+    yield listing
+    while len(tops := listing.subfolders()) == 1 and all("/" in name for name in listing.files):
+        listing = listing_within(listing, tops[0])
+        yield listing
 
 
 def list_names(

@@ -7,6 +7,7 @@ from typing import Protocol
 from resnetlab.data.catalog import MEMBER
 from resnetlab.data.sources.archives.archive import open_archive
 from resnetlab.data.sources.archives.members import is_archive
+from resnetlab.data.sources.archives.nested import inner_file
 from resnetlab.data.sources.arrays.arrays import ARRAY_ENDINGS, Arrays
 from resnetlab.data.sources.arrays.cifar import Batch, is_batch
 from resnetlab.data.sources.arrays.idx import Idx, is_idx
@@ -25,8 +26,8 @@ class Container(Protocol):
 class Reader:
     r"""Gives the bytes of images by their catalog paths below `root`; threads may share it.
 
-    A path is a file's, 'cat/1.jpg', or that of a member, 'photos.zip\0cat/1.jpg'. What holds bare
-    pixels gives them as the bytes of a PPM or PGM file.
+    A path is a file's, 'cat/1.jpg', or that of a member, 'photos.zip\0cat/1.jpg', also of an archive
+    within another. What holds bare pixels gives them as the bytes of a PPM or PGM file.
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,12 +37,14 @@ class Reader:
 
     def __call__(self, path: str) -> bytes:
         """Return an image file's bytes. Raises OSError with the reason where it can't be read."""
-        file, inside, member = path.partition(MEMBER)
+        file, inside, member = path.rpartition(MEMBER)
         if not inside:
-            return (self.root / file).read_bytes()
+            return (self.root / path).read_bytes()
         with self._lock:
             if file not in self._opened:
-                self._opened[file] = open_container(self.root / file)
+                outer, within, inner = file.partition(MEMBER)
+                place = inner_file(self.root / outer, inner) if within else self.root / file
+                self._opened[file] = open_container(place)
         try:
             return self._opened[file].read(member)
         except KeyError as error:

@@ -8,14 +8,17 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.archives.members import is_archive
+from resnetlab.data.sources.archives.nested import with_archives
 from resnetlab.data.sources.arrays.arrays import has_arrays, read_arrays
 from resnetlab.data.sources.arrays.cifar import has_batches, read_cifar
 from resnetlab.data.sources.arrays.idx import has_idx, read_mnist
 from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
+from resnetlab.data.sources.file_name_labels import labels_from_names
 from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.given_splits import settle_given_splits
 from resnetlab.data.sources.hub import has_image_tables, is_image_table, read_tables
 from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
-from resnetlab.data.sources.listing import Listing, list_folder
+from resnetlab.data.sources.listing import Listing, list_folder, wrapped
 from resnetlab.data.sources.shards import has_shards, read_shards
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
 from resnetlab.data.sources.tables.text_table import read_table_content, read_table_file
@@ -52,27 +55,41 @@ def read_source(data: Path, settings: Data) -> Catalog:
         listing = list_folder(data, settings.follow_links)
     elif is_archive(data) and data.is_file() and not has_shards(one_file(data)):
         listing = list_archive(data)
-    elif is_table(data):
-        return read_table(data, settings)
     elif data.is_file():
         listing = one_file(data)
     else:
         raise DataError(f"{data}: no such file or folder")
-    return with_classes(read_listing(listing, settings), settings.classes)
+    catalog = read_table(data, settings) if is_table(data) else read_listing(listing, settings)
+    return with_classes(settle_given_splits(catalog, settings.unknown_classes), settings.classes)
 
 
 def read_listing(listing: Listing, settings: Data) -> Catalog:
-    """Return the catalog of a folder or archive by the layout that it has."""
+    """Return the catalog of a folder or archive by the layout that it has.
+
+    What is no class folders may also lie within one folder around all, or archives within.
+    """
+    if settings.label_pattern is not None:
+        return labels_from_names(with_archives(listing), settings)
+    for within in wrapped(listing):
+        catalog = read_layout(within, settings)
+        if catalog is not None:
+            return catalog
+    opened = with_archives(listing)
+    catalog = read_layout(opened, settings) if opened is not listing else None
+    return catalog or class_folders(opened, settings)
+
+
+def read_layout(listing: Listing, settings: Data) -> Catalog | None:
+    """Return the catalog of a folder or archive that holds something else than class folders, else None."""
     for is_it, read in LAYOUTS:
         if is_it(listing):
             return read(listing, settings)
     table = find_label_table(listing)
-    if table is not None:
-        where = listing.where / table
-        return read_label_table(
-            read_table_content(listing.read(table), where), where, listing, settings
-        )
-    return class_folders(listing, settings.allow_empty_classes)
+    if table is None:
+        return None
+    where = listing.where / table
+    rows = read_table_content(listing.read(table), where)
+    return read_label_table(rows, where, listing, settings)
 
 
 def read_table(file: Path, settings: Data) -> Catalog:
@@ -81,7 +98,7 @@ def read_table(file: Path, settings: Data) -> Catalog:
     listing = (
         list_archive(place) if is_archive(place) else list_folder(place, settings.follow_links)
     )
-    return read_label_table(read_table_file(file), file, listing, settings)
+    return read_label_table(read_table_file(file), file, with_archives(listing), settings)
 
 
 def is_table(file: Path) -> bool:

@@ -115,6 +115,16 @@ def test_the_table_may_have_any_customary_name(make, table):
     assert len(read(root)) == 4
 
 
+def test_the_folders_may_say_that_they_hold_images(make):
+    root = make()
+    (root / "train").rename(root / "Train_Images")
+    put(root / "x", {"test_images/9.png": b"9"})
+
+    assert is_kaggle(list_folder(root))
+    assert "1 images of test_images have no label" in read(root).notes[0]
+    assert len(read(root)) == 4
+
+
 def test_the_table_may_come_from_excel(make):
     root = make()
     lines = ["id;label", *(f"{name};{label}" for name, label in LABELS.items())]

@@ -375,10 +375,6 @@ def test_a_split_column_decides_the_splits(read, train, val, test):
         (("train", "train", "tets", "test"), "split 'tets' .*did you mean 'test'"),
         (("train", "train", "", "test"), "line 4: has no split, other rows have one"),
         (("test", "test", "val", "val"), "t.csv: the split has test, val but no train"),
-        (
-            ("train", "test", "train", "test"),
-            "train and test have different classes: dog in test only",
-        ),
     ],
 )
 def test_a_split_that_makes_no_sense_is_refused(read, splits, message):

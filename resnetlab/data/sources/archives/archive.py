@@ -6,7 +6,7 @@ from resnetlab.data.catalog import MEMBER
 from resnetlab.data.sources.archives.in_place import TarImages, ZipImages
 from resnetlab.data.sources.archives.members import kind_of
 from resnetlab.data.sources.archives.unpacked import UnpackedImages, open_7z, unpacked
-from resnetlab.data.sources.folder import SPLIT_NAMES
+from resnetlab.data.sources.layout.names import parse
 from resnetlab.data.sources.listing import Listing, list_names
 
 Dataset = ZipImages | TarImages | UnpackedImages
@@ -40,7 +40,10 @@ def listing_below(path: Path, container: Dataset, inside: str) -> Listing:
 def wrapping_folder(listing: Listing) -> str:
     """Return the one folder around all others ('photos/cat/1.jpg'), '' for none; 'train' is a split."""
     tops = listing.subfolders()
-    if len(tops) != 1 or tops[0].lower() in SPLIT_NAMES or not listing.subfolders(tops[0]):
+    if len(tops) != 1 or not listing.subfolders(tops[0]):
+        return ""
+    name = parse(tops[0])
+    if name.kind and not name.rest:
         return ""
     return "" if any("/" not in name for name in listing.files) else tops[0]
 

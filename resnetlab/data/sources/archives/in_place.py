@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import tarfile
 import weakref
@@ -62,6 +63,15 @@ class ZipImages:
                 errno.EIO, f"damaged in its archive: {error or type(error).__name__}"
             ) from error
 
+    def size(self, member: str) -> int:
+        """Return a member's size in bytes."""
+        return self.infos[member].file_size
+
+    def copy(self, member: str, out: IO[bytes]) -> None:
+        """Write a member's bytes, in bounded memory. Raises whatever a damaged one leads to."""
+        with self.zip.open(self.infos[member]) as file:
+            shutil.copyfileobj(file, out, LITTLE)
+
 
 def zip_kind(info: zipfile.ZipInfo) -> Kind:
     """Return what a member of a zip archive is; archives from elsewhere than Unix don't tell links."""
@@ -102,6 +112,19 @@ class TarImages:
         if len(content) != size:
             raise OSError(errno.EIO, "cut short in its archive")
         return content
+
+    def size(self, member: str) -> int:
+        """Return a member's size in bytes."""
+        return self._places[member][1]
+
+    def copy(self, member: str, out: IO[bytes]) -> None:
+        """Write a member's bytes, in bounded memory. Raises EOFError where they are gone."""
+        start, left = self._places[member]
+        while left:
+            piece = os.pread(self._file, min(left, PIECE), start)
+            if not piece:
+                raise EOFError("cut short in its archive")
+            start, left = start + out.write(piece), left - len(piece)
 
 
 class Forwards:

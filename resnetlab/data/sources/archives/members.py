@@ -22,7 +22,7 @@ KINDS = {
 # fmt: on
 GIB = 2**30
 MAX_MEMBERS = 5_000_000
-MAX_MEMBER_BYTES = GIB
+MAX_MEMBER_BYTES = GIB  # of a file that is read at once, unlike an archive within
 MAX_NAME = 4096  # letters; no system takes a longer path
 MAX_RATIO = 200  # unpacked to packed, once more than RATIO_FREE_BYTES come out
 RATIO_FREE_BYTES = 256 * 2**20
@@ -92,7 +92,7 @@ class Members:
         inside = "/".join(part for part in name.split("/") if part not in ("", "."))
         self.count += 1
         self.total += size
-        if size > MAX_MEMBER_BYTES:
+        if size > MAX_MEMBER_BYTES and not is_archive(Path(name)):
             raise self.refused(name, f"has {size / GIB:.1f} GiB, the limit is 1 GiB")
         if self.count > MAX_MEMBERS:
             raise self.refused(name, f"is one too many, the limit is {MAX_MEMBERS:,}")

@@ -48,7 +48,11 @@ class UnpackedImages:
 
     def read(self, member: str) -> bytes:
         """Return a member's bytes. Raises OSError where they can't be read."""
-        return (self._folder / member).read_bytes()
+        return self.place(member).read_bytes()
+
+    def place(self, member: str) -> Path:
+        """Return where a member lies."""
+        return self._folder / member
 
 
 def unpacked(path: Path) -> Path:
@@ -101,7 +105,7 @@ def unpack_into(path: Path, target: Path) -> None:
     Raises DataError where it is damaged or not to be trusted; then what was unpacked so far stays.
     """
     target.mkdir()
-    room = shutil.disk_usage(target).free - ROOM_LEFT_BYTES
+    room = free_bytes(target)
     kind = kind_of(path)
     if kind == "zip":
         unpack_zip(path, target, room)
@@ -166,6 +170,11 @@ def make_folders(target: Path, names: list[str]) -> None:
     for name in names:
         if name.endswith("/"):
             (target / name).mkdir(parents=True, exist_ok=True)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes may be written into a folder, with room left for others."""
+    return shutil.disk_usage(folder).free - ROOM_LEFT_BYTES
 
 
 def check_room(path: Path, target: Path, needed: int, room: int) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from resnetlab.data.catalog import Catalog, new_catalog, printable
-from resnetlab.data.sources.folder import SPLIT_NAMES, note
+from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.layout.names import SPLIT_NAMES
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.rules import check_splits, require_two
 from resnetlab.errors import DataError
@@ -44,7 +45,7 @@ def labelled_catalog(
     number = {name: index for index, name in enumerate(classes)}
     split = [splits[row] for row in kept]
     texts = [labels[row] for row in kept]
-    check_splits(split, texts, [printable(paths[row]) for row in kept], listing.where)
+    check_splits(split, [printable(paths[row]) for row in kept], listing.where)
     return new_catalog(
         listing.root,
         tuple(map(printable, classes)),

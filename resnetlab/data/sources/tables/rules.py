@@ -4,8 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from resnetlab.data.sources.folder import SPLIT_NAMES
-from resnetlab.data.sources.listing import natural_key
+from resnetlab.data.sources.layout.names import SPLIT_NAMES
 from resnetlab.errors import DataError
 from resnetlab.recipe import did_you_mean
 
@@ -33,22 +32,14 @@ def fold_number(text: str, spot: str) -> int:
     return int(text)
 
 
-def check_splits(splits: list[str], labels: list[str], places: list[str], where: Path) -> None:
-    """Raise DataError where a split leaves images undecided, or the training split lacks a class."""
-    classes = {split: set[str]() for split in sorted(set(splits))}
-    if set(classes) == {""}:
+def check_splits(splits: list[str], places: list[str], where: Path) -> None:
+    """Raise DataError where a split leaves images undecided, or there is no training split."""
+    found = sorted(set(splits))
+    if found == [""]:
         return
-    if "" in classes:
+    if "" in found:
         raise DataError(
             f"{places[splits.index('')]}: has no split, other rows have one; name a split in every row"
         )
-    if "train" not in classes:
-        raise DataError(f"{where}: the split has {', '.join(classes)} but no train")
-    for split, label in zip(splits, labels, strict=True):
-        classes[split].add(label)
-    for split, here in classes.items():
-        extra = sorted(here - classes["train"], key=natural_key)
-        if extra:
-            raise DataError(
-                f"{where}: train and {split} have different classes: {', '.join(extra[:5])} in {split} only"
-            )
+    if "train" not in found:
+        raise DataError(f"{where}: the split has {', '.join(found)} but no train")

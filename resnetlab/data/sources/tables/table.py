@@ -110,12 +110,12 @@ def read_label_table(rows: list[Row], where: Path, listing: Listing, settings: D
     places = [place(where, row_of[name]) for name in names]
     classes = agreed_classes(labels, places, columns, where, settings)
     splits = [split_of_cell(item.split, spot) for item, spot in zip(said, places, strict=True)]
-    check_splits(splits, labels, places, where)
+    check_splits(splits, places, where)
     number = {name: row for row, name in enumerate(classes)}
     return new_catalog(
         listing.root,
         classes,
-        [listing.prefix + name for name in names],
+        [listing.path_of(name) for name in names],
         [number[label] for label in labels],
         splits,
         tuple(notes),

@@ -45,13 +45,13 @@ def image_place(catalog: Catalog) -> tuple[Path, str]:
 
     Raises DataError where they lie in several archives, or in files that hold bare pixels.
     """
-    files = {name.partition(MEMBER)[0] if MEMBER in name else "" for name in catalog.paths}
+    files = {name.rpartition(MEMBER)[0] for name in catalog.paths}
     if files == {""}:
         return catalog.root, ""
     file = min(files)
-    if len(files) > 1 or not is_archive(Path(file)):
+    if len(files) > 1 or MEMBER in file or not is_archive(Path(file)):
         raise DataError(
-            f"{catalog.root / file}: a table can name image files in one folder or archive only; "
+            f"{catalog.root / printable(file)}: a table can name image files in one folder or archive only; "
             "train with --export-split to get such a folder"
         )
     return catalog.root / file, file + MEMBER

@@ -1,0 +1,101 @@
+"""Images whose labels stand in the names of their files, in one folder or in one for each split."""
+
+from collections import Counter
+
+from resnetlab.data.catalog import Catalog, printable
+from resnetlab.data.sources.folder import catalog_of, note, passed_over_notes, unlabelled_notes
+from resnetlab.data.sources.layout.class_levels import Levels
+from resnetlab.data.sources.layout.file_names import (
+    AUTO,
+    checked_pattern,
+    found_labels,
+    label_in_name,
+    usual_pattern,
+)
+from resnetlab.data.sources.layout.names import split_kinds
+from resnetlab.data.sources.layout.places import (
+    Place,
+    find_places,
+    tops,
+    without_beside,
+    without_wrapper,
+)
+from resnetlab.data.sources.layout.splits import Division
+from resnetlab.data.sources.listing import Listing
+from resnetlab.errors import DataError
+from resnetlab.recipe import Data
+
+
+def labels_from_names(listing: Listing, settings: Data) -> Catalog:
+    """Return the catalog of a listing in which a file's name holds its label, by data.label_pattern.
+
+    Folders with a split's name are splits; one for tests whose names hold no label is left aside.
+    Raises DataError where a name that should hold a label has none, unless such are dropped.
+    """
+    places, notes = without_beside(find_places(listing))
+    places, wrapper = without_wrapper(places, listing, empty_allowed=True)
+    division = named_splits(places)
+    pattern = settled_pattern(division, listing, settings)
+    kept: list[Place] = []
+    bare: list[str] = []
+    for place in division.places:
+        labels = {image: label_in_name(pattern, image) for image in place.images}
+        if place.kind not in ("", "train") and not any(labels.values()):
+            division.unlabelled.setdefault(place.part, []).extend(place.images)
+            continue
+        bare += [image for image, label in labels.items() if not label]
+        for label in dict.fromkeys(filter(None, labels.values())):
+            images = tuple(image for image in place.images if labels[image] == label)
+            kept.append(Place(place.folder, (label,), images, place.kind, place.part))
+    if bare and settings.unmatched == "error":
+        raise DataError(
+            f"{listing.where}: {len(bare)} file names hold no label by data.label_pattern='{pattern}', the first is "
+            f"{printable(bare[0])}; mend the pattern, or leave them out with --set data.unmatched=drop"
+        )
+    found = Counter[str]()
+    for place in kept:
+        found[place.chain[0]] += len(place.images)
+    if len(found) < 2:
+        only = f"only '{printable(next(iter(found)))}'" if found else "no label"
+        raise DataError(
+            f"{listing.where}: data.label_pattern='{pattern}' finds {only}, two labels at least are needed"
+        )
+    notes.append(f"labels were taken from the file names by '{pattern}': {found_labels(found)}")
+    notes += note("file names hold no label and were left out", bare)
+    notes += unlabelled_notes(listing, wrapper, division)
+    notes += passed_over_notes(listing)
+    classes = [place.chain[0] for place in kept]
+    return catalog_of(listing, kept, Levels(classes, [""] * len(kept), []), notes)
+
+
+def settled_pattern(division: Division, listing: Listing, settings: Data) -> str:
+    """Return the pattern that finds labels: the recipe's, or the usual one that fits what is trained on.
+
+    Raises DataError where none of the usual ones does.
+    """
+    pattern = settings.label_pattern
+    if pattern == AUTO:
+        images = [
+            i for place in division.places if place.kind in ("", "train") for i in place.images
+        ]
+        pattern = usual_pattern(images)
+    if pattern is None:
+        raise DataError(
+            f"{listing.where}: no usual form of names, such as 'label_12.jpg', gives all these images labels; give "
+            "a pattern whose first group is the label: --set data.label_pattern='^([a-z]+)'"
+        )
+    return checked_pattern(pattern)
+
+
+def named_splits(places: list[Place]) -> Division:
+    """Return the images by the splits that the first folders name, whatever lies below these."""
+    kinds = split_kinds(tops(places))
+    division = Division([])
+    for place in places:
+        top = place.chain[0] if place.chain else ""
+        kind = kinds.get(top, "")
+        if kind == "unlabelled":
+            division.unlabelled.setdefault(top, []).extend(place.images)
+        else:
+            division.places.append(Place(place.folder, (), place.images, kind, top if kind else ""))
+    return division

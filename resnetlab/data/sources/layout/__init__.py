@@ -1,0 +1,1 @@
+"""What the folders of a data set mean: wrappers, splits, classes, labels in file names."""

@@ -1,0 +1,106 @@
+"""What a folder's name says by itself: a split, a fold, images without labels, or nothing of the kind."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from resnetlab.data.catalog import Split
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train", "training": "train", "trn": "train", "trainval": "train",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val", "eval": "val",
+    "evaluation": "val",
+    "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+UNLABELLED_NAMES = {"unlabeled", "unlabelled", "unsup", "unsupervised", "pred", "predict"}
+# Folders that say what kind of file lies in them, never what an image shows.
+PLAIN = {
+    "image", "images", "img", "imgs", "jpg", "jpeg", "jpegs", "jpegimages", "png", "pngs", "pic", "pics",
+    "picture", "pictures", "photo", "photos", "data", "dataset", "files", "folder", "set", "sample", "samples",
+    "split", "cropped",
+}  # fmt: skip
+# What lies beside the images and says something about them.
+BESIDE = {
+    "mask", "masks", "annotation", "annotations", "label", "labels", "segmentation", "segmentations",
+    "trimap", "trimaps", "bbox", "bboxes", "imagesets", "groundtruth", "gt", "doc", "docs", "code", "scripts",
+    "src", "notebooks", "metadata", "meta", "devkit", "splits", "models", "weights",
+}  # fmt: skip
+
+Kind = Literal["train", "val", "test", "unlabelled", "fold", ""]
+
+
+@dataclass(frozen=True)
+class FolderName:
+    """What the words of a folder's name say; `rest` are those that say neither split nor file kind."""
+
+    kind: Kind
+    word: str  # that says so: 'valid'
+    rest: tuple[str, ...]
+
+
+def parse(name: str) -> FolderName:
+    """Read a folder's name: 'TRAIN_IMAGES', 'trainset', 'Testing-Data', 'val2017', 'seg_train', 'fold 3'."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = [bare(word) for word in re.findall(r"[^\W\d_]+", apart)]
+    if "fold" in words and re.search(r"\d", name) and set(words) <= {"fold", "k", "cv"}:
+        return FolderName("fold", "fold", ())
+    said = {word for word in words if word in SPLIT_NAMES or word in UNLABELLED_NAMES}
+    rest = tuple(word for word in words if word not in said and word not in PLAIN)
+    if said == {"train", "val"}:
+        return FolderName("train", "trainval", rest)
+    if len(said) != 1:
+        return FolderName("", "", tuple(words))
+    word = said.pop()
+    return FolderName(SPLIT_NAMES.get(word, "unlabelled"), word, rest)
+
+
+def bare(word: str) -> str:
+    """Return 'train' for 'trainset' and 'trainingdata', else the word."""
+    for ending in ("dataset", "images", "set", "data"):
+        if word.removesuffix(ending) in SPLIT_NAMES:
+            return word.removesuffix(ending)
+    return word
+
+
+def split_kinds(names: Iterable[str]) -> dict[str, Kind]:
+    """Return what each of some sibling folders is, for those whose names say a split, fold or the like.
+
+    A name with other words in it, such as 'seg_train', counts where a sibling has the same words with
+    another split, 'seg_test': 'test_tube' alone is a class.
+    """
+    parsed = {name: parse(name) for name in names}
+    kinds: dict[str, Kind] = {
+        name: each.kind for name, each in parsed.items() if each.kind and not each.rest
+    }
+    by_rest = defaultdict(list)
+    for name, each in parsed.items():
+        if each.kind and each.rest:
+            by_rest[each.rest].append(name)
+    for alike in by_rest.values():
+        found = {parsed[name].kind for name in alike}
+        if len(found) > 1 and "train" in found:
+            kinds |= {name: parsed[name].kind for name in alike}
+    return settle_eval(kinds, parsed)
+
+
+def settle_eval(kinds: dict[str, Kind], parsed: dict[str, FolderName]) -> dict[str, Kind]:
+    """Return the kinds with 'eval' as the test split where another folder validates and none tests."""
+    if "test" in kinds.values():
+        return kinds
+    late = [name for name in kinds if parsed[name].word in ("eval", "evaluation")]
+    others = [name for name, kind in kinds.items() if kind == "val" and name not in late]
+    return kinds | dict.fromkeys(late, "test") if others else kinds
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a folder's name says no more than that images lie in it."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    return bool(words) and all(word in PLAIN for word in words)
+
+
+def is_beside(name: str) -> bool:
+    """Return whether a folder's name says that what lies in it is about the images."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    return "".join(words) in BESIDE or any(word in BESIDE for word in words[-1:])

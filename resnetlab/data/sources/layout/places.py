@@ -1,0 +1,181 @@
+"""The folders that hold images, freed of what only wraps them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from resnetlab.data.catalog import printable
+from resnetlab.data.sources.layout.names import Kind, is_beside, is_plain, parse
+from resnetlab.data.sources.listing import Listing, is_image
+
+Chain = tuple[str, ...]
+COMPARED = 8  # files of a copy, byte by byte
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in which images lie: its path in the listing, the folders that mean something, the images.
+
+    `kind` is the split or the like that it belongs to, `part` the name of the folder that says so.
+    """
+
+    folder: str
+    chain: Chain
+    images: tuple[str, ...]
+    kind: Kind = ""
+    part: str = ""
+
+    def below(self, depth: int = 1) -> "Place":
+        """Return the place with the first folders of its chain left out."""
+        return replace(self, chain=self.chain[depth:])
+
+
+def find_places(listing: Listing) -> list[Place]:
+    """Return the folders of a listing in which images lie."""
+    images = defaultdict(list)
+    for name in listing.files:
+        if is_image(name):
+            images[name.rpartition("/")[0]].append(name)
+    return [
+        Place(folder, tuple(folder.split("/")) if folder else (), tuple(names))
+        for folder, names in images.items()
+    ]
+
+
+def count(places: Iterable[Place]) -> int:
+    """Return how many images lie in some places."""
+    return sum(len(place.images) for place in places)
+
+
+def tops(places: Iterable[Place]) -> list[str]:
+    """Return the first folders of the chains, each once, sorted."""
+    return sorted({place.chain[0] for place in places if place.chain})
+
+
+def under(places: Iterable[Place], top: str) -> list[Place]:
+    """Return the places under a first folder, without it in their chains."""
+    return [place.below() for place in places if place.chain[:1] == (top,)]
+
+
+def is_flat(places: Iterable[Place]) -> bool:
+    """Return whether images lie in no folder of their own."""
+    return all(not place.chain for place in places)
+
+
+def without_beside(places: list[Place]) -> tuple[list[Place], list[str]]:
+    """Return the places without masks and the like that lie beside a folder called 'images', and a note."""
+    children = children_of(places)
+    dropped = {
+        (*parent, name)
+        for parent, names in children.items()
+        if any(map(is_plain, names))
+        for name in names
+        if is_beside(name)
+    }
+    if not dropped:
+        return places, []
+    gone = [place for place in places if starts(place.chain) & dropped]
+    kept = [place for place in places if not starts(place.chain) & dropped]
+    names = ", ".join(sorted({chain[-1] for chain in dropped}))
+    return kept, [
+        f"{count(gone)} images in folders named {names}, beside the images, were passed over"
+    ]
+
+
+def children_of(places: Iterable[Place]) -> dict[Chain, set[str]]:
+    """Return the names of the folders right below each folder, by its chain."""
+    children = defaultdict(set)
+    for place in places:
+        for depth, name in enumerate(place.chain):
+            children[place.chain[:depth]].add(name)
+    return children
+
+
+def starts(chain: Chain) -> set[Chain]:
+    """Return a chain and all that it begins with."""
+    return {chain[: depth + 1] for depth in range(len(chain))}
+
+
+def without_wrapper(
+    places: list[Place], listing: Listing, empty_allowed: bool
+) -> tuple[list[Place], str]:
+    """Return the places seen from within the one folder around all others, and that folder, '' for none.
+
+    A folder of a split's name is none. An empty folder beside it is perhaps a class that lacks its
+    images, and keeps it from being one.
+    """
+    wrapper = ""
+    while len(names := tops(places)) == 1:
+        name = names[0]
+        inner = under(places, name)
+        siblings = set(listing.subfolders(wrapper)) - {name}
+        if is_flat(inner) or (parse(name).kind and not parse(name).rest):
+            break
+        if not empty_allowed and not all(map(is_beside, siblings)):
+            break
+        # What lies loose around the wrapper has no class either way.
+        places = [*inner, *(place for place in places if not place.chain)]
+        wrapper = f"{wrapper}/{name}" if wrapper else name
+    return places, wrapper
+
+
+def without_copies(places: list[Place], listing: Listing) -> tuple[list[Place], list[str]]:
+    """Return the places without a folder that holds files of the others once more, and a note on it."""
+    notes = []
+    for name in tops(places):
+        inside = by_path(under(places, name))
+        others = [place for place in places if place.chain[:1] != (name,)]
+        outside = by_path(others)
+        if parse(name).kind or not inside.keys() <= outside.keys():
+            continue
+        paths = sorted(inside)[:: max(1, len(inside) // COMPARED)]
+        if all(listing.read(inside[path]) == listing.read(outside[path]) for path in paths):
+            notes.append(
+                f"'{printable(name)}' holds {len(inside)} of these files once more and was passed over"
+            )
+            places = others
+    return places, notes
+
+
+def by_path(places: Iterable[Place]) -> dict[str, str]:
+    """Return the names of images in the listing by their paths as the chains give them."""
+    return {
+        "/".join((*place.chain, image.rpartition("/")[2])): image
+        for place in places
+        for image in place.images
+    }
+
+
+def without_plain(places: list[Place]) -> list[Place]:
+    """Return the places without folders such as 'images' in their chains, where nothing lies beside these.
+
+    The first folder stays.
+    """
+    children = children_of(places)
+    return [
+        replace(
+            place,
+            chain=tuple(
+                name
+                for depth, name in enumerate(place.chain)
+                if not depth or not is_plain(name) or len(children[place.chain[:depth]]) > 1
+            ),
+        )
+        for place in places
+    ]
+
+
+def peeled(places: list[Place], top: str) -> list[Place]:
+    """Return what lies under a split's folder, without one inside it that says the same again.
+
+    'training_set/training_set/cats', 'seg_train/seg_train/sea', 'train/images/cat'.
+    """
+    inner = under(places, top)
+    kind = parse(top).kind
+    while len(names := tops(inner)) == 1:
+        name = names[0]
+        same = name.lower() == top.lower() or (parse(name).kind == kind and not parse(name).rest)
+        if not (same or is_plain(name)) or any(not place.chain for place in inner):
+            break
+        inner = under(inner, name)
+    return inner
