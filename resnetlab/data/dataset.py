@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnetlab.data.audit.name_groups import name_groups
 from resnetlab.data.audit.near_duplicates import near_duplicates
 from resnetlab.data.audit.quarantine import NO_PAIRS, audit
 from resnetlab.data.catalog import CATALOG_FILE, Catalog, objects
@@ -13,9 +14,10 @@ from resnetlab.data.sources.source import read_source
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
 from resnetlab.data.store.pixels import PixelStore, read_images, short_side_for
 from resnetlab.errors import DataError
-from resnetlab.recipe import Recipe, largest_size
+from resnetlab.recipe import Data, Recipe, largest_size
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.files import cache_folder
+from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 
 
@@ -56,11 +58,31 @@ def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = Fals
     """
     settings = recipe.data
     catalog, store = read_pixels(catalog, recipe)
+    catalog, guessed = (catalog, None) if as_one else guess_groups(catalog, store, settings)
     near = None
     if settings.near_duplicates == "group" and not as_one:
         near = near_duplicates(catalog, store, int(settings.workers))
     rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
-    return Dataset(name, audit(catalog, settings, rows), store, near, recipe)
+    return Dataset(name, audit(catalog, settings, rows, guessed), store, near, recipe)
+
+
+def guess_groups(
+    catalog: Catalog, store: PixelStore, settings: Data
+) -> tuple[Catalog, np.ndarray | None]:
+    """Return the groups (N,) that names tell of, said aloud and in the catalog's notes, or None.
+
+    Groups that the user gives, by a column or a pattern, are not added to.
+    """
+    given = settings.group_pattern is not None or (catalog.group != np.arange(len(catalog))).any()
+    if given or settings.name_groups == "ignore":
+        return catalog, None
+    found = name_groups(catalog, store)
+    if found is None:
+        return catalog, None
+    said = tuple(text for text in (found.sentence, found.warning) if text)
+    for text in said:
+        log(f"note: {text}")
+    return catalog.with_columns(notes=(*catalog.notes, *said)), found.group
 
 
 def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:

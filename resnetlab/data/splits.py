@@ -140,7 +140,7 @@ def deal(
         fewer = len(units) > 1 and len(wanted) > 2
         instead = "use fewer splits, such as --split 0.8 0 0.2" if fewer else "leave the class out"
         raise DataError(
-            f"class '{name}' has {len(units)} different images, too few for {len(wanted)} splits "
+            f"class '{name}' has {different(units)}, too few for {len(wanted)} splits "
             f"({', '.join(wanted)}); add some, or {instead}"
         )
     total = sum(map(len, units)) + sum(map(len, dealt.values()))
@@ -156,6 +156,15 @@ def deal(
             rows += remaining.pop(0)
     dealt["train"] += [row for unit in remaining for row in unit]
     return dealt
+
+
+def different(units: Units) -> str:
+    """Say how many images there are that may be parted: one of each group."""
+    count = sum(map(len, units))
+    if count == len(units):
+        return f"{count} different images"
+    groups = "1 group" if len(units) == 1 else f"{len(units)} groups"
+    return f"{count} images in {groups} (copies, near-duplicates, or groups that you or their names give)"
 
 
 def split_by_time(
@@ -215,9 +224,8 @@ def folds(catalog: Catalog, count: int, seed: int, repeat: int = 0) -> np.ndarra
     for label, units in units_by_class(catalog, rows, seed + 2**32 * repeat).items():
         if len(units) < count:
             raise DataError(
-                f"class '{catalog.classes[label]}' has {len(units)} different images outside the test "
-                f"split, too few for {count} folds; at most --set data.folds={max(2, len(units))} would do, "
-                "or add some"
+                f"class '{catalog.classes[label]}' has {different(units)} outside the test split, too few "
+                f"for {count} folds; at most --set data.folds={max(2, len(units))} would do, or add some"
             )
         sizes = np.zeros(count, dtype=np.int64)
         # Large groups first, each to the smallest fold: a greedy balance. Equal ones by lot.

@@ -417,7 +417,7 @@ def test_a_class_with_too_few_images_is_named_with_the_way_out(make_catalog):
 
 def test_copies_do_not_make_a_class_large_enough(make_catalog):
     rows = [*rows_for([10]), (1, "x", ""), (1, "x", ""), (1, "y", "")]
-    with pytest.raises(DataError, match="class 'b' has 2 different images"):
+    with pytest.raises(DataError, match=r"class 'b' has 3 images in 2 groups \(copies"):
         split(audit(make_catalog(rows), Data(max_problem_frac=0.0)), (0.8, 0.1, 0.1), 0)
 
 

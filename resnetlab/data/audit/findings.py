@@ -97,6 +97,16 @@ def odd_classes(catalog: Catalog) -> Iterator[str]:
             f"{len(few)} of {len(counts)} classes have fewer than {FEW} images, such as '{name}' with "
             f"{counts[few[0]]}: no figure on them will be sure"
         )
+    rows = catalog.rows("all")
+    pairs = np.unique(np.stack([catalog.labels[rows], catalog.group[rows]]), axis=1)
+    groups = np.bincount(pairs[0], minlength=len(counts))
+    lone = np.flatnonzero((groups == 1) & (counts > 1))
+    if len(lone):
+        yield (
+            f"{len(lone)} of {len(counts)} classes are a single group, such as '{catalog.classes[lone[0]]}' with "
+            f"{counts[lone[0]]} copies, near-duplicates or images of one track: how well a model does on "
+            "others can't be measured"
+        )
     if counts.max() > UNEVEN * counts.min():
         most, least = (catalog.classes[row] for row in (counts.argmax(), counts.argmin()))
         yield (

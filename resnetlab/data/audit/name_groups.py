@@ -6,7 +6,7 @@ that it puts together resemble each other clearly more than others of their clas
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -22,8 +22,11 @@ SAMPLED = 2000  # groups that are looked at
 # Cosine of two descriptors: how much more alike images of a group must be, on average over the
 # groups, in standard errors of that, and in what share of the groups.
 MORE, ERRORS, SHARE = 0.1, 5.0, 0.8
-FRAMES = 0.75  # ... of two images whose names follow each other, from which on they are frames of a video
-CUT = 0.4  # ... below which a new scene begins
+# ... of two images whose names follow each other: how alike, and how much more than any two of a class,
+# from which on they are frames of a video.
+FRAMES, FOLLOWING = 0.4, 0.25
+CUT = 0.2  # ... below which a new scene begins
+SWITCH = "--set data.name_groups=ignore switches that off"
 BLOCKS = 10  # into which a class that is one long video is divided at least
 
 COPY = re.compile(
@@ -38,10 +41,14 @@ COPY = re.compile(
 
 @dataclass(frozen=True)
 class NameGroups:
-    """Groups (N,) that names tell of, each named by its first row, and a sentence on how they were found."""
+    """Groups (N,) that names tell of, each named by its first row, and how they were found.
+
+    `warning` tells of classes that have too few of them, '' where none has.
+    """
 
     group: np.ndarray
     sentence: str
+    warning: str = ""
 
 
 def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
@@ -56,22 +63,22 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
         return None
     vectors = descriptors(store.index["small"][store.rows_of(catalog)[rows]])
     names = [PurePosixPath(catalog.ids[row]) for row in rows]
+    labels = catalog.labels[rows].tolist()
     for read, what in WAYS:
-        keys = [
-            (int(catalog.labels[row]), str(name.parent), read(name.stem))
-            for row, name in zip(rows, names, strict=True)
-        ]
-        members = [np.array(group) for group in grouped(keys) if len(group) > 1]
+        stems = [f"{name.parent}/{read(name.stem)}" for name in names]
+        groups = grouped(zip(labels, stems, strict=True), [name.name for name in names])
+        members = [group for group in groups if len(group) > 1]
         if len(members) < FEWEST:
             continue
         within, between = likeness(vectors, members, catalog.labels[rows])
         if is_clear(within - between):
-            example = catalog.ids[rows[members[0][0]]]
+            whole, lone = divide_lone(groups, catalog, rows)
             return NameGroups(
-                rows_as_groups(len(catalog), rows, members),
-                f"names such as {example} tell of {what}: {len(set(keys)):,} groups, whose images resemble "
-                f"each other ({within.mean():.2f}) more than others of their class ({between.mean():.2f}); "
-                "a group stays in one split (--set data.name_groups=ignore to switch that off)",
+                rows_as_groups(len(catalog), rows, whole),
+                f"names such as {catalog.ids[rows[members[0][0]]]} tell of {what}: {len(groups):,} groups, whose "
+                f"images resemble each other ({within.mean():.2f}) more than others of their class "
+                f"({between.mean():.2f}); a group stays in one split ({SWITCH})",
+                lone,
             )
     return frame_blocks(catalog, rows, vectors)
 
@@ -95,18 +102,51 @@ def original(stem: str) -> str:
 
 
 WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
-    (up_to_first_number, "a patient, a clip or the like"),
+    (up_to_first_number, "tracks, patients or clips"),
     (without_last_number, "tracks or series"),
     (original, "copies of one image"),
 )
 
 
-def grouped(keys: list[tuple[int, str, str]]) -> list[list[int]]:
-    """Return the places of each key, in order."""
-    places: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+def grouped(keys: Iterable[tuple[int, str]], names: list[str]) -> list[np.ndarray]:
+    """Return the places of each key, those of one key in the natural order of their names."""
+    places: dict[tuple[int, str], list[int]] = defaultdict(list)
     for place, key in enumerate(keys):
         places[key].append(place)
-    return list(places.values())
+    return [
+        np.array(sorted(own, key=lambda place: natural_key(names[place])))
+        for own in places.values()
+    ]
+
+
+def divide_lone(
+    groups: list[np.ndarray], catalog: Catalog, rows: np.ndarray
+) -> tuple[list[np.ndarray], str]:
+    """Return the groups, those of classes that have too few of them cut into blocks; and a warning.
+
+    A class that is one track can't be divided by tracks. Blocks of frames that follow each other are
+    the best that is left, and what is measured on them says little.
+    """
+    of_class: dict[int, list[np.ndarray]] = defaultdict(list)
+    for group in groups:
+        of_class[int(catalog.labels[rows[group[0]]])].append(group)
+    found: list[np.ndarray] = []
+    lone = []
+    for label, own in of_class.items():
+        if len(own) >= FEWEST:
+            found += own
+            continue
+        lone.append(catalog.classes[label])
+        for group in own:
+            found.extend(np.array_split(group, min(len(group), -(-BLOCKS // len(own)))))
+    if not lone:
+        return found, ""
+    names = ", ".join(f"'{name}'" for name in lone[:5]) + (", ..." if len(lone) > 5 else "")
+    what = "class has" if len(lone) == 1 else "classes have"
+    return found, (
+        f"{len(lone)} {what} all images in fewer than {FEWEST} such groups ({names}): how well a model does on "
+        "new ones can't be measured there"
+    )
 
 
 def likeness(
@@ -149,23 +189,28 @@ def frame_blocks(catalog: Catalog, rows: np.ndarray, vectors: np.ndarray) -> Nam
     series = []
     for label in np.unique(catalog.labels[rows]):
         own = np.flatnonzero(catalog.labels[rows] == label)
-        series.append(
-            np.array(sorted(own, key=lambda place: natural_key(catalog.ids[rows[place]])))
-        )
+        if len(own) > 1:
+            own = np.array(sorted(own, key=lambda place: natural_key(catalog.ids[rows[place]])))
+            series.append(own)
+    if not series:
+        return None
     steps = [(vectors[own[:-1]] * vectors[own[1:]]).sum(axis=1) for own in series]
-    if np.median(np.concatenate(steps)) < FRAMES:
+    shuffled = [np.random.Generator(np.random.Philox(0)).permutation(own) for own in series]
+    chance = [(vectors[own[:-1]] * vectors[own[1:]]).sum(axis=1) for own in shuffled]
+    alike, by_chance = (float(np.median(np.concatenate(each))) for each in (steps, chance))
+    if alike < FRAMES or alike - by_chance < FOLLOWING:
         return None
     members = []
     for own, step in zip(series, steps, strict=True):
         scenes = np.split(own, np.flatnonzero(step < CUT) + 1)
         longest = max(2, -(-len(own) // BLOCKS))
         for scene in scenes:
-            members += np.array_split(scene, -(-len(scene) // longest))
+            members.extend(np.array_split(scene, -(-len(scene) // longest)))
     return NameGroups(
         rows_as_groups(len(catalog), rows, members),
         f"images whose names follow each other are nearly the same, as frames of a video are: "
-        f"{len(members):,} blocks of them each stay in one split (--set data.name_groups=ignore to switch "
-        "that off; better, name the clips: --set data.group_pattern=...)",
+        f"{len(members):,} blocks of them each stay in one split ({SWITCH}; better, name the clips by "
+        "data.group_pattern)",
     )
 
 

@@ -12,10 +12,15 @@ from resnetlab.recipe import Data
 NO_PAIRS = np.empty((0, 2), dtype=np.int64)
 
 
-def audit(catalog: Catalog, settings: Data, near: np.ndarray = NO_PAIRS) -> Catalog:
+def audit(
+    catalog: Catalog,
+    settings: Data,
+    near: np.ndarray = NO_PAIRS,
+    guessed: np.ndarray | None = None,
+) -> Catalog:
     """Return the catalog with copies grouped and what can't be trusted quarantined.
 
-    `near` are pairs of rows, (L, 2), of near-duplicates. An image under two
+    `near` are pairs of rows, (L, 2), of near-duplicates, `guessed` groups (N,) that nobody declared. An image under two
     labels is quarantined, and so is a copy in a given training split of an image in another split,
     so that the other stays fair; both are fatal where the recipe says so. Raises DataError too where
     too many images can't be used, or a class is left without one.
@@ -36,7 +41,10 @@ def audit(catalog: Catalog, settings: Data, near: np.ndarray = NO_PAIRS) -> Cata
             )
     group = declared_groups(catalog, settings.group_pattern)
     refuse_divided_groups(catalog, group)
-    return catalog.with_columns(group=merge_groups(catalog, group, np.concatenate([copies, near])))
+    pairs = np.concatenate([copies, near])
+    if guessed is not None:
+        pairs = np.concatenate([pairs, np.stack([np.arange(len(catalog)), guessed], axis=1)])
+    return catalog.with_columns(group=merge_groups(catalog, group, pairs))
 
 
 def quarantine_small(catalog: Catalog, min_size: int) -> None:

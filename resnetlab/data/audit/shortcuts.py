@@ -14,10 +14,10 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.files import write_json
 
-VERSION = 1  # raised whenever other properties are found, or other words for them
+VERSION = 2  # raised whenever other properties are found, or other words for them
 MOST = 4000  # images used
 FOLDS = 5
-FEWEST = 10  # of a class, or the folds say nothing
+FEWEST = 10  # different images of a class, or the folds say nothing
 # Share of the way from chance to certainty: content itself shows a little in file sizes and borders.
 ALARM = 0.4
 FLAT = 10.0  # standard deviation of a border that somebody drew
@@ -68,7 +68,8 @@ def sample_rows(catalog: Catalog) -> np.ndarray:
     rows = catalog.rows("all")
     rows = rows[np.argsort(catalog.sha256[rows], kind="stable")]
     labels = catalog.labels[rows]
-    counts = np.bincount(labels)
+    # Copies and frames of one track count once: no fold may hold some of them and learn from others.
+    counts = np.bincount(np.unique(np.stack([labels, catalog.group[rows]]), axis=1)[0])
     each = max(FEWEST, MOST // max(1, len(np.unique(labels))))
     return np.concatenate(
         [rows[labels == label][:each] for label in np.flatnonzero(counts >= FEWEST)] or [rows[:0]]
