@@ -58,6 +58,7 @@ def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = Fals
     """
     settings = recipe.data
     catalog, store = read_pixels(catalog, recipe)
+    recipe = settle_range(recipe, store)
     catalog, guessed = (catalog, None) if as_one else guess_groups(catalog, store, settings)
     near = None
     if settings.near_duplicates == "group" and not as_one:
@@ -97,7 +98,20 @@ def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
         int(settings.workers),
         settings.allow_truncated,
         settings.store,
+        settings.value_range,
     )
+
+
+def settle_range(recipe: Recipe, store: PixelStore) -> Recipe:
+    """Return the recipe with the scale of images of more than 8 bits, said where it was found."""
+    if store.value_range is not None and recipe.data.value_range == "auto":
+        low, high = store.value_range
+        log(
+            f"note: images of more than 8 bits: {low:g} becomes black and {high:g} white, for all of them "
+            "and in prediction alike; another scale by --set data.value_range=[LOW,HIGH]"
+        )
+    found = None if store.value_range is None else list(store.value_range)
+    return recipe.override({"data.value_range": found})
 
 
 def divide(catalog: Catalog, recipe: Recipe) -> Catalog:

@@ -40,6 +40,7 @@ class BundleFacts:
     max_pixels: int
     horizontal_flip: bool = False
     hidden: tuple[int, ...] = ()
+    value_range: tuple[float, float] | None = None  # black and white in images of more than 8 bits
 
 
 def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
@@ -112,6 +113,8 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
         digest = values.pop("weights_sha256")
         values["classes"] = tuple(values["classes"])
         values["hidden"] = tuple(values.get("hidden", ()))
+        if values.get("value_range") is not None:
+            values["value_range"] = tuple(values["value_range"])
         return BundleFacts(**values), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
@@ -142,13 +145,19 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         max_pixels=recipe.data.max_pixels,
         horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=recipe.model.hidden,
+        value_range=None if recipe.data.value_range == "auto" else recipe.data.value_range,
     )
 
 
 def recipe_of(facts: BundleFacts) -> Recipe:
     """Return the recipe by which images are prepared for a bundle."""
     tree = {
-        "data": {"image_size": facts.image_size, "fit": facts.fit, "max_pixels": facts.max_pixels},
+        "data": {
+            "image_size": facts.image_size,
+            "fit": facts.fit,
+            "max_pixels": facts.max_pixels,
+            "value_range": facts.value_range,
+        },
         "model": {
             "name": facts.network,
             "stem": facts.stem,

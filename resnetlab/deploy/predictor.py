@@ -104,7 +104,9 @@ class Predictor:
     def _prepare(self, read: Read, path: Path) -> Prepared:
         facts = self.facts
         try:
-            image = decode(read(path), facts.short_side, facts.max_pixels)
+            image = decode(
+                read(path), facts.short_side, facts.max_pixels, value_range=facts.value_range
+            )
         except OSError as error:
             return ImageProblem(f"can't be read ({error.strerror})")
         except ImageProblem as problem:

@@ -65,6 +65,9 @@ class Data(Section):
     leaks: Literal["drop", "error"] = "drop"  # training images that are copies of val or test ones
     near_duplicates: Literal["group", "ignore"] = "group"  # near-duplicates stay together
     max_problem_frac: Fraction = 0.01  # more quarantined images than this stop the run
+    # What becomes black and white in images of more than 8 bits; auto: one scale for all of them, from
+    # their values. None: there are none.
+    value_range: tuple[float, float] | Auto | None = "auto"
     max_pixels: Positive = 50_000_000  # a larger image is quarantined before it is decoded
     min_size: Positive = 1  # shorter side, px; a smaller image is quarantined
     allow_truncated: bool = False  # JPEG files whose end is missing
@@ -78,6 +81,16 @@ class Data(Section):
         if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
             raise ValueError(
                 "must be three fractions (train, validation, test) that sum to 1, train above 0"
+            )
+        return value
+
+    @field_validator("value_range")
+    @classmethod
+    def range_rises(cls, value: Any) -> Any:
+        """White must be above black."""
+        if isinstance(value, tuple) and not value[0] < value[1]:
+            raise ValueError(
+                "must be two numbers, what becomes black and what white, the first lower"
             )
         return value
 

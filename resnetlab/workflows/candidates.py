@@ -53,6 +53,9 @@ def choose(dataset: Dataset, candidates: list[Candidate]) -> tuple[Dataset, "Cla
         )
     recipe, network = candidates[int(np.argmax(scores))]
     log(describe_plan(recipe, catalog))
+    recipe = recipe.override(
+        {"data.value_range": dataset.recipe.model_dump()["data"]["value_range"]}
+    )
     return replace(dataset, recipe=recipe), network
 
 

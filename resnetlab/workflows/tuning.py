@@ -149,6 +149,7 @@ def begin_and_search(
 ) -> None:
     """Read the images, settle splits and plan, and write that down; then search and retrain."""
     dataset = read_listed(name_of(Path(arguments["data"])), catalog, recipe)
+    recipe = dataset.recipe
     catalog = divide(dataset.catalog, recipe)
     if recipe.tuning.folds > 1:
         # Folds are dealt for each repeat, unless the data itself names some.

@@ -93,6 +93,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "max_pixels": 50_000_000,
         "horizontal_flip": False,
         "hidden": [],
+        "value_range": None,
     }
 
 

@@ -15,6 +15,7 @@ FEW = 10  # images of a class
 UNEVEN = 10  # times that the largest class exceeds the smallest
 LONG = 8  # times that an image is longer than it is wide
 TINY_PX = 8
+DULL = 0.1  # of black to white
 ENDINGS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",),
     "WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "PPM": (".ppm", ".pgm", ".pbm"),
@@ -80,6 +81,17 @@ def warnings(catalog: Catalog, store: PixelStore) -> Iterator[str]:
     yield from odd_classes(catalog)
     yield from odd_shapes(catalog, rows)
     yield from odd_files(catalog, rows, records)
+    yield from odd_values(records)
+
+
+def odd_values(records: np.ndarray) -> Iterator[str]:
+    """Give a sentence on images that are nearly one grey: their values use little of what there is."""
+    lowest, highest = np.percentile(records["small"], (0.1, 99.9))
+    if highest - lowest < DULL * 255:
+        yield (
+            f"all images lie between {lowest / 255:.0%} and {highest / 255:.0%} of black to white; where they have "
+            "more than 8 bits, give their scale: --set data.value_range=[LOW,HIGH]"
+        )
 
 
 def odd_classes(catalog: Catalog) -> Iterator[str]:

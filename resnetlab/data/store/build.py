@@ -14,6 +14,7 @@ from resnetlab.data.catalog import printable
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import ImageProblem, decode
+from resnetlab.data.store.depth import ValueRange
 from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
@@ -37,6 +38,7 @@ class Settings:
     max_pixels: int
     allow_truncated: bool
     format: str  # pixels | jpeg
+    value_range: ValueRange | None = None  # of images with more than 8 bits
 
     @property
     def chunk(self) -> int:
@@ -177,7 +179,13 @@ def store_file(
     if hashlib.sha256(content).hexdigest() != digest:
         raise DataError(f"{printable(path)}: changed or went away while it was read; start again")
     try:
-        image = decode(content, settings.short_side, settings.max_pixels, settings.allow_truncated)
+        image = decode(
+            content,
+            settings.short_side,
+            settings.max_pixels,
+            settings.allow_truncated,
+            settings.value_range,
+        )
     except ImageProblem as problem:
         fill_record(record, digest, len(content), problem)
         return np.empty(0, dtype=np.uint8)

@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from resnetlab.data.store.depth import (
+    MOST_CHANNELS,
+    ValueRange,
+    channels_of,
+    deep_values,
+    to_bytes,
+)
 from resnetlab.data.store.jpeg import CUT_END, JPEG_START, jpeg_pixels, jpeg_scale
 from resnetlab.data.store.resize import THUMBNAIL_PX, reduced_size, shrink, thumbnail
 
@@ -51,25 +58,31 @@ class DecodedImage:
 
 
 def decode(
-    content: bytes, short_side: int, max_pixels: int, allow_truncated: bool = False
+    content: bytes,
+    short_side: int,
+    max_pixels: int,
+    allow_truncated: bool = False,
+    value_range: ValueRange | None = None,
 ) -> DecodedImage:
     """Decode one image in full.
 
     It comes upright (EXIF), on a fixed background, and reduced so that its shorter side is
-    `short_side`; a smaller one is kept as it is. With `allow_truncated`, what is missing at the end
-    of a JPEG is left grey. Raises ImageProblem with the reason.
+    `short_side`; a smaller one is kept as it is. Values of more than 8 bits are scaled by `value_range`.
+    With `allow_truncated`, what is missing at the end of a JPEG is left grey. Raises ImageProblem with
+    the reason.
     """
     if not content:
         raise ImageProblem("empty")
     try:
         with QUIET:
-            return reduce_upright(content, open_image(content, max_pixels), short_side)
+            image = open_image(content, max_pixels)
+            return reduce_upright(content, image, short_side, value_range)
     except ImageProblem:
         raise
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, TypeError) as error:
         problem = reason(error)
         if allow_truncated and problem == TRUNCATED and content.startswith(JPEG_START):
-            return replace(decode(content + CUT_END, short_side, max_pixels), cut=True)
+            return replace(decode(content + CUT_END, short_side, max_pixels), cut=True)  # a JPEG
         raise ImageProblem(problem) from error
 
 
@@ -129,6 +142,10 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError as error:
+        if (channels := channels_of(content)) > MOST_CHANNELS:
+            raise ImageProblem(
+                f"has {channels} channels, at most {MOST_CHANNELS} can be used"
+            ) from error
         raise ImageProblem("not an image") from error
     except Image.DecompressionBombError as error:
         raise ImageProblem("too many pixels") from error
@@ -137,7 +154,9 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def reduce_upright(content: bytes, image: Image.Image, short_side: int) -> DecodedImage:
+def reduce_upright(
+    content: bytes, image: Image.Image, short_side: int, value_range: ValueRange | None
+) -> DecodedImage:
     """Decode, turn upright, convert to RGB and reduce; the identity of a lossy image is left open."""
     # MPO is a JPEG with another behind it.
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -147,8 +166,12 @@ def reduce_upright(content: bytes, image: Image.Image, short_side: int) -> Decod
     width, height = image.size
     tags = exif_of(image)
     turned = ORIENTATIONS.get(tags.get(0x0112, 1))
-    decoded = decoded_pixels(content, image, short_side)
-    identity = "" if kind in LOSSY else pixel_hash(turn(decoded, turned))
+    deep = deep_values(content, image)
+    if deep is None:
+        decoded = decoded_pixels(content, image, short_side)
+        identity = "" if kind in LOSSY else pixel_hash(turn(decoded, turned))
+    else:  # two images may differ in what 8 bits don't show
+        decoded, identity = to_bytes(deep, value_range, BACKGROUND[0]), pixel_hash(deep)
     pixels = shrink(decoded, reduced_size((width, height), short_side))
     small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
     if turned in SWAPS:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from resnetlab.data.store.build import (
 )
 from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import BACKGROUND
+from resnetlab.data.store.depth import Extremes, ValueRange, extremes_of, range_of
 from resnetlab.data.store.jpeg import unpack
 from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
@@ -34,6 +35,7 @@ from resnetlab.system.progress import Progress, log
 from resnetlab.system.threads import in_order, sign_of_life, threads
 
 STORE_VERSION = 5  # raised whenever decoding gives other pixels, or a record holds something else
+Hashed = tuple[str, Extremes | None]  # digest of a file, and what `extremes_of` it is
 EMPTY = hashlib.sha256(b"").hexdigest()
 MAPPED_BYTES = 2**30  # a larger file is not mapped into memory: see FileBytes
 CHECKED_BYTES = 2**24  # read at a time, about, to check a store
@@ -52,6 +54,7 @@ class PixelStore:
     index: np.ndarray
     beside: Path | None = None
     format: str = "pixels"
+    value_range: ValueRange | None = None  # of images with more than 8 bits
 
     def image(self, row: int) -> np.ndarray:
         """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
@@ -84,19 +87,27 @@ def read_images(
     workers: int,
     allow_truncated: bool = False,
     format: str = "pixels",
+    value_range: ValueRange | Literal["auto"] | None = "auto",
 ) -> tuple[Catalog, PixelStore]:
     """Decode every image of the catalog once, into a store in the cache folder.
 
     `format` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
-    eighth of the space. Returns the catalog with sha256, width, height and problem filled in, and the
+    eighth of the space. `value_range` scales images of more than 8 bits; 'auto': by the values of those
+    that may be training's. Returns the catalog with sha256, width, height and problem filled in, and the
     store. A store that was begun is completed; one that is there is opened. Raises MachineError
     where the cache can't be written, DataError where an image changes meanwhile.
     """
     read = Reader(catalog.root)
     with threads(workers or 1) as pool:
-        digests, unreadable = hash_files(read, list(catalog.paths), pool)
+        digests, unreadable, deep = hash_files(
+            read, list(catalog.paths), pool, value_range == "auto"
+        )
         distinct = dict(zip(digests, catalog.paths, strict=True))
-        settings = Settings(short_side, max_pixels, allow_truncated, format)
+        if value_range == "auto":
+            value_range = range_of(
+                found for row, found in deep.items() if catalog.split[row] in ("", "train")
+            )
+        settings = Settings(short_side, max_pixels, allow_truncated, format, value_range)
         store = open_store(read, distinct, settings, pool)
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
     records = store.index[[row_of[digest] for digest in digests]]
@@ -113,24 +124,28 @@ def read_images(
 
 
 def hash_files(
-    read: Reader, paths: Sequence[str], pool: ThreadPoolExecutor
-) -> tuple[list[str], dict[int, str]]:
+    read: Reader, paths: Sequence[str], pool: ThreadPoolExecutor, with_extremes: bool = False
+) -> tuple[list[str], dict[int, str], dict[int, Extremes]]:
     """Return the SHA-256 of each file's bytes, in hex; and by row, why one can't be read.
 
-    What can't be read counts as empty.
+    What can't be read counts as empty. `with_extremes`: also by row, the extremes of images with more
+    than 8 bits.
     """
     digests: list[str] = []
     unreadable = {}
+    deep = {}
 
-    def digest_of(path: str) -> str | OSError:
+    def digest_of(path: str) -> Hashed | OSError:
         try:
-            return hashlib.sha256(read(path)).hexdigest()
+            content = read(path)
+            found = extremes_of(content) if with_extremes else None
+            return hashlib.sha256(content).hexdigest(), found
         except OSError as error:
             return error
         finally:
             sign_of_life()
 
-    def digests_of(some: list[str]) -> list[str | OSError]:
+    def digests_of(some: list[str]) -> list[Hashed | OSError]:
         return [digest_of(path) for path in some]
 
     with Progress("reading", len(paths)) as progress:
@@ -138,10 +153,13 @@ def hash_files(
             for found in chunk:
                 if isinstance(found, OSError):
                     unreadable[len(digests)] = f"can't be read ({found.strerror or found})"
-                    found = EMPTY
-                digests.append(found)
+                    found = EMPTY, None
+                digest, extremes = found
+                if extremes is not None:
+                    deep[len(digests)] = extremes
+                digests.append(digest)
             progress.advance(len(chunk))
-    return digests, unreadable
+    return digests, unreadable, deep
 
 
 def open_store(
@@ -149,7 +167,8 @@ def open_store(
 ) -> PixelStore:
     """Open the store of these images (digest: path), built or completed where needed."""
     # Stores that differ in their images alone share the beginning of their names.
-    how = short_hash([STORE_VERSION, str(RECORD), *astuple(settings), BACKGROUND])
+    facts = astuple(settings)[:-1] if settings.value_range is None else astuple(settings)
+    how = short_hash([STORE_VERSION, str(RECORD), *facts, BACKGROUND])
     base = cache_folder() / f"pixels-{how[:8]}-{short_hash([how, *distinct])}"
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
     try:
@@ -167,7 +186,9 @@ def open_store(
     # As a plain array: each slice of a memmap costs as much again.
     mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
     pixels = FileBytes(pixel_file) if mapped is None else mapped
-    return PixelStore(pixels, whole_records(index_file), base, settings.format)
+    return PixelStore(
+        pixels, whole_records(index_file), base, settings.format, settings.value_range
+    )
 
 
 def short_hash(facts: Sequence[Any]) -> str:
