@@ -7,7 +7,7 @@ import numpy as np
 
 from resnetlab.data.audit.name_groups import name_groups
 from resnetlab.data.audit.near_duplicates import near_duplicates
-from resnetlab.data.audit.quarantine import NO_PAIRS, audit
+from resnetlab.data.audit.quarantine import NO_PAIRS, audit, unread_formats
 from resnetlab.data.catalog import CATALOG_FILE, Catalog, objects
 from resnetlab.data.defaults import resolve_data
 from resnetlab.data.sources.source import read_source
@@ -64,7 +64,10 @@ def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = Fals
     if settings.near_duplicates == "group" and not as_one:
         near = near_duplicates(catalog, store, int(settings.workers))
     rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
-    return Dataset(name, audit(catalog, settings, rows, guessed), store, near, recipe)
+    audited = audit(catalog, settings, rows, guessed)
+    for text in unread_formats(audited):
+        log(f"note: {text}")
+    return Dataset(name, audited, store, near, recipe)
 
 
 def guess_groups(

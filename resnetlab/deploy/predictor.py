@@ -13,6 +13,7 @@ import torch
 
 from resnetlab.data.augment.draw import PLAIN
 from resnetlab.data.augment.render import render
+from resnetlab.data.formats import why_not_by_name
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
@@ -103,6 +104,8 @@ class Predictor:
 
     def _prepare(self, read: Read, path: Path) -> Prepared:
         facts = self.facts
+        if why := why_not_by_name(path.name):
+            return ImageProblem(why)
         try:
             image = decode(
                 read(path), facts.short_side, facts.max_pixels, value_range=facts.value_range

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.audit.shortcuts import shortcuts
 from resnetlab.data.catalog import SPLITS, Catalog
-from resnetlab.data.store.decode import FORMATS
+from resnetlab.data.formats import READ, WITH_EXTRA
 from resnetlab.data.store.pixels import PixelStore
 
 FEW = 10  # images of a class
@@ -16,10 +17,10 @@ UNEVEN = 10  # times that the largest class exceeds the smallest
 LONG = 8  # times that an image is longer than it is wide
 TINY_PX = 8
 DULL = 0.1  # of black to white
-ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",),
-    "WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "PPM": (".ppm", ".pgm", ".pbm"),
-}  # fmt: skip
+SHORT_NAMES = {"JPEG2000": "JP2"}
+ENDINGS = {SHORT_NAMES.get(kind, kind): endings for kind, endings in READ.items()} | {
+    kind: endings for kind, (endings, _, _) in WITH_EXTRA.items()
+}
 
 
 def describe(
@@ -43,7 +44,11 @@ def describe(
             for row in np.flatnonzero(~catalog.sound)
         ],
         "notes": list(catalog.notes),
-        "warnings": [*warnings(catalog, store), *shortcuts(catalog, store)],
+        "warnings": [
+            *unread_formats(catalog),
+            *warnings(catalog, store),
+            *shortcuts(catalog, store),
+        ],
         "classes": list(catalog.classes),
         "counts": {split: catalog.counts(split).tolist() for split in splits},
         "sizes": {side: spread(getattr(catalog, side)[sound]) for side in ("width", "height")},
@@ -145,7 +150,7 @@ def odd_files(catalog: Catalog, rows: np.ndarray, records: np.ndarray) -> Iterat
     """Give sentences on files with a wrong ending, and on those with more than one frame."""
     endings = [PurePath(name).suffix.lower() for name in catalog.ids[rows]]
     formats = [name.decode() for name in records["format"]]
-    known = {ending for kind in FORMATS for ending in ENDINGS[kind]}
+    known = {ending for endings in ENDINGS.values() for ending in endings}
     wrong = np.array(
         [
             ending in known and ending not in ENDINGS[kind]

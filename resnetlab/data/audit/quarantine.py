@@ -6,6 +6,7 @@ from collections import defaultdict
 import numpy as np
 
 from resnetlab.data.catalog import Catalog
+from resnetlab.data.formats import NEEDS, NOT_READ, WITH_EXTRA
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.recipe import Data
 
@@ -163,10 +164,34 @@ def refuse_too_many_problems(catalog: Catalog, max_problem_frac: float) -> None:
     """Raise DataError where more images can't be used than the recipe allows."""
     bad = int((~catalog.sound).sum())
     if bad > max_problem_frac * len(catalog):
+        which = "; ".join(unread_formats(catalog)) or first_problems(catalog)
         raise DataError(
             f"{bad} of {len(catalog)} images can't be used, more than the {max_problem_frac:.1%} allowed: "
-            f"{first_problems(catalog)}; mend them, or allow more with --set data.max_problem_frac=0.1"
+            f"{which}; mend them, or allow more with --set data.max_problem_frac=0.1"
         )
+
+
+def unread_formats(catalog: Catalog) -> list[str]:
+    """Return for each format that can't be read here how many images it has, and in which classes."""
+    found = []
+    for why in sorted(set(catalog.problem[~catalog.sound])):
+        if not is_unread(why):
+            continue
+        counts = np.bincount(catalog.labels[catalog.problem == why] + 1)[1:]
+        classes = [
+            f"{catalog.classes[label]} {counts[label]:,}" for label in np.flatnonzero(counts)
+        ]
+        listed = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+        found.append(f"{counts.sum():,} of {len(catalog):,} images ({listed}) are {why}")
+    return found
+
+
+def is_unread(problem: str) -> bool:
+    """Return whether an image's problem is a format that can't be read here."""
+    return any(
+        problem.startswith(kind) and (NEEDS in problem or kind in NOT_READ)
+        for kind in (*WITH_EXTRA, *NOT_READ)
+    )
 
 
 def first_problems(catalog: Catalog, label: int | None = None, limit: int = 5) -> str:

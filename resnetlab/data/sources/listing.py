@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from resnetlab.data.catalog import MEMBER
+from resnetlab.data.formats import IMAGE_ENDINGS
 from resnetlab.errors import DataError
 
-# fmt: off
-IMAGE_ENDINGS = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-})
-# fmt: on
 SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from resnetlab.data.catalog import printable
+from resnetlab.data.formats import why_not_by_name
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import ImageProblem, decode
@@ -179,6 +180,8 @@ def store_file(
     if hashlib.sha256(content).hexdigest() != digest:
         raise DataError(f"{printable(path)}: changed or went away while it was read; start again")
     try:
+        if why := why_not_by_name(path):
+            raise ImageProblem(why)
         image = decode(
             content,
             settings.short_side,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from resnetlab.data.formats import READ, kind_of, why_not
 from resnetlab.data.store.depth import (
     MOST_CHANNELS,
     ValueRange,
@@ -22,9 +23,14 @@ from resnetlab.data.store.depth import (
 from resnetlab.data.store.jpeg import CUT_END, JPEG_START, jpeg_pixels, jpeg_scale
 from resnetlab.data.store.resize import THUMBNAIL_PX, reduced_size, shrink, thumbnail
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = tuple(READ)
 BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and serving alike
-LOSSY = ("JPEG", "WEBP")  # other decoders may give other pixels
+LOSSY = ("JPEG", "WEBP", "AVIF", "JP2", "HEIC")  # other decoders may give other pixels
+SHORT = {
+    "MPO": "JPEG",
+    "JPEG2000": "JP2",
+    "HEIF": "HEIC",
+}  # an MPO is a JPEG with another behind it
 TRUNCATED = "truncated"
 
 
@@ -74,7 +80,12 @@ def decode(
     if not content:
         raise ImageProblem("empty")
     try:
+        kind = kind_of(content)
+        if missing := why_not(kind):
+            raise ImageProblem(missing)
         with QUIET:
+            if kind == "DICOM":
+                return reduce_dicom(content, short_side, max_pixels, value_range)
             image = open_image(content, max_pixels)
             return reduce_upright(content, image, short_side, value_range)
     except ImageProblem:
@@ -97,7 +108,7 @@ def peek_size(content: bytes) -> tuple[int, int]:
     Raises ImageProblem where there is none.
     """
     try:
-        with QUIET, Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with QUIET, Image.open(io.BytesIO(content), formats=formats_for(content)) as image:
             return image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageProblem(reason(error)) from error
@@ -140,7 +151,7 @@ QUIET = Quiet()
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Read the header and refuse what is no image or would be too large once decoded."""
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=formats_for(content))
     except UnidentifiedImageError as error:
         if (channels := channels_of(content)) > MOST_CHANNELS:
             raise ImageProblem(
@@ -154,12 +165,41 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
+def formats_for(content: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may be read as."""
+    if kind_of(content) != "HEIC" or why_not("HEIC"):
+        return FORMATS
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return ("HEIF",)
+
+
+def reduce_dicom(
+    content: bytes, short_side: int, max_pixels: int, value_range: ValueRange | None
+) -> DecodedImage:
+    """Decode and reduce a DICOM image, through its window or else by the set's scale."""
+    from resnetlab.data.store.dicom import dicom_values
+
+    try:
+        values, window = dicom_values(content)
+    except Exception as error:  # a foreign format with many optional decoders behind it
+        raise ImageProblem(reason(error)) from error
+    height, width = values.shape[:2]
+    if width * height > max_pixels:
+        raise ImageProblem("too many pixels")
+    decoded = to_bytes(values, window or value_range, BACKGROUND[0])
+    pixels = shrink(decoded, reduced_size((width, height), short_side))
+    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
+    identity = pixel_hash(np.ascontiguousarray(values))
+    return DecodedImage(pixels, small, width, height, "DICOM", False, "", 0, identity)
+
+
 def reduce_upright(
     content: bytes, image: Image.Image, short_side: int, value_range: ValueRange | None
 ) -> DecodedImage:
     """Decode, turn upright, convert to RGB and reduce; the identity of a lossy image is left open."""
-    # MPO is a JPEG with another behind it.
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    kind = SHORT.get(str(image.format), str(image.format))
     several = has_more(image)
     if image.format == "TIFF":
         image.load()  # Pillow turns TIFF upright by itself, and the size with it

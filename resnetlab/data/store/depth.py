@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from resnetlab.data.formats import kind_of, why_not
+
 ValueRange = tuple[float, float]  # what becomes 0, and what becomes 255
 
 PNG, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # where a PNG states its bits a value
@@ -97,11 +99,11 @@ def deep_values(content: bytes, image: Image.Image) -> np.ndarray | None:
 
 def extremes_of(content: bytes) -> Extremes | None:
     """Return the extremes of an image of more than 8 bits; None for others, and for damaged ones."""
-    if bits_of(content) <= 8:
+    is_dicom = kind_of(content) == "DICOM" and not why_not("DICOM")
+    if not is_dicom and bits_of(content) <= 8:
         return None
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            values = deep_values(content, image)
+        values = dicom_without_window(content) if is_dicom else opened_values(content)
     except Exception:  # whoever decodes it will say what is wrong
         return None
     if values is None:
@@ -110,9 +112,24 @@ def extremes_of(content: bytes) -> Extremes | None:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if not finite.size:
         return None
-    is_float = values.dtype.kind == "f"
-    most = 1.0 if is_float else float(2 ** min(bits_of(content), 16) - 1)
+    is_float = values.dtype.kind == "f" and not is_dicom
+    bits = 16 if is_dicom else min(bits_of(content), 16)
+    most = 1.0 if is_float else float(2**bits - 1)
     return Extremes(float(finite.min()), float(finite.max()), is_float, most)
+
+
+def opened_values(content: bytes) -> np.ndarray | None:
+    """Return the values of an image that Pillow opens, where they have more than 8 bits."""
+    with Image.open(io.BytesIO(content)) as image:
+        return deep_values(content, image)
+
+
+def dicom_without_window(content: bytes) -> np.ndarray | None:
+    """Return the values of a DICOM image that names no scale of its own."""
+    from resnetlab.data.store.dicom import dicom_values
+
+    values, window = dicom_values(content)
+    return values if window is None else None
 
 
 def range_of(found: Iterable[Extremes]) -> ValueRange | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetlab.data.catalog import Catalog, objects
+from resnetlab.data.formats import NEEDS, WITH_EXTRA, why_not
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.build import (
     AHEAD,
@@ -175,6 +176,7 @@ def open_store(
         base.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(base.with_suffix(".lock"), log):  # a second builder waits, finds it done
             drop_damaged(pixel_file, index_file, pool)
+            drop_readable(index_file)
             if not is_complete(pixel_file, index_file, len(distinct)):
                 build(pixel_file, index_file, read, distinct, settings, pool)
     except OSError as error:
@@ -216,6 +218,22 @@ def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -
             f"{count + 1:,} of {len(index):,} on"
         )
         os.truncate(index_file, count * ENTRY.itemsize)
+
+
+def drop_readable(index_file: Path) -> None:
+    """Cut an index off before the first image that lacked an extra which is here now."""
+    if not index_file.is_file():
+        return
+    problems = whole_records(index_file)["problem"]
+    kinds = [kind for kind in WITH_EXTRA if not why_not(kind)]
+    readable = [
+        any(text.startswith(f"{kind} {NEEDS}".encode()) for kind in kinds)
+        for text in problems
+        if text
+    ]
+    if any(readable):
+        first = np.flatnonzero(problems != b"")[readable.index(True)]
+        os.truncate(index_file, int(first) * ENTRY.itemsize)
 
 
 def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -> int:
