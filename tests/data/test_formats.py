@@ -122,7 +122,7 @@ def phone(tmp_path: Path, photo) -> Path:
 
 
 def test_what_cannot_be_read_is_counted_by_format_and_class_and_stops(phone, tmp_path, capsys):
-    line = "5 of 40 images (dog 5) are camera raw can't be read here; convert it to PNG or JPEG"
+    line = "5 of 40 images (dog 5): camera raw can't be read here; convert it to PNG or JPEG"
 
     assert main(["train", str(phone), "--model", "mlp", "--out", str(tmp_path / "runs")]) == 3
     said = capsys.readouterr().err.replace("\n", " ")

@@ -182,7 +182,7 @@ def unread_formats(catalog: Catalog) -> list[str]:
             f"{catalog.classes[label]} {counts[label]:,}" for label in np.flatnonzero(counts)
         ]
         listed = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
-        found.append(f"{counts.sum():,} of {len(catalog):,} images ({listed}) are {why}")
+        found.append(f"{counts.sum():,} of {len(catalog):,} images ({listed}): {why}")
     return found
 
 

@@ -33,6 +33,7 @@ from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
 from resnetlab.system.files import cache_folder, exclusive
 from resnetlab.system.progress import Progress, log
+from resnetlab.system.remarks import remarks_collected
 from resnetlab.system.threads import in_order, sign_of_life, threads
 
 STORE_VERSION = 5  # raised whenever decoding gives other pixels, or a record holds something else
@@ -99,7 +100,7 @@ def read_images(
     where the cache can't be written, DataError where an image changes meanwhile.
     """
     read = Reader(catalog.root)
-    with threads(workers or 1) as pool:
+    with remarks_collected("decoders of images"), threads(workers or 1) as pool:
         digests, unreadable, deep = hash_files(
             read, list(catalog.paths), pool, value_range == "auto"
         )
