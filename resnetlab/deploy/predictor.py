@@ -22,6 +22,7 @@ from resnetlab.deploy.runtimes import by_torch, check_backend
 from resnetlab.errors import CheckpointError
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.progress import Progress
+from resnetlab.system.remarks import remarks_collected
 from resnetlab.system.threads import in_order, threads
 
 FEW = 64  # images below which nothing is tried: PyTorch in fp32 predictions at once
@@ -72,6 +73,7 @@ class Predictor:
         prepare = partial(self._prepare, read)
         predictions: list[FilePrediction] = []
         with (
+            remarks_collected("decoders of images"),
             threads(workers or os.cpu_count() or 1) as pool,
             Progress("predicting", len(paths)) as progress,
         ):
