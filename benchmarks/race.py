@@ -23,7 +23,7 @@ def our_race(settings: Settings) -> Metrics:
         environment = os.environ | {"RESNETLAB_CACHE": f"{out}/cache"}
         command = [sys.executable, "-m", "resnetlab", "train", str(divided(settings))]
         command += ["--out", f"{out}/runs", "--budget", f"{settings.minutes}m"]
-        command += ["--set", "data.max_problem_frac=1.0"]
+        command += ["--set", "data.max_problem_frac=1.0", "--split", "0.8", "0.2", "0"]
         started = time.monotonic()
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         for line in process.stderr or ():
