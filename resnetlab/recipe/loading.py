@@ -34,7 +34,9 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{path}: not valid YAML ({error})") from error
     recipe = validate({} if tree is None else tree, str(path))  # None: nothing but comments
-    return recipe.override(own_paths(recipe, path.absolute().parent))
+    paths = own_paths(recipe, path.absolute().parent)
+    # Only where there are some: an override makes every section look as if the file had it.
+    return recipe.override(paths) if paths else recipe
 
 
 def own_paths(recipe: Recipe, folder: Path) -> dict[str, str]:

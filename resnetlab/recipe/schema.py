@@ -60,7 +60,7 @@ class Data(Section):
     group_pattern: str | None = None  # what it finds in a path (its first group) names the group
     # Without groups given, those that file names tell of (tracks, patients, tools' copies) count where
     # the images bear them out.
-    name_groups: Literal["auto", "ignore"] = "auto"
+    name_groups: Literal["find", "ignore"] = "find"
     conflicts: Literal["drop", "error"] = "drop"  # the same image under two labels
     leaks: Literal["drop", "error"] = "drop"  # training images that are copies of val or test ones
     near_duplicates: Literal["group", "ignore"] = "group"  # near-duplicates stay together

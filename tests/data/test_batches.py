@@ -146,7 +146,11 @@ def test_evaluation_keeps_the_order_and_every_sample(count, batch_size):
 
 def only(variations: Variations) -> Variations:
     """Return what happens to the only image that was drawn for."""
-    return Variations(**{name: value[0] for name, value in vars(variations).items()})
+    drawn = {
+        name: value if isinstance(value, bool) else value[0]
+        for name, value in vars(variations).items()
+    }
+    return Variations(**drawn)
 
 
 def test_a_batch_holds_what_rendering_gives(samples):

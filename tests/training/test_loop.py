@@ -441,7 +441,7 @@ def test_the_address_of_randomness_differs_for_every_step():
 
 def test_each_step_takes_the_rate_of_its_middle(train, make_recipe, monkeypatch):
     factors = []
-    monkeypatch.setattr(learner, "set_lr", lambda _, factor: factors.append(factor))
+    monkeypatch.setattr(learner, "set_lr", lambda _, factor, time: factors.append(factor))
 
     train(
         make_recipe(
