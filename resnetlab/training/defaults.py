@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MUON_LR = 0.24  # Jordan et al. 2024
 # Chosen by cross-validation: docs/experiments.md.
-FINE_TUNING_LR = 2e-3
+FINE_TUNING_LR, FULL_LR_EPOCHS = 2e-3, 6  # fewer epochs have no time to recover from so high a rate
 FINE_TUNING = {
     "optimizer": "adamw",
     "layer_decay": 0.8,
@@ -182,13 +182,16 @@ def suggest_lr(recipe: Recipe, pretrained: bool, count: int = 500) -> float:
     """Return a customary learning rate: for SGD in proportion to the images a step.
 
     Source: Goyal et al. 2017, 0.1 for 256 images with ResNet-50; a tenth to fine-tune. Fewer than
-    500 images bear less when fine-tuned with AdamW.
+    500 images, and fewer than FULL_LR_EPOCHS, bear less when fine-tuned with AdamW.
     """
     training = recipe.training
     if training.optimizer == "muon":
         return MUON_LR
     if training.optimizer == "adamw" and pretrained:
-        return float(f"{FINE_TUNING_LR * min(1.0, (count / 500) ** 0.5):.2g}")
+        few = min(1.0, (count / 500) ** 0.5)
+        if training.epochs != "auto":
+            few *= min(1.0, max(int(training.epochs), 1) / FULL_LR_EPOCHS)
+        return float(f"{FINE_TUNING_LR * few:.2g}")
     if training.optimizer != "sgd":
         return 1e-4 if pretrained else 1e-3
     return round((0.02 if pretrained else 0.2) * training.batch_size * training.accumulate / 256, 6)

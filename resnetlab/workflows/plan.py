@@ -13,25 +13,34 @@ from resnetlab.system.progress import duration, log
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
 
+HEAD_SHARE = 0.6  # of an epoch's time: features of images and their flips, two passes forward
 BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
 
 
-def in_time(dataset: Dataset, deadline: float) -> Recipe:
-    """Return the recipe of a data set with as many epochs as end before `deadline`, by time.monotonic."""
-    from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC
+def in_time(dataset: Dataset, deadline: float, open_lr: bool) -> Recipe:
+    """Return the recipe of a data set with as many epochs as end before `deadline`, by time.monotonic.
+
+    Where the learning rate is open it is theirs.
+    """
+    from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC, suggest_lr
     from resnetlab.tuning.budget import REPORT_S, epoch_seconds
 
     recipe = dataset.recipe
     seconds = epoch_seconds(divide(dataset.catalog, recipe), dataset.store, recipe)
     left = deadline - time.monotonic() - REPORT_S
-    if recipe.training.head_first:  # features of images and their flips: two passes forward
-        left -= seconds
+    if recipe.training.head_first:
+        left -= HEAD_SHARE * seconds
     epochs = max(1, min(MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
     log(f"plan: {epochs} epochs of {duration(seconds)} fit into the budget")
     values: dict[str, Any] = {"training.epochs": epochs}
     if recipe.training.optimizer == "adamw":
         values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
-    return recipe.override(values)
+    recipe = recipe.override(values)
+    if open_lr:
+        count = len(divide(dataset.catalog, recipe).rows("train"))
+        lr = suggest_lr(recipe, recipe.model.weights != "none", count)
+        recipe = recipe.override({"training.lr": lr})
+    return recipe
 
 
 def describe_plan(recipe: Recipe, catalog: Catalog) -> str:

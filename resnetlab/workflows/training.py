@@ -59,7 +59,7 @@ def train(
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
     recipe, begun = from_bundle(recipe or Recipe()), time.monotonic()
-    open_epochs = recipe.training.epochs == "auto"
+    open_epochs, open_lr = recipe.training.epochs == "auto", recipe.training.lr == "auto"
     require_writable(out)
     if export_split_to is not None:
         require_empty(export_split_to)
@@ -83,7 +83,7 @@ def train(
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
         dataset, network = choose(read_listed(name_of(data), catalog, settled), candidates)
         if budget_s is not None and open_epochs:
-            dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s))
+            dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s, open_lr))
         catalog = settle_splits(run, dataset, export_split_to)
         finish_training(run, catalog, dataset.store, dataset.recipe, network)
     return run
