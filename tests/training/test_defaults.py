@@ -149,6 +149,23 @@ def test_the_rate_follows_the_images_of_a_step_for_sgd_alone(
 
 
 @pytest.mark.parametrize(
+    ("count", "epochs", "rate"),
+    [
+        (1500, 13, 2e-3),
+        (1500, 6, 2e-3),
+        (1500, 3, 1e-3),
+        (1500, 1, 3.3e-4),
+        (125, 30, 1e-3),
+        (125, 3, 5e-4),
+    ],
+)
+def test_few_images_and_few_epochs_bear_a_lower_rate_when_fine_tuned(count, epochs, rate):
+    recipe = settled(training__optimizer="adamw", training__epochs=epochs)
+
+    assert suggest_lr(recipe, True, count) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
     ("values", "wanted"),
     [
         ({}, True),
