@@ -102,3 +102,13 @@ def test_help_loads_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "cv2", "matplotlib", "pyarrow"} & set(loaded.stdout.split())
+
+
+def test_verbs_load_torch_only_where_they_compute() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, resnetlab.workflows; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"torch", "timm", "sklearn"} & set(loaded.stdout.split()), "seconds, for every verb"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resnetlab.errors import MachineError
-from resnetlab.system.files import whole, write_csv
+from resnetlab.system.files import read_csv, whole, write_csv
 
 COLUMNS = (
     "epoch",  # from 1
@@ -87,3 +87,15 @@ def write_tensorboard(folder: Path, row: dict[str, Any]) -> None:
         writer = RecordWriter(file)
         for event in events:
             writer.write(event.SerializeToString())
+
+
+def read_history(path: Path) -> History:
+    """Read history.csv back into numbers; what was not measured is None."""
+    whole = {"epoch", "fold", "threads"}
+    return [
+        {
+            name: (int(text) if name in whole else float(text)) if text else None
+            for name, text in row.items()
+        }
+        for row in read_csv(path)
+    ]

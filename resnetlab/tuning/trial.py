@@ -15,11 +15,10 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Recipe
-from resnetlab.system.files import read_csv
 from resnetlab.training.checkpoint import load_checkpoint
 from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.head import fit_head
-from resnetlab.training.history import History, best_epoch
+from resnetlab.training.history import History, best_epoch, read_history
 from resnetlab.training.initial import initial_classifier
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.loop import fit
@@ -122,18 +121,6 @@ def row_of(history: Sequence[dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
 def with_fold(history: Sequence[dict[str, Any]], fold: Fold) -> History:
     """Return a history whose rows name their fold."""
     return [row | {"fold": fold.index} for row in history]
-
-
-def read_history(path: Path) -> History:
-    """Read history.csv back into numbers; what was not measured is None."""
-    whole = {"epoch", "fold", "threads"}
-    return [
-        {
-            name: (int(text) if name in whole else float(text)) if text else None
-            for name, text in row.items()
-        }
-        for row in read_csv(path)
-    ]
 
 
 def out_of_fold(folders: Sequence[Path]) -> Predictions:

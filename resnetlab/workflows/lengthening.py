@@ -8,8 +8,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.files import write_json
 from resnetlab.system.progress import log
-from resnetlab.training.history import out_of_patience
-from resnetlab.tuning.trial import read_history
+from resnetlab.training.history import out_of_patience, read_history
 from resnetlab.workflows.steps import recipe_facts
 
 ENDLESS = (

@@ -7,8 +7,9 @@ from resnetlab.data.dataset import divide, read_data
 from resnetlab.data.store.moments import moments
 from resnetlab.recipe import Recipe
 from resnetlab.training.defaults import FROM_SCRATCH
+from resnetlab.training.history import read_history
 from resnetlab.training.initial import initial_classifier
-from resnetlab.tuning.trial import make_folds, read_history, row_of, score_of, train_fold
+from resnetlab.tuning.trial import make_folds, row_of, score_of, train_fold
 
 VALUES = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
     "training.head_first": False,
