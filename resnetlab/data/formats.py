@@ -31,11 +31,15 @@ NOT_READ = {
     "Radiance HDR": (".hdr",),
     "Photoshop": (".psd",),
 }
+# Names of formats in a catalog, where they are not Pillow's. An MPO is a JPEG with another behind it.
+SHORT = {"MPO": "JPEG", "JPEG2000": "JP2", "HEIF": "HEIC"}
+ENDINGS = {SHORT.get(kind, kind): endings for kind, endings in READ.items()} | {
+    kind: endings for kind, (endings, _, _) in WITH_EXTRA.items()
+}
 IMAGE_ENDINGS = frozenset(
     ending
     for endings in (
-        *READ.values(),
-        *(endings for endings, _, _ in WITH_EXTRA.values()),
+        *ENDINGS.values(),
         *NOT_READ.values(),
     )
     for ending in endings

@@ -9,7 +9,7 @@ import numpy as np
 from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.audit.shortcuts import shortcuts
 from resnetlab.data.catalog import SPLITS, Catalog
-from resnetlab.data.formats import READ, WITH_EXTRA
+from resnetlab.data.formats import ENDINGS
 from resnetlab.data.store.pixels import PixelStore
 
 FEW = 10  # images of a class
@@ -17,10 +17,6 @@ UNEVEN = 10  # times that the largest class exceeds the smallest
 LONG = 8  # times that an image is longer than it is wide
 TINY_PX = 8
 DULL = 0.1  # of black to white
-SHORT_NAMES = {"JPEG2000": "JP2"}
-ENDINGS = {SHORT_NAMES.get(kind, kind): endings for kind, endings in READ.items()} | {
-    kind: endings for kind, (endings, _, _) in WITH_EXTRA.items()
-}
 
 
 def describe(

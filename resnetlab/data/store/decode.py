@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from resnetlab.data.formats import READ, kind_of, why_not
+from resnetlab.data.formats import READ, SHORT, kind_of, why_not
 from resnetlab.data.store.depth import (
     MOST_CHANNELS,
+    ORIENTATION,
     ValueRange,
     channels_of,
     deep_values,
@@ -22,15 +23,11 @@ from resnetlab.data.store.depth import (
 )
 from resnetlab.data.store.jpeg import CUT_END, JPEG_START, jpeg_pixels, jpeg_scale
 from resnetlab.data.store.resize import THUMBNAIL_PX, reduced_size, shrink, thumbnail
+from resnetlab.data.store.upright import swaps, turn
 
 FORMATS = tuple(READ)
 BACKGROUND = (255, 255, 255)  # under transparent pixels, in training and serving alike
 LOSSY = ("JPEG", "WEBP", "AVIF", "JP2", "HEIC")  # other decoders may give other pixels
-SHORT = {
-    "MPO": "JPEG",
-    "JPEG2000": "JP2",
-    "HEIF": "HEIC",
-}  # an MPO is a JPEG with another behind it
 TRUNCATED = "truncated"
 
 
@@ -189,8 +186,7 @@ def reduce_dicom(
     if width * height > max_pixels:
         raise ImageProblem("too many pixels")
     decoded = to_bytes(values, window or value_range, BACKGROUND[0])
-    pixels = shrink(decoded, reduced_size((width, height), short_side))
-    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
+    pixels, small = reduced(decoded, (width, height), short_side)
     identity = pixel_hash(np.ascontiguousarray(values))
     return DecodedImage(pixels, small, width, height, "DICOM", False, "", 0, identity)
 
@@ -205,21 +201,20 @@ def reduce_upright(
         image.load()  # Pillow turns TIFF upright by itself, and the size with it
     width, height = image.size
     tags = exif_of(image)
-    turned = ORIENTATIONS.get(tags.get(0x0112, 1))
+    orientation = tags.get(ORIENTATION, 1)
     deep = deep_values(content, image)
     if deep is None:
         decoded = decoded_pixels(content, image, short_side)
-        identity = "" if kind in LOSSY else pixel_hash(turn(decoded, turned))
+        identity = "" if kind in LOSSY else pixel_hash(turn(decoded, orientation))
     else:  # two images may differ in what 8 bits don't show
         decoded, identity = to_bytes(deep, value_range, BACKGROUND[0]), pixel_hash(deep)
-    pixels = shrink(decoded, reduced_size((width, height), short_side))
-    small = thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
-    if turned in SWAPS:
+    pixels, small = reduced(decoded, (width, height), short_side)
+    if swaps(orientation):
         width, height = height, width
     tables = getattr(image, "quantization", None) or {}
     return DecodedImage(
-        pixels=turn(pixels, turned),
-        small=turn(small, turned),
+        pixels=turn(pixels, orientation),
+        small=turn(small, orientation),
         width=width,
         height=height,
         format=kind,
@@ -228,6 +223,14 @@ def reduce_upright(
         quality=sum(next(iter(tables.values()), ())),
         identity=identity,
     )
+
+
+def reduced(
+    decoded: np.ndarray, size: tuple[int, int], short_side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return decoded pixels reduced, of an image of this width and height, and their thumbnail."""
+    pixels = shrink(decoded, reduced_size(size, short_side))
+    return pixels, thumbnail(pixels if min(pixels.shape[:2]) >= 2 * THUMBNAIL_PX else decoded)
 
 
 def decoded_pixels(content: bytes, image: Image.Image, short_side: int) -> np.ndarray:
@@ -246,13 +249,6 @@ def decoded_pixels(content: bytes, image: Image.Image, short_side: int) -> np.nd
     return pixels
 
 
-def turn(pixels: np.ndarray, turned: Image.Transpose | None) -> np.ndarray:
-    """Return pixels turned upright."""
-    if turned is None:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).transpose(turned))
-
-
 def has_more(image: Image.Image) -> bool:
     """Return whether there are frames or pages after the first."""
     try:
@@ -267,18 +263,6 @@ def pixel_hash(pixels: np.ndarray) -> str:
     digest = hashlib.sha256(f"{width}×{height}:".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
-
-
-ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SWAPS = {ORIENTATIONS[value] for value in (5, 6, 7, 8)}
 
 
 def exif_of(image: Image.Image) -> Mapping[int, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from resnetlab.data.formats import kind_of, why_not
+from resnetlab.data.store.upright import turn
 
 ValueRange = tuple[float, float]  # what becomes 0, and what becomes 255
 
@@ -25,15 +26,6 @@ OPAQUE = 65535.0  # alpha is stored in 16 bits
 GREY_MODES = ("I", "F")  # and those of 16 bits, I;16 and the like
 USED = 0.5  # share of the whole range of a type from which on it is taken whole
 BYTE_LIKE = 64.0  # floats that pass this, and not 255, are meant as bytes
-UPRIGHT = {
-    2: (1, 0),
-    3: (0, 2),
-    4: (1, 2),
-    5: (1, 1),
-    6: (0, 3),
-    7: (1, 3),
-    8: (0, 1),
-}  # flip, quarters
 
 
 @dataclass(frozen=True)
@@ -80,10 +72,11 @@ def deep_values(content: bytes, image: Image.Image) -> np.ndarray | None:
     """
     if bits_of(content) <= 8:
         return None
+    # Of a TIFF, which Pillow turns by itself and OpenCV leaves as it is; a PNG's is in its EXIF.
     orientation = dict(getattr(image, "tag_v2", {})).get(ORIENTATION, 1)
     image.load()
     if image.mode in GREY_MODES or image.mode.startswith("I;16"):
-        return np.asarray(image)  # a TIFF is turned upright by Pillow
+        return np.asarray(image)
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype == np.uint8:
         return None  # 8 bits are all that can be had of it
@@ -91,10 +84,7 @@ def deep_values(content: bytes, image: Image.Image) -> np.ndarray | None:
         values = cv2.cvtColor(
             values, cv2.COLOR_BGRA2RGBA if values.shape[2] == 4 else cv2.COLOR_BGR2RGB
         )
-    if image.format == "TIFF" and orientation in UPRIGHT:
-        flip, quarters = UPRIGHT[orientation]
-        values = np.rot90(values[:, ::-1] if flip else values, quarters)
-    return np.ascontiguousarray(values)
+    return turn(values, orientation)
 
 
 def extremes_of(content: bytes) -> Extremes | None:
