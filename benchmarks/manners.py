@@ -17,7 +17,7 @@ class Task:
     """How somebody fine-tunes: `lr` gives the factor of the rates at a share of the time."""
 
     network: Any
-    loader: Any
+    loader: "Waiting"
     optimizer: Any
     loss: Callable[[Any, Any], Any]
     lr: Callable[[float], float]

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from benchmarks.lite0 import divided
-from benchmarks.manners import Task, Waiting, evaluation, fastai_learner, loader_for
+from benchmarks.manners import Task, evaluation, fastai_learner, loader_for
 from benchmarks.plan import Metrics, Settings
 
 
@@ -54,7 +54,7 @@ def race(manner: Callable[[Settings], Task], settings: Settings) -> Metrics:
                 torch.nn.utils.clip_grad_norm_(task.network.parameters(), task.clip)
             task.optimizer.step()
             task.optimizer.zero_grad()
-        worked += time.monotonic() - started + waited(task.loader)
+        worked += time.monotonic() - started + task.loader.seconds
         if worked >= 60.0 * (len(marks) + 1) or worked >= limit:
             marks.append(accuracy_of(task.network, settings))
         if worked >= limit:
@@ -89,11 +89,6 @@ def fastai_race(settings: Settings) -> Metrics:
         with learner.no_bar():
             learner.fine_tune(epochs)
     return by_minute(marks, settings) | {"whole command, min": worked / 60}
-
-
-def waited(loader: Any) -> float:
-    """Return the seconds for which the last batch was waited for."""
-    return loader.seconds if isinstance(loader, Waiting) else 0.0
 
 
 def forever(loader: Any) -> Iterator[Any]:

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.images import photographs, recipe_for
 from benchmarks.input import BATCH, loader_of, torchvision_v1
 from benchmarks.plan import Comparison, Metrics, Settings
+
+if TYPE_CHECKING:
+    from resnetlab.recipe import Recipe
 
 WARMUP = 5  # steps before the clock starts
 
@@ -89,14 +92,16 @@ def timed(settings: Settings, loop: Callable[[], Any]) -> Clock:
 
 def ours(settings: Settings) -> Metrics:
     """`resnetlab.train`, as a user calls it."""
+    return trained(settings, enough_photographs(settings), recipe_for(settings))
+
+
+def trained(settings: Settings, folder: Path, recipe: "Recipe") -> Metrics:
+    """Return the rate of `resnetlab.train` on a folder."""
     import resnetlab
     from resnetlab.data.catalog import Catalog
 
     with tempfile.TemporaryDirectory(dir=settings.work) as out:
-        recipe = recipe_for(settings)
-        clock = timed(
-            settings, lambda: resnetlab.train(enough_photographs(settings), recipe, Path(out))
-        )
+        clock = timed(settings, lambda: resnetlab.train(folder, recipe, Path(out)))
         (run,) = Path(out).iterdir()
         count = len(Catalog.load(run / "catalog.parquet").rows("train"))
     return clock.result(count / math.ceil(count / BATCH))  # its batches are equal, not full

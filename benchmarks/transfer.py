@@ -1,19 +1,17 @@
 """Transfer: EfficientNet-Lite0 from its ImageNet weights, rates and accuracy by minute."""
 
 import contextlib
-import math
 import os
 import tempfile
 import time
 from functools import partial
-from pathlib import Path
 
 from benchmarks.input import BATCH
 from benchmarks.lite0 import divided, pretrained, recipe_for
 from benchmarks.manners import autogluon, fastai_learner, timm_script, torchvision_tutorial
 from benchmarks.plan import Comparison, Metrics, Settings
 from benchmarks.race import fastai_race, forever, our_race, race
-from benchmarks.train import Clock, Enough, timed
+from benchmarks.train import Clock, Enough, timed, trained
 
 
 def comparisons(settings: Settings) -> tuple[Comparison, ...]:
@@ -62,15 +60,7 @@ def prepare(settings: Settings) -> None:
 
 def ours(settings: Settings) -> Metrics:
     """`resnetlab.train`, as a user calls it."""
-    import resnetlab
-    from resnetlab.data.catalog import Catalog
-
-    with tempfile.TemporaryDirectory(dir=settings.work) as out:
-        recipe = recipe_for(settings)
-        clock = timed(settings, lambda: resnetlab.train(divided(settings), recipe, Path(out)))
-        (run,) = Path(out).iterdir()
-        count = len(Catalog.load(run / "catalog.parquet").rows("train"))
-    return clock.result(count / math.ceil(count / BATCH))  # its batches are equal, not full
+    return trained(settings, divided(settings), recipe_for(settings))
 
 
 def timm_steps(settings: Settings) -> Metrics:

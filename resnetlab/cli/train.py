@@ -115,13 +115,11 @@ def train(
     elif data is None:
         raise RecipeError("train needs DATA, a folder of class folders, or --resume RUN")
     else:
-        meant = read_recipe(recipe, set_, flags)
-        if from_ is not None:
-            meant = begun_with(from_, recipe, set_, flags, budget)
+        begun = None if from_ is None else begun_with(from_, recipe, set_, flags, budget)
         print_run(
             workflows.train(
                 data,
-                meant,
+                begun or read_recipe(recipe, set_, flags),
                 out,
                 name,
                 export_split,

@@ -7,7 +7,7 @@ import numpy as np
 
 from resnetlab.data.audit.name_groups import name_groups
 from resnetlab.data.audit.near_duplicates import near_duplicates
-from resnetlab.data.audit.quarantine import NO_PAIRS, audit, unread_formats
+from resnetlab.data.audit.quarantine import NO_PAIRS, audit
 from resnetlab.data.catalog import CATALOG_FILE, Catalog, objects
 from resnetlab.data.defaults import resolve_data
 from resnetlab.data.sources.source import read_source
@@ -17,7 +17,6 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Data, Recipe, largest_size
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.files import cache_folder
-from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 
 
@@ -58,22 +57,19 @@ def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = Fals
     """
     settings = recipe.data
     catalog, store = read_pixels(catalog, recipe)
-    recipe = settle_range(recipe, store)
+    catalog, recipe = settle_range(catalog, recipe, store)
     catalog, guessed = (catalog, None) if as_one else guess_groups(catalog, store, settings)
     near = None
     if settings.near_duplicates == "group" and not as_one:
         near = near_duplicates(catalog, store, int(settings.workers))
     rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
-    audited = audit(catalog, settings, rows, guessed)
-    for text in unread_formats(audited):
-        log(f"note: {text}")
-    return Dataset(name, audited, store, near, recipe)
+    return Dataset(name, audit(catalog, settings, rows, guessed), store, near, recipe)
 
 
 def guess_groups(
     catalog: Catalog, store: PixelStore, settings: Data
 ) -> tuple[Catalog, np.ndarray | None]:
-    """Return the groups (N,) that names tell of, said aloud and in the catalog's notes, or None.
+    """Return the groups (N,) that names tell of, with a note in the catalog, or None.
 
     Groups that the user gives, by a column or a pattern, are not added to.
     """
@@ -83,10 +79,8 @@ def guess_groups(
     found = name_groups(catalog, store)
     if found is None:
         return catalog, None
-    said = tuple(text for text in (found.sentence, found.warning) if text)
-    for text in said:
-        log(f"note: {text}")
-    return catalog.with_columns(notes=(*catalog.notes, *said)), found.group
+    notes = filter(None, (found.sentence, found.warning))
+    return catalog.with_columns(notes=(*catalog.notes, *notes)), found.group
 
 
 def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
@@ -105,16 +99,18 @@ def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:
     )
 
 
-def settle_range(recipe: Recipe, store: PixelStore) -> Recipe:
-    """Return the recipe with the scale of images of more than 8 bits, said where it was found."""
-    if store.value_range is not None and recipe.data.value_range == "auto":
-        low, high = store.value_range
-        log(
-            f"note: images of more than 8 bits: {low:g} becomes black and {high:g} white, for all of them "
-            "and in prediction alike; another scale by --set data.value_range=[LOW,HIGH]"
+def settle_range(catalog: Catalog, recipe: Recipe, store: PixelStore) -> tuple[Catalog, Recipe]:
+    """Return the recipe with the scale of images of more than 8 bits, noted where it was found."""
+    if store.value_range is None:
+        return catalog, recipe.override({"data.value_range": None})
+    low, high = store.value_range
+    if recipe.data.value_range == "auto":
+        note = (
+            f"images of more than 8 bits: {low:g} becomes black and {high:g} white, for all of them and in "
+            "prediction alike; another scale by --set data.value_range=[LOW,HIGH]"
         )
-    found = None if store.value_range is None else list(store.value_range)
-    return recipe.override({"data.value_range": found})
+        catalog = catalog.with_columns(notes=(*catalog.notes, note))
+    return catalog, recipe.override({"data.value_range": [low, high]})
 
 
 def divide(catalog: Catalog, recipe: Recipe) -> Catalog:

@@ -62,7 +62,7 @@ def fit(
 
     Writes history.csv, checkpoints/last and checkpoints/best into `folder` after each epoch, `last`
     also in between, and goes on from it where it is there. The recipe must be resolved: no 'auto'
-    in it. Without validation samples the last epoch counts as the best. `tell` gets the history and
+    in it. Without validation samples the last epoch counts as the best. `on_epoch_end` gets the history and
     a line about its last epoch; what it raises ends the training there. `name` begins the title of
     the progress bar; `watch` tells what it sees on the way. Raises DivergedError, and StoppedError,
     once saved, where an end is asked for.

@@ -15,6 +15,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.system.progress import duration, log
 from resnetlab.training.defaults import resolve_listed
 from resnetlab.workflows.plan import describe_plan
+from resnetlab.workflows.steps import read_and_say
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
@@ -31,6 +32,13 @@ def settle_candidates(recipe: Recipe, catalog: Catalog) -> list[Candidate]:
     names = recipe.model.candidates or (recipe.model.name,)
     each = [recipe.override({"model.name": name, "model.candidates": []}) for name in names]
     return [resolve_listed(settings, catalog) for settings in each]
+
+
+def read_and_choose(
+    name: str, catalog: Catalog, candidates: list[Candidate]
+) -> tuple[Dataset, "Classifier"]:
+    """Read listed images; return the data set with the recipe of the best candidate, and its network."""
+    return choose(read_and_say(name, catalog, candidates[0][0]), candidates)
 
 
 def choose(dataset: Dataset, candidates: list[Candidate]) -> tuple[Dataset, "Classifier"]:
@@ -61,10 +69,11 @@ def choose(dataset: Dataset, candidates: list[Candidate]) -> tuple[Dataset, "Cla
 
 def folds_of(catalog: Catalog, seed: int) -> np.ndarray:
     """Return the fold of each image outside the test split, near-duplicates together; else -1."""
-    for count in FOLDS:
+    catalog = catalog.with_columns(fold=np.full(len(catalog), -1))
+    *more, fewest = FOLDS
+    for count in more:
         try:
-            return folds(catalog.with_columns(fold=np.full(len(catalog), -1)), count, seed)
+            return folds(catalog, count, seed)
         except DataError:
-            if count == FOLDS[-1]:
-                raise
-    raise AssertionError("unreachable")
+            continue
+    return folds(catalog, fewest, seed)

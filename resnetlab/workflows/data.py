@@ -6,7 +6,7 @@ from typing import Any
 from resnetlab.data.augment.offline import SOURCES_FILE, begin, write_copies
 from resnetlab.data.batches import View, samples_of
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.dataset import list_data, name_of, read_data, read_listed
+from resnetlab.data.dataset import list_data, name_of, read_data
 from resnetlab.data.defaults import settle_augment
 from resnetlab.data.description import describe_dataset, plan_splits
 from resnetlab.data.sources.layout.names import parse
@@ -20,6 +20,7 @@ from resnetlab.runs.run import Run
 from resnetlab.runs.unfinished import FILE, lasting, unfinished
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_outside, require_writable
+from resnetlab.workflows.steps import read_and_say
 
 MADE_SETS = {"digit-sum": write_digit_sum}
 
@@ -79,7 +80,7 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
         "recipe": recipe.model_dump(mode="json"),
     }
     with Run(out).held(), unfinished(out, "augment", **arguments):
-        dataset = read_listed(name_of(data), catalog, recipe)
+        dataset = read_and_say(name_of(data), catalog, recipe)
         keep_sources(out / SOURCES_FILE, dataset.catalog)
         split = "train" if (dataset.catalog.split != "").any() else "all"
         if split == "train":

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from resnetlab.data.dataset import divide, list_data, name_of, read_listed
+from resnetlab.data.dataset import divide, list_data, name_of
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import create_run
 from resnetlab.system.files import write_csv
 from resnetlab.system.requirements import require_writable
 from resnetlab.training.defaults import resolve_listed
+from resnetlab.workflows.steps import read_and_say
 
 
 def find_lr(
@@ -25,7 +26,7 @@ def find_lr(
     require_writable(out)
     catalog, recipe = list_data(data, recipe)
     recipe, _ = resolve_listed(recipe, catalog)
-    dataset = read_listed(name_of(data), catalog, recipe)
+    dataset = read_and_say(name_of(data), catalog, recipe)
     rates = try_learning_rates(divide(dataset.catalog, recipe), dataset.store, recipe)
     folder = create_run(out, name or f"{name_of(data)}-rates").folder
     table = zip(rates.rates.tolist(), rates.losses.tolist(), rates.smoothed.tolist(), strict=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetlab.data.catalog import Catalog, objects
-from resnetlab.data.dataset import list_data, name_of, read_listed
+from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.deploy.table import prediction_rows, write_predictions
@@ -26,7 +26,14 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
-from resnetlab.workflows.steps import begin_run, describe_model, measure, return_to, say_notes
+from resnetlab.workflows.steps import (
+    begin_run,
+    describe_model,
+    measure,
+    read_and_say,
+    return_to,
+    say_notes,
+)
 
 
 def evaluate(folder: Path, split: Literal["val", "test"] = "test") -> dict[str, Any]:
@@ -109,7 +116,7 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
             raise DataError(
                 f"{data}: {bundle} doesn't know class '{unknown[0]}'; it knows {', '.join(facts.classes)}"
             )
-        dataset = read_listed(name_of(data), catalog, recipe, as_one=True)
+        dataset = read_and_say(name_of(data), catalog, recipe, as_one=True)
         catalog = dataset.catalog
         labels = np.array([facts.classes.index(name) for name in catalog.classes])[catalog.labels]
         catalog = catalog.with_columns(

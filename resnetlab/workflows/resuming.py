@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,12 @@ def resume(
         log(f"{folder} is finished")
         return None if copies else Run(folder)
     verb, arguments = work
-    if verb != "tune" and verb not in GO_ON:
+    go_on = GO_ON | {"tune": partial(go_on_tuning, budget_s=budget_s)}
+    if verb not in go_on:
         raise CheckpointError(
             f"{folder / FILE}: this version of resnetlab can't go on with '{verb}'; update resnetlab"
         )
-    if verb == "tune":
-        go_on_tuning(folder, arguments, anyway, budget_s)
-    else:
-        GO_ON[verb](folder, arguments, anyway)
+    go_on[verb](folder, arguments, anyway)
     return None if copies else Run(folder)
 
 
@@ -72,8 +71,8 @@ def train_longer(folder: Path, epochs: int | None = None, patience: int | None =
 
     With `patience`, one that was stopped early goes on. What comes of it is what a training with
     these settings from the beginning would have given (but that a warm-up is cut to half of the
-    epochs there were). Raises RecipeError where the schedule ended
-    with the training, DataError where there is no checkpoint.
+    epochs there were). Raises RecipeError where the schedule ended with the training, DataError where
+    there is no checkpoint.
     """
     require_trained(Run(folder))
     run = open_run(folder)

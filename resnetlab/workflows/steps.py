@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import SPLITS, Catalog
+from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
 from resnetlab.evaluation.metrics import score
@@ -52,6 +54,15 @@ def say_notes(catalog: Catalog) -> None:
     """Say what was taken by guess or passed over in the data, before anything is made of it."""
     for note in catalog.notes:
         log(f"note: {note}")
+
+
+def read_and_say(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = False) -> Dataset:
+    """Read and audit listed images, see `read_listed`; say what is noted of them beside the listing's notes."""
+    dataset = read_listed(name, catalog, recipe, as_one)
+    found = dataset.catalog.notes[len(catalog.notes) :]
+    for note in (*found, *unread_formats(dataset.catalog)):
+        log(f"note: {note}")
+    return dataset
 
 
 def begin_run(run: Run, catalog: Catalog, findings: dict[str, Any], recipe: Recipe) -> None:

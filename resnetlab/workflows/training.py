@@ -9,7 +9,7 @@ import numpy as np
 
 from resnetlab.data.batches import samples_of
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.dataset import Dataset, divide, list_data, name_of, read_listed
+from resnetlab.data.dataset import Dataset, divide, list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.export import export_split
 from resnetlab.data.store.pixels import PixelStore
@@ -26,7 +26,7 @@ from resnetlab.system.requirements import (
     require_space,
     require_writable,
 )
-from resnetlab.workflows.candidates import choose, settle_candidates
+from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.ending import describe_training, settle_flips
 from resnetlab.workflows.lengthening import lengthen
@@ -81,7 +81,7 @@ def train(
         "export_split_to": export_split_to and lasting(export_split_to),
     }
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
-        dataset, network = choose(read_listed(name_of(data), catalog, settled), candidates)
+        dataset, network = read_and_choose(name_of(data), catalog, candidates)
         if budget_s is not None and open_epochs:
             dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s, open_lr))
         catalog = settle_splits(run, dataset, export_split_to)
@@ -121,8 +121,7 @@ def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> Non
         data, export_split_to = Path(arguments["data"]), arguments["export_split_to"]
         listed, recipe = list_data(data, recipe)
         candidates = settle_candidates(recipe, listed)
-        dataset = read_listed(name_of(data), listed, candidates[0][0])
-        dataset, network = choose(dataset, candidates)
+        dataset, network = read_and_choose(name_of(data), listed, candidates)
         catalog = settle_splits(run, dataset, export_split_to and Path(export_split_to))
         finish_training(run, catalog, dataset.store, dataset.recipe, network)
 

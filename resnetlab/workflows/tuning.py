@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.dataset import divide, list_data, name_of, read_listed
+from resnetlab.data.dataset import divide, list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import DataError, DivergedError, RecipeError
@@ -30,7 +30,7 @@ from resnetlab.tuning.planning import (
     settle_search,
 )
 from resnetlab.tuning.space import check_space
-from resnetlab.workflows.steps import from_bundle, say_notes, write_beginnings
+from resnetlab.workflows.steps import from_bundle, read_and_say, say_notes, write_beginnings
 from resnetlab.workflows.training import new_run, require_packages, train_on
 
 FOUND = "search.json"
@@ -148,7 +148,7 @@ def begin_and_search(
     deadline: float,
 ) -> None:
     """Read the images, settle splits and plan, and write that down; then search and retrain."""
-    dataset = read_listed(name_of(Path(arguments["data"])), catalog, recipe)
+    dataset = read_and_say(name_of(Path(arguments["data"])), catalog, recipe)
     recipe = dataset.recipe
     catalog = divide(dataset.catalog, recipe)
     if recipe.tuning.folds > 1:

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from resnetlab.data.batches import View, samples_of
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.data.store.decode import ORIENTATIONS
 from resnetlab.data.store.pixels import read_images
 from resnetlab.deploy import choice, predictor
 from resnetlab.deploy.bundle import save_bundle
@@ -113,7 +112,7 @@ def test_an_image_too_large_to_decode_has_a_problem(tmp_path, classifier, facts)
     assert answer.problem == "too many pixels"
 
 
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize(("side", "tolerance"), [(17, 0.0), (60, 2e-3)])
 def test_a_rotated_photograph_gets_the_answer_of_its_upright_twin(
     bundle, tmp_path, orientation, side, tolerance
@@ -125,7 +124,7 @@ def test_a_rotated_photograph_gets_the_answer_of_its_upright_twin(
     scene(side, side + 5, seed=3).save(buffer, "PNG", exif=exif)
     (tmp_path / "rotated.png").write_bytes(buffer.getvalue())
     with Image.open(buffer) as stored:
-        stored.transpose(ORIENTATIONS[orientation]).save(tmp_path / "upright.png", exif=b"")
+        ImageOps.exif_transpose(stored).save(tmp_path / "upright.png", exif=b"")
         stored.save(tmp_path / "as-stored.png", exif=b"")
     names = ("rotated.png", "upright.png", "as-stored.png")
 

@@ -18,7 +18,8 @@ from resnetlab.data.sources.listing import natural_key
 from resnetlab.data.store.pixels import PixelStore
 
 FEWEST = 5  # groups of two images or more, below which nothing can be told
-SAMPLED = 2000  # groups that are looked at
+SAMPLED = 2000  # groups, or pairs of images, that are looked at
+CHUNK = 4000  # images compared at a time, so that memory stays bounded
 # Cosine of two descriptors: how much more alike images of a group must be, on average over the
 # groups, in standard errors of that, and in what share of the groups.
 MORE, ERRORS, SHARE = 0.1, 5.0, 0.8
@@ -61,16 +62,16 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
     rows = catalog.rows("all")
     if len(rows) < 2 * FEWEST:
         return None
-    vectors = descriptors(store.index["small"][store.rows_of(catalog)[rows]])
+    thumbnails = Thumbnails(store, store.rows_of(catalog)[rows])
     names = [PurePosixPath(catalog.ids[row]) for row in rows]
-    labels = catalog.labels[rows].tolist()
+    labels = catalog.labels[rows]
     for read, what in WAYS:
         stems = [f"{name.parent}/{read(name.stem)}" for name in names]
-        groups = grouped(zip(labels, stems, strict=True), [name.name for name in names])
+        groups = grouped(zip(labels.tolist(), stems, strict=True), [name.name for name in names])
         members = [group for group in groups if len(group) > 1]
         if len(members) < FEWEST:
             continue
-        within, between = likeness(vectors, members, catalog.labels[rows])
+        within, between = likeness(thumbnails, members, labels)
         if is_clear(within - between):
             whole, lone = divide_lone(groups, catalog, rows)
             return NameGroups(
@@ -80,7 +81,34 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
                 f"({between.mean():.2f}); a group stays in one split ({SWITCH})",
                 lone,
             )
-    return frame_blocks(catalog, rows, vectors)
+    return frame_blocks(catalog, rows, thumbnails)
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """The thumbnails of some records of a store, compared where that is asked for.
+
+    Of a large set few are looked at, and never all at once.
+    """
+
+    store: PixelStore
+    records: np.ndarray
+
+    def cosines(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return how alike images are pair by pair: the cosines of their descriptors, (L,)."""
+        small = self.store.index["small"]
+        found = [np.empty(0, dtype=np.float32)]
+        for start in range(0, len(ones), CHUNK):
+            left, right = (
+                descriptors(small[self.records[places[start : start + CHUNK]]])
+                for places in (ones, others)
+            )
+            found.append((left * right).sum(axis=1))
+        return np.concatenate(found)
+
+    def steps(self, places: np.ndarray) -> np.ndarray:
+        """Return how alike each image is to the one before, (L - 1,)."""
+        return self.cosines(places[:-1], places[1:])
 
 
 def up_to_first_number(stem: str) -> str:
@@ -150,11 +178,11 @@ def divide_lone(
 
 
 def likeness(
-    vectors: np.ndarray, members: list[np.ndarray], labels: np.ndarray
+    thumbnails: Thumbnails, members: list[np.ndarray], labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return, for some of the groups, how alike their images are, and how alike to others of the class.
 
-    `members` are rows of `vectors` (M, D) in the order of their names. Groups of a class without any
+    `members` are places of thumbnails in the order of their names. Groups of a class without any
     other image are left out. Both are mean cosines, (S,).
     """
     generator = np.random.Generator(np.random.Philox(0))
@@ -168,8 +196,8 @@ def likeness(
         if not len(others):
             continue
         drawn = others[generator.integers(len(others), size=len(own))]
-        within.append((vectors[own[:-1]] * vectors[own[1:]]).sum(axis=1).mean())
-        between.append((vectors[own] * vectors[drawn]).sum(axis=1).mean())
+        within.append(thumbnails.steps(own).mean())
+        between.append(thumbnails.cosines(own, drawn).mean())
     return np.array(within), np.array(between)
 
 
@@ -181,7 +209,7 @@ def is_clear(gain: np.ndarray) -> bool:
     return bool(gain.mean() > max(MORE, ERRORS * error) and (gain > 0).mean() >= SHARE)
 
 
-def frame_blocks(catalog: Catalog, rows: np.ndarray, vectors: np.ndarray) -> NameGroups | None:
+def frame_blocks(catalog: Catalog, rows: np.ndarray, thumbnails: Thumbnails) -> NameGroups | None:
     """Return contiguous blocks of images where names only count and each resembles the one before.
 
     A block ends where the scene changes, and a class that is one long scene is divided into BLOCKS.
@@ -194,15 +222,19 @@ def frame_blocks(catalog: Catalog, rows: np.ndarray, vectors: np.ndarray) -> Nam
             series.append(own)
     if not series:
         return None
-    steps = [(vectors[own[:-1]] * vectors[own[1:]]).sum(axis=1) for own in series]
-    shuffled = [np.random.Generator(np.random.Philox(0)).permutation(own) for own in series]
-    chance = [(vectors[own[:-1]] * vectors[own[1:]]).sum(axis=1) for own in shuffled]
-    alike, by_chance = (float(np.median(np.concatenate(each))) for each in (steps, chance))
+    ones = np.concatenate([own[:-1] for own in series])
+    followers = np.concatenate([own[1:] for own in series])
+    others = np.concatenate([shuffled(own)[1:] for own in series])
+    looked_at = shuffled(np.arange(len(ones)))[:SAMPLED]
+    alike, by_chance = (
+        float(np.median(thumbnails.cosines(ones[looked_at], places[looked_at])))
+        for places in (followers, others)
+    )
     if alike < FRAMES or alike - by_chance < FOLLOWING:
         return None
     members = []
-    for own, step in zip(series, steps, strict=True):
-        scenes = np.split(own, np.flatnonzero(step < CUT) + 1)
+    for own in series:
+        scenes = np.split(own, np.flatnonzero(thumbnails.steps(own) < CUT) + 1)
         longest = max(2, -(-len(own) // BLOCKS))
         for scene in scenes:
             members.extend(np.array_split(scene, -(-len(scene) // longest)))
@@ -212,6 +244,12 @@ def frame_blocks(catalog: Catalog, rows: np.ndarray, vectors: np.ndarray) -> Nam
         f"{len(members):,} blocks of them each stay in one split ({SWITCH}; better, name the clips by "
         "data.group_pattern)",
     )
+
+
+def shuffled(places: np.ndarray) -> np.ndarray:
+    """Return places in an order drawn by lot, always the same one."""
+    drawn: np.ndarray = np.random.Generator(np.random.Philox(0)).permutation(places)
+    return drawn
 
 
 def rows_as_groups(count: int, rows: np.ndarray, members: list[np.ndarray]) -> np.ndarray:

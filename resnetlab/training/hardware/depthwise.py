@@ -15,8 +15,8 @@ Pair = list[int]
 def fast_depthwise(network: nn.Module, precision: str, device: str) -> AbstractContextManager[Any]:
     """Return the context in which a network's forward pass should run, so that backward is fast.
 
-    It changes something only for depthwise convolutions in bf16 on a processor: forward they gain by
-    bf16, backward they take four times as long as in fp32.
+    It may be entered again and again. It changes something only for depthwise convolutions in bf16 on
+    a processor: forward they gain by bf16, backward they take four times as long as in fp32.
     """
     concerned = precision == "bf16" and device == "cpu"
     return DepthwiseMode() if concerned and is_depthwise(network) else nullcontext()

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Learner:
     model: Any
     optimizer: Any
     training: Training
+    forward: AbstractContextManager[Any] = field(default_factory=nullcontext)  # of the network
     average: Average | None = None
     micro_batches: int = 1  # into which a batch is divided, where memory doesn't hold it at once
     restarts: int = 0  # after divergence; each halves the learning rate
@@ -114,7 +115,7 @@ class Learner:
         The loss returned is without smoothing and mixup, so that it compares with validation's.
         """
         whole = len(rows) == len(labels)
-        with fast_depthwise(self.model, str(self.training.precision), self.fabric.device.type):
+        with self.forward:
             logits = self.model(images if whole else images[rows])
         smoothing = float(self.training.label_smoothing)
         own = labels if whole else labels[rows]
@@ -135,7 +136,8 @@ def make_learner(
     """Return a learner for the part of a classifier that works in each step."""
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
     average = None if training.ema is None else Average(classifier, training.ema)
-    return Learner(fabric, model, optimizer, training, average)
+    forward = fast_depthwise(part, str(training.precision), fabric.device.type)
+    return Learner(fabric, model, optimizer, training, forward, average)
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_sample_images
 
 from resnetlab.data.audit.name_groups import original, up_to_first_number, without_last_number
-from resnetlab.data.dataset import divide, list_data, read_listed
+from resnetlab.data.dataset import divide, list_data
 from resnetlab.data.description import describe_dataset
 from resnetlab.recipe import Recipe
+from resnetlab.workflows.steps import read_and_say
 
 PX = 40
 CLASSES = ("stop", "yield")
@@ -54,7 +55,7 @@ def read(folder: Path, **values: object):
         "data.split": [0.6, 0.2, 0.2],
     }
     recipe = Recipe().override(settings | {k.replace("__", "."): v for k, v in values.items()})
-    return read_listed("set", *list_data(folder, recipe))
+    return read_and_say("set", *list_data(folder, recipe))
 
 
 def test_frames_of_a_track_stay_together_with_nothing_said(tracks, capsys):

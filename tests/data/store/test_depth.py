@@ -12,13 +12,14 @@ from PIL import Image, TiffImagePlugin
 
 from resnetlab import workflows
 from resnetlab.cli.main import main
-from resnetlab.data.dataset import list_data, read_listed
+from resnetlab.data.dataset import list_data
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.data.store.depth import Extremes, range_of
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.recipe import Recipe
 from resnetlab.system.files import read_csv
+from resnetlab.workflows.steps import read_and_say
 
 SIDE = 24
 
@@ -64,7 +65,7 @@ def read(folder: Path, **values: object):
         {"data.image_size": 32, "data.workers": 0, "data.near_duplicates": "ignore"}
         | {key.replace("__", "."): value for key, value in values.items()}
     )
-    return read_listed("set", *list_data(folder, recipe))
+    return read_and_say("set", *list_data(folder, recipe))
 
 
 def greys(dataset) -> tuple[float, float]:
