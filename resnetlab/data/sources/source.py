@@ -20,6 +20,7 @@ from resnetlab.data.sources.hub import has_image_tables, is_image_table, read_ta
 from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
 from resnetlab.data.sources.listing import Listing, list_folder, wrapped
 from resnetlab.data.sources.shards import has_shards, read_shards
+from resnetlab.data.sources.tables.image_index import ImageIndex
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
 from resnetlab.data.sources.tables.text_table import read_table_content, read_table_file
 from resnetlab.errors import DataError
@@ -88,7 +89,7 @@ def read_layout(listing: Listing, settings: Data) -> Catalog | None:
     if table is None:
         return None
     where = listing.where / table
-    rows = read_table_content(listing.read(table), where)
+    rows = read_table_content(listing.read(table), where, ImageIndex(listing).is_image)
     return read_label_table(rows, where, listing, settings)
 
 
@@ -98,7 +99,9 @@ def read_table(file: Path, settings: Data) -> Catalog:
     listing = (
         list_archive(place) if is_archive(place) else list_folder(place, settings.follow_links)
     )
-    return read_label_table(read_table_file(file), file, with_archives(listing), settings)
+    listing = with_archives(listing)
+    rows = read_table_file(file, ImageIndex(listing).is_image)
+    return read_label_table(rows, file, listing, settings)
 
 
 def is_table(file: Path) -> bool:

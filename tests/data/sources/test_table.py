@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resnetlab.data.catalog import new_catalog
 from resnetlab.data.sources.listing import list_folder, list_names
-from resnetlab.data.sources.tables.image_index import ImageIndex
+from resnetlab.data.sources.tables.image_index import ImageIndex, slashed
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
 from resnetlab.data.sources.tables.text_table import read_rows, read_table_file
 from resnetlab.data.sources.tables.write import write_label_table
@@ -92,7 +92,7 @@ def test_the_users_columns_come_before_the_customary_ones(read):
     ("header", "columns", "message"),
     [
         ("shot,label", {}, "no column is known to name the images; its columns are 'shot', 'label'"),
-        ("image,animal", {}, "no column is known to hold labels, nor is there one of 0 and 1"),
+        ("image,animal,colour", {}, "no column is known to hold labels, nor is there one of 0 and 1"),
         ("image,path,label", {}, "'image' and 'path' could both be the image column"),
         ("image,label,class", {}, "'label' and 'class' could both be the label column"),
         ("image,animal", {"label": "animals"},
@@ -534,3 +534,111 @@ def test_classes_that_a_table_cannot_tell_apart_are_not_written(tmp_path, classe
     with pytest.raises(DataError, match="can't be told from another in a table"):
         write_label_table(tmp_path / "t.csv", catalog)
     assert not (tmp_path / "t.csv").exists()
+
+
+# Tables of other people's programs
+
+
+@pytest.fixture
+def read_bare(tmp_path):
+    """Read a table's text as `resnetlab train TABLE` does: its first line may be a row already."""
+
+    def reading(text, *names, **settings):
+        listing = listing_of(tmp_path, *(names or FOUR))
+        rows = read_rows(text.encode(), "t.csv", ImageIndex(listing).is_image)
+        return read_label_table(rows, tmp_path / "t.csv", listing, Data(**settings))
+
+    return reading
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", " ", "   "])
+def test_a_table_without_header_is_read_from_its_first_line(read_bare, delimiter):
+    rows = [("a.png", "cat"), ("b.png", "dog"), ("c.png", "cat"), ("d.png", "dog")]
+    catalog = read_bare("".join(f"{name}{delimiter}{label}\n" for name, label in rows))
+
+    assert said(catalog) == dict(rows)
+
+
+@pytest.mark.parametrize("delimiter", [",", " "])
+def test_without_header_columns_of_0_and_1_are_classes_by_number(read_bare, delimiter):
+    cells = [("a.png", "1", "0", "0"), ("b.png", "0", "0", "1"), ("c.png", "0", "1", "0")]
+    catalog = read_bare("\n".join(map(delimiter.join, cells)), "a.png", "b.png", "c.png")
+
+    assert catalog.classes == ("0", "1", "2")
+    assert said(catalog) == {"a.png": "0", "b.png": "2", "c.png": "1"}
+
+
+def test_names_with_blanks_are_whole_in_a_table_that_blanks_divide(read_bare):
+    catalog = read_bare("my cat.png 0\nthe dog.png 1\n", "my cat.png", "the dog.png")
+
+    assert said(catalog) == {"my cat.png": "0", "the dog.png": "1"}
+
+
+def test_a_header_counts_as_one_though_an_image_has_its_name(read_bare):
+    catalog = read_bare("image,label\nimage,cat\nlabel,dog\n", "image.png", "label.png")
+
+    assert said(catalog) == {"image.png": "cat", "label.png": "dog"}
+
+
+def test_lines_are_counted_as_an_editor_does_without_header_and_with_blank_lines(read_bare):
+    with pytest.raises(DataError, match=r"lines 1 and 4: image 'a.png' has label 'cat' and 'dog'"):
+        read_bare("a.png,cat\n\nb.png,dog\na.png,dog\n", "a.png", "b.png")
+
+
+def test_of_two_columns_with_unknown_names_one_names_files_and_the_other_is_the_label(read_bare):
+    catalog = read_bare("animal,shot\ncat,a\ndog,b\ncat,c\ndog,d\n")
+
+    assert said(catalog) == {"a.png": "cat", "b.png": "dog", "c.png": "cat", "d.png": "dog"}
+
+
+def test_a_table_of_unknown_columns_is_found_beside_a_folder_of_images_not_class_folders(tmp_path):
+    table = {"notes.csv": b"shot,animal\na.png,cat\nb.png,dog\n"}
+    flat = listing_of(tmp_path, "all/a.png", "all/b.png", contents=table)
+    assert find_label_table(flat) == "notes.csv"
+
+    classes = listing_of(tmp_path, "cat/a.png", "dog/b.png", contents=table)
+    assert find_label_table(classes) is None
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "/home/anna/data/photos/",
+        "C:\\data\\photos\\",
+        "\\\\server\\photos\\",
+        "old/place/",
+        "/x/photos/",
+    ],
+)
+def test_a_prefix_from_another_machine_is_left_away_and_said(read, prefix):
+    catalog = read(
+        f"image,label\n{prefix}cat/1.png,cat\n{prefix}dog/1.png,dog\n{prefix}dog/2.png,dog\n",
+        "cat/1.png", "dog/1.png", "dog/2.png",
+    )  # fmt: skip
+
+    assert said(catalog) == {"cat/1.png": "cat", "dog/1.png": "dog", "dog/2.png": "dog"}
+    assert any(slashed(prefix) in each for each in catalog.notes)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("/x/cats/5.png", "/x/cats/6.png"),  # of another folder
+        ("/x/dogs/5.png", "dogs/6.png"),  # one is right as it stands
+        ("/x/dogs/5.png", "/y/dogs/6.png"),  # nothing shared
+        ("/x/../dogs/5.png", "/x/../dogs/6.png"),
+        ("/x/dogs/5.png",),
+    ],
+)
+def test_no_part_of_a_path_is_left_away_that_could_mean_something(read, cells):
+    rows = "".join(f"{cell},{number}\n" for number, cell in enumerate(cells))
+    with pytest.raises(DataError, match=r"leads out of|no row names an image"):
+        read(f"image,label\n{rows}", "dogs/5.png", "dogs/6.png", "wolves/5.png")
+
+
+def test_whole_numbers_that_a_program_wrote_with_a_point_are_whole_again(read):
+    catalog = read("image,label\na.png,0.0\nb.png,1.0\nc.png,10.0\nd.png,1.0\n")
+    assert catalog.classes == ("0", "1", "10")
+
+    catalog = read("image,label\na.png,1.0\nb.png,1.5\nc.png,1.0\nd.png,1.5\n")
+    assert catalog.classes == ("1.0", "1.5")

@@ -1,25 +1,25 @@
 """Which column of a label table means what."""
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, did_you_mean
 
-Row = dict[str, str]
-
 # Customary names of columns, in small letters without blanks, '_' and '-'. The later groups count
 # only where no column has a name of the earlier ones: beside 'filename', 'id' is just a number.
 IMAGE_NAMES = (
-    {"image", "images", "img", "picture", "pic", "photo", "path", "imagepath", "imgpath", "picturepath",
+    {"image", "images", "img", "filepaths", "filenames", "files", "paths", "imagepaths",
+     "picture", "pic", "photo", "path", "imagepath", "imgpath", "picturepath",
      "file", "filename", "filepath", "fname", "imagefile", "imagename", "imgname", "imagefilename"},
     {"id", "imageid", "imgid", "pictureid", "name"},
 )  # fmt: skip
 LABEL_NAMES = (
-    {"label", "labels", "class", "target", "targets", "category", "y"},
+    {"label", "labels", "class", "target", "targets", "category", "y", "choice", "gtlabel"},
     {"classname", "labelname", "targetname", "categoryname", "classid", "labelid", "categoryid"},
 )
-SPLIT_COLUMN_NAMES = ({"split", "part", "set", "subset"},)
+SPLIT_COLUMN_NAMES = ({"split", "splits", "part", "set", "subset", "dataset"},)
 GROUP_NAMES = ({"group", "groups", "groupid"},)
 FOLD_NAMES = ({"fold", "folds", "kfold"},)
 CUSTOMARY = {
@@ -34,6 +34,14 @@ ONE_HOT = {"0": False, "0.0": False, "False": False, "1": True, "1.0": True, "Tr
 ROWS_TO_JUDGE = 20  # of a table, to find out whether it labels the images
 
 
+class Row(dict[str, str]):
+    """The cells of a row by the names of their columns; `line` is the number of its first line."""
+
+    def __init__(self, line: int, cells: Iterable[tuple[str, str]]) -> None:
+        super().__init__(cells)
+        self.line = line
+
+
 @dataclass(frozen=True)
 class Found:
     """Which column plays which role, '' for none; `one_hot` are the classes where no column has labels."""
@@ -46,17 +54,31 @@ class Found:
     one_hot: tuple[str, ...]
 
 
-def find_columns(rows: list[Row], named: Columns, where: str) -> Found:
+def is_header(cells: list[str]) -> bool:
+    """Return whether one of the cells is a customary name of the images' column."""
+    return any(normal_column(cell) in names for cell in cells for names in IMAGE_NAMES)
+
+
+def find_columns(
+    rows: list[Row], named: Columns, where: str, is_image: Callable[[str], bool] | None = None
+) -> Found:
     """Return which column is which: as the user named them, else as they are customarily called.
 
-    Raises DataError where a named column isn't there, two could be meant, or none.
+    Where `is_image` tells what names an image, a column of images is known by its cells, and the
+    only other column is the label whatever it is called. Raises DataError where a named column isn't
+    there, two could be meant, or none.
     """
     header = list(rows[0]) if rows else []
     image, label, split, group, fold = (
         find_column(header, role, getattr(named, role), where) for role in CUSTOMARY
     )
+    if not image and is_image is not None:
+        image = column_of_images(rows, is_image)
     if not image:
         raise unclear(where, header, "no column is known to name the images")
+    if not label and is_image is not None:
+        left = [name for name in header if name not in (image, split, group, fold)]
+        label = left[0] if len(left) == 1 else ""
     one_hot: tuple[str, ...] = ()
     if not label:
         known = set().union(*(group for groups in CUSTOMARY.values() for group in groups))
@@ -76,6 +98,15 @@ def find_columns(rows: list[Row], named: Columns, where: str) -> Found:
             )
             raise unclear(where, header, missing)
     return Found(image, label, split, group, fold, one_hot)
+
+
+def column_of_images(rows: list[Row], is_image: Callable[[str], bool]) -> str:
+    """Return the only column whose first cells all name images, '' for none or several."""
+    first = rows[:ROWS_TO_JUDGE]
+    fitting = [
+        name for name in (rows[0] if rows else ()) if all(is_image(row[name]) for row in first)
+    ]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def find_column(header: list[str], role: str, named: str | None, where: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 
 from resnetlab.data.catalog import printable
+from resnetlab.data.sources.layout.names import parse
 from resnetlab.data.sources.listing import Listing
 from resnetlab.errors import DataError
 
@@ -17,6 +18,7 @@ class ImageIndex:
 
     def __init__(self, listing: Listing) -> None:
         self.where = listing.where
+        self.foreign = ""  # what every path of the table begins with, but no image's path here
         self.images = listing.images()
         self._files = frozenset(listing.files)
         self._base = os.path.join(os.path.abspath(listing.where), "")  # noqa: PTH100, PTH118 (text, with its '/')
@@ -52,6 +54,8 @@ class ImageIndex:
         """Return the images that a cell could mean: those of the strictest reading that has any."""
         if cell in self._files:
             return [cell]
+        if self.foreign:
+            cell = slashed(cell).removeprefix(self.foreign)
         inside = self._inside(cell) or ""
         first, _, below = inside.partition("/")
         for key in (cell, inside, below if first in self._aliases else ""):
@@ -64,9 +68,41 @@ class ImageIndex:
                     return reading[key]
         return []
 
+    def learn_foreign(self, cells: Iterable[str]) -> None:
+        """See whether all cells are paths of another place or machine: `foreign` is what they share.
+
+        Only where none names an image as it stands, and as little as possible is left away: the rest
+        must be the path of an image here from the top, for half of the cells at least. A single cell
+        proves nothing.
+        """
+        paths = {slashed(cell) for cell in cells}
+        if len(paths) < 2 or any(".." in path.split("/") for path in paths):
+            return
+        if any(self.candidates(path) for path in paths):
+            return
+        whole = {*self.images, *(name.removeprefix(self._top) for name in self.images)}
+        first = min(paths)
+        for slash in re.finditer("/", first):
+            start = first[: slash.end()]
+            if not all(path.startswith(start) for path in paths):
+                return
+            if 2 * sum(path.removeprefix(start) in whole for path in paths) >= len(paths):
+                self.foreign = start
+                return
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the images lie in one folder, or in one for each split."""
+        folders = {posixpath.dirname(name) for name in self.images}
+        return len(folders) == 1 or all(parse(posixpath.basename(each)).kind for each in folders)
+
+    def is_image(self, cell: str) -> bool:
+        """Return whether a cell could name an image."""
+        return bool(self.candidates(cell))
+
     def _inside(self, cell: str) -> str | None:
         """Return the path below the listing's place that a cell gives, None where it leads out."""
-        path = cell.strip().replace("\\", "/")
+        path = slashed(cell)
         if re.match("[A-Za-z]:/", path):  # a path of Windows
             return None
         inside = posixpath.normpath(posixpath.join(self._base, path))
@@ -101,6 +137,11 @@ class ImageIndex:
         for key, name in zip(keys, self.images, strict=True):
             found.setdefault(key, []).append(name)
         return found
+
+
+def slashed(cell: str) -> str:
+    """Return a cell as a path whose folders are divided by '/', as on Windows they aren't."""
+    return cell.strip().replace("\\", "/")
 
 
 def stem(name: str) -> str:

@@ -1,6 +1,8 @@
 """A label table beside images: which row means which image, and what it says about it."""
 
 import io
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -54,7 +56,9 @@ def find_label_table(listing: Listing) -> str | None:
     if not tables:
         return None
     index = ImageIndex(listing)
-    fitting = [name for name in tables if names_images(first_rows(listing, name), index)]
+    fitting = [
+        name for name in tables if names_images(first_rows(listing, name, index.is_image), index)
+    ]
     if len(fitting) > 1:
         raise DataError(
             f"{listing.where}: both '{printable(fitting[0])}' and '{printable(fitting[1])}' are tables "
@@ -64,13 +68,13 @@ def find_label_table(listing: Listing) -> str | None:
     return fitting[0] if fitting else None
 
 
-def first_rows(listing: Listing, name: str) -> list[Row]:
+def first_rows(listing: Listing, name: str, is_image: Callable[[str], bool]) -> list[Row]:
     """Return the first rows of a table, as many as can be read: its faults are reported later."""
     rows: list[Row] = []
     path = listing.where / name
     try:
         if not name.lower().endswith(".parquet"):
-            rows.extend(islice(text_rows(listing.read(name), str(path)), ROWS_TO_JUDGE))
+            rows.extend(islice(text_rows(listing.read(name), str(path), is_image), ROWS_TO_JUDGE))
             return rows
         # On disk, so that of a large file that holds images itself only the head is read.
         with path.open("rb") if path.is_file() else io.BytesIO(listing.read(name)) as file:
@@ -81,32 +85,40 @@ def first_rows(listing: Listing, name: str) -> list[Row]:
 
 
 def names_images(rows: list[Row], index: ImageIndex) -> bool:
-    """Return whether rows have columns of images and labels, and one of them names an image."""
+    """Return whether rows have columns of images and labels, and one of them names an image.
+
+    Columns of unknown names count only beside images that no class folders divide.
+    """
     try:
-        column = find_columns(rows, Columns(), "").image if rows else ""
+        known = index.is_image if index.is_flat else None
+        column = find_columns(rows, Columns(), "", known).image if rows else ""
     except DataError:
         return False
-    return bool(column) and any(index.candidates(row[column]) for row in rows)
+    if not column:
+        return False
+    index.learn_foreign(row[column] for row in rows)
+    return any(index.candidates(row[column]) for row in rows)
 
 
 def read_label_table(rows: list[Row], where: Path, listing: Listing, settings: Data) -> Catalog:
     """Return the catalog of the images of a listing that a table's rows label.
 
-    Line numbers in messages count the header as line 1 and know of no blank lines. Raises DataError
-    where the columns aren't clear, a row leads out of the images' folder, rows and images don't
-    match, or rows contradict each other.
+    Raises DataError where the columns aren't clear, a row leads out of the images' folder, rows and
+    images don't match, or rows contradict each other.
     """
-    columns = find_columns(rows, settings.columns, str(where))
-    row_of, notes = match_rows(rows, columns, where, ImageIndex(listing), settings)
-    meanings = {
-        name: meaning(rows[row], columns, place(where, row)) for name, row in row_of.items()
-    }
+    index = ImageIndex(listing)
+    columns = find_columns(rows, settings.columns, str(where), index.is_image)
+    index.learn_foreign(row[columns.image] for row in rows)
+    row_of, notes = match_rows(rows, columns, where, index, settings)
+    if index.foreign:
+        notes.append(f"paths in {where.name} are taken without '{printable(index.foreign)}'")
+    meanings = {name: meaning(row, columns, place(where, row)) for name, row in row_of.items()}
     unlabelled = [name for name, said in meanings.items() if not said.label]
     notes += note("images have no label in the table and were left out", unlabelled)
     notes += note("files or links were passed over", list(listing.passed_over))
     names = sorted(name for name, said in meanings.items() if said.label)
     said = [meanings[name] for name in names]
-    labels = [item.label for item in said]
+    labels = whole_numbers([item.label for item in said])
     places = [place(where, row_of[name]) for name in names]
     classes = agreed_classes(labels, places, columns, where, settings)
     splits = [split_of_cell(item.split, spot) for item, spot in zip(said, places, strict=True)]
@@ -126,9 +138,16 @@ def read_label_table(rows: list[Row], where: Path, listing: Listing, settings: D
     )
 
 
-def place(where: Path, row: int) -> str:
-    """Return the place of a row, counted from 0, as a message names it."""
-    return f"{where}, line {row + 2}"
+def whole_numbers(labels: list[str]) -> list[str]:
+    """Return labels as whole numbers where all are such, some written as programs do: '1.0'."""
+    if all(re.fullmatch(r"-?[0-9]+(\.0+)?", label) for label in labels):
+        return [label.partition(".")[0] for label in labels]
+    return labels
+
+
+def place(where: Path, row: Row) -> str:
+    """Return the place of a row as a message names it."""
+    return f"{where}, line {row.line}"
 
 
 def meaning(row: Row, columns: Found, spot: str) -> Meaning:
@@ -152,23 +171,23 @@ def meaning(row: Row, columns: Found, spot: str) -> Meaning:
 
 def match_rows(
     rows: list[Row], columns: Found, where: Path, index: ImageIndex, settings: Data
-) -> tuple[dict[str, int], list[str]]:
+) -> tuple[dict[str, Row], list[str]]:
     """Return the row of each image that has one, and notes.
 
     Raises DataError where rows contradict each other, or rows and images don't match.
     """
-    row_of: dict[str, int] = {}
+    row_of: dict[str, Row] = {}
     repeated: list[str] = []
     lost: list[str] = []
-    for number, row in enumerate(rows):
-        name = index.find(row[columns.image], place(where, number))
+    for row in rows:
+        name = index.find(row[columns.image], place(where, row))
         if name is None:
-            lost.append(f"'{printable(row[columns.image])}' in line {number + 2}")
+            lost.append(f"'{printable(row[columns.image])}' in line {row.line}")
         elif name in row_of:
-            check_repeated(rows, columns, where, name, (row_of[name], number))
+            check_repeated((row_of[name], row), columns, where, name)
             repeated.append(name)
         else:
-            row_of[name] = number
+            row_of[name] = row
     left = [name for name in index.images if name not in row_of]
     if not row_of:
         raise DataError(
@@ -186,16 +205,14 @@ def match_rows(
     return row_of, notes + note("rows repeat an image and say the same", repeated)
 
 
-def check_repeated(
-    rows: list[Row], columns: Found, where: Path, name: str, numbers: tuple[int, int]
-) -> None:
+def check_repeated(rows: tuple[Row, Row], columns: Found, where: Path, name: str) -> None:
     """Raise DataError where two rows of one image don't say the same."""
-    first, second = (meaning(rows[number], columns, place(where, number)) for number in numbers)
+    first, second = (meaning(row, columns, place(where, row)) for row in rows)
     for field in ("label", "split", "group", "fold"):
         one, other = getattr(first, field), getattr(second, field)
         if one != other:
             raise DataError(
-                f"{where}, lines {numbers[0] + 2} and {numbers[1] + 2}: image '{printable(name)}' has "
+                f"{where}, lines {rows[0].line} and {rows[1].line}: image '{printable(name)}' has "
                 f"{field} '{one}' and '{other}'; keep one of these rows"
             )
 

@@ -5,13 +5,15 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resnetlab.data.sources.tables.columns import Row, is_header
 from resnetlab.errors import DataError
 
 TABLE_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".parquet"})
@@ -19,32 +21,42 @@ DELIMITERS = ",;\t|"
 EXCEL_HINT = re.compile(r'"?sep=(.)"?[^\S\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 
 
-def read_rows(content: bytes, where: str) -> list[dict[str, str]]:
+def nothing(_: str) -> bool:
+    """Know no image: the first line is the header then."""
+    return False
+
+
+def read_rows(content: bytes, where: str, is_image: Callable[[str], bool] = nothing) -> list[Row]:
     """Read a CSV or TSV as one mapping a row, from the names in its first line to the cells.
 
-    Cells stay as they are: a file's name may begin with a blank. Raises DataError that names
-    `where` and the line.
+    Where a cell of the first line names an image, which `is_image` tells, and none is a customary
+    name of images, there is no header: see `names_without_header`. Cells stay as they are: a file's
+    name may begin with a blank. Raises DataError that names `where` and the line.
     """
-    return list(text_rows(content, where))
+    return list(text_rows(content, where, is_image))
 
 
-def read_table_file(path: Path) -> list[dict[str, str]]:
+def read_table_file(path: Path, is_image: Callable[[str], bool] = nothing) -> list[Row]:
     """Read a table by its file name's ending. Raises DataError where it can't be read."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
-    return read_table_content(content, path)
+    return read_table_content(content, path, is_image)
 
 
-def read_table_content(content: bytes, where: Path) -> list[dict[str, str]]:
+def read_table_content(
+    content: bytes, where: Path, is_image: Callable[[str], bool] = nothing
+) -> list[Row]:
     """Read a table from a file's bytes, by the ending of its name."""
     if where.suffix.lower() == ".parquet":
         return list(parquet_rows(io.BytesIO(content), str(where)))
-    return read_rows(content, str(where))
+    return read_rows(content, str(where), is_image)
 
 
-def text_rows(content: bytes, where: str) -> Iterator[dict[str, str]]:
+def text_rows(
+    content: bytes, where: str, is_image: Callable[[str], bool] = nothing
+) -> Iterator[Row]:
     """Give the rows of a CSV or TSV one by one; see `read_rows`."""
     text = decode(content, where)
     if "\0" in text:
@@ -52,22 +64,65 @@ def text_rows(content: bytes, where: str) -> Iterator[dict[str, str]]:
             f"{where}, line {line_of(text, text.index(chr(0)))}: holds a NUL, so this is no table of "
             "text, or it is damaged; save it again as CSV in UTF-8"
         )
-    hint = EXCEL_HINT.match(text)
-    start = hint.end() if hint else 0
-    delimiter = hint[1] if hint else find_delimiter(text)
-    records = numbered_records(text[start:], delimiter, where, 1 if hint else 0)
-    line, names = next(records, (1, []))
-    header = checked_header(names, f"{where}, line {line}")
-    line = 0
+    records = records_of(text, where, is_image)
+    line, first = next(records, (1, []))
+    bare = not is_header(first) and any(map(is_image, first))
+    if bare:
+        header, below = names_without_header(first, is_image), "first line"
+        yield Row(line, zip(header, first, strict=True))
+    else:
+        header, below = checked_header(first, f"{where}, line {line}"), "header"
+        line = 0
     for line, cells in records:
         if len(cells) != len(header):
             raise DataError(
-                f"{where}, line {line}: has {len(cells)} cells, the header has {len(header)}; put a "
+                f"{where}, line {line}: has {len(cells)} cells, the {below} has {len(header)}; put a "
                 "cell that holds the delimiter in quotes, and leave no cell out"
             )
-        yield dict(zip(header, cells, strict=True))
+        yield Row(line, zip(header, cells, strict=True))
     if not line:
         raise DataError(f"{where}: holds one line only; it needs a header and rows below it")
+
+
+def names_without_header(first: list[str], is_image: Callable[[str], bool]) -> list[str]:
+    """Return names for the columns of a table without header, by the cells of its first line.
+
+    The column of the images is 'image', the only other one 'label'; of several, each has the name of
+    the class that it would mark: '0', '1', ...
+    """
+    image = next(place for place, cell in enumerate(first) if is_image(cell))
+    others = ["label"] if len(first) == 2 else [str(number) for number in range(len(first) - 1)]
+    return [*others[:image], "image", *others[image:]]
+
+
+def records_of(
+    text: str, where: str, is_image: Callable[[str], bool]
+) -> Iterator[tuple[int, list[str]]]:
+    """Give the number of its first line and the cells of each record that isn't blank."""
+    hint = EXCEL_HINT.match(text)
+    if hint:
+        yield from numbered_records(text[hint.end() :], hint[1], where, 1)
+        return
+    first = first_line(text)
+    after = 0 if any(each in first for each in DELIMITERS) else cells_after_image(first, is_image)
+    if not after:
+        yield from numbered_records(text, find_delimiter(text), where, 0)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, line.rsplit(None, after)
+
+
+def cells_after_image(line: str, is_image: Callable[[str], bool]) -> int:
+    """Return how many cells follow the name of an image in a line that blanks divide, 0 for none.
+
+    A name may hold blanks itself: the longest one that is an image's counts.
+    """
+    for after in range(1, len(line.split())):
+        name = line.rsplit(None, after)[0]
+        if is_image(name) or is_header([name]):
+            return after
+    return 0
 
 
 def numbered_records(
@@ -93,9 +148,13 @@ def numbered_records(
 
 def find_delimiter(text: str) -> str:
     """Return what separates the names in the first line: the commonest outside of quotes."""
+    return max(DELIMITERS, key=first_line(text).count)
+
+
+def first_line(text: str) -> str:
+    """Return the first line that isn't blank, without what stands in quotes."""
     plain = re.sub(r'"[^"]*"', "", text.lstrip("\r\n")[:100_000])
-    header = re.split(r"[\r\n]", plain, maxsplit=1)[0]
-    return max(DELIMITERS, key=header.count)
+    return re.split(r"[\r\n]", plain, maxsplit=1)[0]
 
 
 def checked_header(names: list[str], where: str) -> list[str]:
@@ -108,9 +167,9 @@ def checked_header(names: list[str], where: str) -> list[str]:
             f"{where}: column {header.index('') + 1} has no name; name it in the header, or leave "
             "the column out (pandas: to_csv(..., index=False))"
         )
-    name, count = Counter(header).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{where}: {count} columns are called '{name}'; keep one or rename")
+    name, times = Counter(header).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{where}: {times} columns are called '{name}'; keep one or rename")
     return header
 
 
@@ -158,7 +217,7 @@ def line_of(text: str, position: int | None = None) -> int:
     return len(re.findall(r"\r\n|\r|\n", text[:position])) + 1
 
 
-def parquet_rows(file: BinaryIO, where: str) -> Iterator[dict[str, str]]:
+def parquet_rows(file: BinaryIO, where: str) -> Iterator[Row]:
     """Give the rows of a Parquet file; columns of bytes, lists or structures are left out.
 
     Raises DataError where it is damaged.
@@ -170,10 +229,11 @@ def parquet_rows(file: BinaryIO, where: str) -> Iterator[dict[str, str]]:
         header = checked_header(names, where)
         if not table.metadata.num_rows:
             raise DataError(f"{where}: has no rows")
+        lines = count(2)  # as if it were text below a header
         for batch in table.iter_batches(columns=names):
             columns = [map(to_text, batch[name].to_pylist()) for name in names]
             for cells in zip(*columns, strict=True):
-                yield dict(zip(header, cells, strict=True))
+                yield Row(next(lines), zip(header, cells, strict=True))
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise DataError(f"{where}: is no Parquet file that can be read ({error})") from error
 
