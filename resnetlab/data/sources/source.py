@@ -21,10 +21,15 @@ from resnetlab.data.sources.kaggle import fetch_kaggle, is_kaggle, read_kaggle
 from resnetlab.data.sources.listing import Listing, list_folder, wrapped
 from resnetlab.data.sources.shards import has_shards, read_shards
 from resnetlab.data.sources.tables.image_index import ImageIndex
+from resnetlab.data.sources.tables.split_tables import find_split_tables, join_split_tables
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
-from resnetlab.data.sources.tables.text_table import read_table_content, read_table_file
+from resnetlab.data.sources.tables.text_table import (
+    TABLE_ENDINGS,
+    read_table_content,
+    read_table_file,
+)
 from resnetlab.errors import DataError
-from resnetlab.recipe import Data, did_you_mean
+from resnetlab.recipe import Columns, Data, did_you_mean
 from resnetlab.system.files import cache_folder
 
 Layout = tuple[Callable[[Listing], bool], Callable[[Listing, Data], Catalog]]
@@ -37,7 +42,6 @@ LAYOUTS: list[Layout] = [
     (has_shards, read_shards),
     (is_kaggle, read_kaggle),
 ]
-TABLE_ENDINGS = {".csv", ".tsv", ".txt", ".parquet"}
 FETCH: dict[str, Callable[[str, Path], None]] = {
     "hf": fetch_dataset,
     "torchvision": fetch_torchvision,
@@ -85,6 +89,11 @@ def read_layout(listing: Listing, settings: Data) -> Catalog | None:
     for is_it, read in LAYOUTS:
         if is_it(listing):
             return read(listing, settings)
+    tables = find_split_tables(listing)
+    if tables:
+        rows = join_split_tables(listing, tables, settings.columns)
+        joined = settings.model_copy(update={"columns": Columns()})
+        return read_label_table(rows, listing.where, listing, joined)
     table = find_label_table(listing)
     if table is None:
         return None

@@ -315,7 +315,7 @@ def test_rows_that_repeat_an_image_are_merged_with_a_note(read):
 )
 def test_rows_of_one_image_that_differ_are_refused_with_both_lines(read, rows, message):
     with pytest.raises(
-        DataError, match=rf"t.csv, lines 2 and 4: image 'a.png' has {message}; keep one"
+        DataError, match=rf"t.csv, line 2 and line 4: image 'a.png' has {message}; keep one"
     ):
         read(f"image,label,split\n{rows}\n", "a.png", "b.png")
 
@@ -436,9 +436,9 @@ def test_a_table_of_parquet_or_of_0_and_1_is_found_and_one_damaged_further_down(
 
 def test_two_tables_that_would_do_are_refused_by_name(tmp_path):
     content = b"id,label\na,cat\nb,dog\n"
-    tables = {"train.csv": content, "test.csv": content}
+    tables = {"mine.csv": content, "yours.csv": content}
     with pytest.raises(
-        DataError, match=r"photos: both 'test.csv' and 'train.csv' are tables with labels"
+        DataError, match=r"photos: both 'mine.csv' and 'yours.csv' are tables with labels"
     ):
         find_label_table(listing_of(tmp_path, *FOUR, contents=tables))
 
@@ -581,7 +581,9 @@ def test_a_header_counts_as_one_though_an_image_has_its_name(read_bare):
 
 
 def test_lines_are_counted_as_an_editor_does_without_header_and_with_blank_lines(read_bare):
-    with pytest.raises(DataError, match=r"lines 1 and 4: image 'a.png' has label 'cat' and 'dog'"):
+    with pytest.raises(
+        DataError, match=r"line 1 and line 4: image 'a.png' has label 'cat' and 'dog'"
+    ):
         read_bare("a.png,cat\n\nb.png,dog\na.png,dog\n", "a.png", "b.png")
 
 

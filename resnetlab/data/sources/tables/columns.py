@@ -35,11 +35,11 @@ ROWS_TO_JUDGE = 20  # of a table, to find out whether it labels the images
 
 
 class Row(dict[str, str]):
-    """The cells of a row by the names of their columns; `line` is the number of its first line."""
+    """The cells of a row by the names of their columns; `spot` says where in its file: 'line 3'."""
 
-    def __init__(self, line: int, cells: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, spot: str, cells: Iterable[tuple[str, str]]) -> None:
         super().__init__(cells)
-        self.line = line
+        self.spot = spot
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ class ImageIndex:
         must be the path of an image here from the top, for half of the cells at least. A single cell
         proves nothing.
         """
+        self.foreign = ""
         paths = {slashed(cell) for cell in cells}
         if len(paths) < 2 or any(".." in path.split("/") for path in paths):
             return

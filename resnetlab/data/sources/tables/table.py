@@ -25,9 +25,11 @@ from resnetlab.data.sources.tables.rules import (
     require_two,
     split_of_cell,
 )
-from resnetlab.data.sources.tables.text_table import parquet_rows, text_rows
+from resnetlab.data.sources.tables.text_table import parquet_rows, read_table_content, text_rows
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, Data, did_you_mean
+
+FOUND_ENDINGS = (".csv", ".tsv", ".parquet", ".json")  # of tables that need not be named
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def find_label_table(listing: Listing) -> str | None:
         name
         for name in listing.files
         if "/" not in name
-        and name.lower().endswith((".csv", ".tsv", ".parquet"))
+        and name.lower().endswith(FOUND_ENDINGS)
         and not normal_column(name).startswith("samplesubmission")
     ]
     if not tables:
@@ -73,6 +75,8 @@ def first_rows(listing: Listing, name: str, is_image: Callable[[str], bool]) -> 
     rows: list[Row] = []
     path = listing.where / name
     try:
+        if name.lower().endswith(".json"):
+            return read_table_content(listing.read(name), path)[:ROWS_TO_JUDGE]
         if not name.lower().endswith(".parquet"):
             rows.extend(islice(text_rows(listing.read(name), str(path), is_image), ROWS_TO_JUDGE))
             return rows
@@ -147,7 +151,7 @@ def whole_numbers(labels: list[str]) -> list[str]:
 
 def place(where: Path, row: Row) -> str:
     """Return the place of a row as a message names it."""
-    return f"{where}, line {row.line}"
+    return f"{where}, {row.spot}"
 
 
 def meaning(row: Row, columns: Found, spot: str) -> Meaning:
@@ -182,7 +186,7 @@ def match_rows(
     for row in rows:
         name = index.find(row[columns.image], place(where, row))
         if name is None:
-            lost.append(f"'{printable(row[columns.image])}' in line {row.line}")
+            lost.append(f"'{printable(row[columns.image])}' in {row.spot}")
         elif name in row_of:
             check_repeated((row_of[name], row), columns, where, name)
             repeated.append(name)
@@ -212,7 +216,7 @@ def check_repeated(rows: tuple[Row, Row], columns: Found, where: Path, name: str
         one, other = getattr(first, field), getattr(second, field)
         if one != other:
             raise DataError(
-                f"{where}, lines {rows[0].line} and {rows[1].line}: image '{printable(name)}' has "
+                f"{where}, {rows[0].spot} and {rows[1].spot}: image '{printable(name)}' has "
                 f"{field} '{one}' and '{other}'; keep one of these rows"
             )
 

@@ -1,4 +1,4 @@
-"""Tables as people have them: CSV from any program, TSV, Parquet. Every cell becomes text."""
+"""Tables as people have them: CSV from any program, TSV, Parquet, JSON. Every cell becomes text."""
 
 import codecs
 import csv
@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resnetlab.data.sources.tables.columns import Row, is_header
+from resnetlab.data.sources.tables.json_table import json_rows
 from resnetlab.errors import DataError
 
-TABLE_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".parquet"})
+TABLE_ENDINGS = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 DELIMITERS = ",;\t|"
 EXCEL_HINT = re.compile(r'"?sep=(.)"?[^\S\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 
@@ -51,6 +52,8 @@ def read_table_content(
     """Read a table from a file's bytes, by the ending of its name."""
     if where.suffix.lower() == ".parquet":
         return list(parquet_rows(io.BytesIO(content), str(where)))
+    if where.suffix.lower() == ".json":
+        return json_rows(decode(content, str(where)), str(where))
     return read_rows(content, str(where), is_image)
 
 
@@ -69,7 +72,7 @@ def text_rows(
     bare = not is_header(first) and any(map(is_image, first))
     if bare:
         header, below = names_without_header(first, is_image), "first line"
-        yield Row(line, zip(header, first, strict=True))
+        yield Row(f"line {line}", zip(header, first, strict=True))
     else:
         header, below = checked_header(first, f"{where}, line {line}"), "header"
         line = 0
@@ -79,7 +82,7 @@ def text_rows(
                 f"{where}, line {line}: has {len(cells)} cells, the {below} has {len(header)}; put a "
                 "cell that holds the delimiter in quotes, and leave no cell out"
             )
-        yield Row(line, zip(header, cells, strict=True))
+        yield Row(f"line {line}", zip(header, cells, strict=True))
     if not line:
         raise DataError(f"{where}: holds one line only; it needs a header and rows below it")
 
@@ -233,7 +236,7 @@ def parquet_rows(file: BinaryIO, where: str) -> Iterator[Row]:
         for batch in table.iter_batches(columns=names):
             columns = [map(to_text, batch[name].to_pylist()) for name in names]
             for cells in zip(*columns, strict=True):
-                yield Row(next(lines), zip(header, cells, strict=True))
+                yield Row(f"line {next(lines)}", zip(header, cells, strict=True))
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise DataError(f"{where}: is no Parquet file that can be read ({error})") from error
 
