@@ -50,7 +50,8 @@ def task_rows(content: list[dict[str, Any]], where: str) -> list[Row]:
     rows = []
     for number, task in enumerate(content, 1):
         data = task["data"]
-        image = data.get("image") or [each for each in data.values() if isinstance(each, str)][0]
+        texts = (each for each in data.values() if isinstance(each, str))
+        image = data.get("image") or next(texts, "")
         labels = [
             choice
             for annotation in task.get("annotations", ())
