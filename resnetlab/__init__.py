@@ -8,6 +8,7 @@ from typing import Any
 __all__ = [
     "Recipe",
     "augment",
+    "cache",
     "compare",
     "evaluate",
     "evaluate_bundle",

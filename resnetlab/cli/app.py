@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnetlab.cli.data import augment, inspect, make
-from resnetlab.cli.listings import models, recipes
+from resnetlab.cli.listings import cache, models, recipes
 from resnetlab.cli.results import compare, evaluate, predict
 from resnetlab.cli.train import reproduce, resume, train
 from resnetlab.cli.tune import tune
@@ -50,5 +50,6 @@ for verb in (
     make,
     models,
     recipes,
+    cache,
 ):
     app.command()(verb)

@@ -1,5 +1,7 @@
-"""Verbs that list what there is: models, recipes."""
+"""Verbs that list what there is: models, recipes, the cache."""
 
+import re
+import time
 from typing import Annotated
 
 import typer
@@ -8,6 +10,7 @@ from resnetlab.cli.tables import (
     console,
     print_stages,
 )
+from resnetlab.errors import RecipeError
 from resnetlab.recipe import load_recipe, recipe_folder, recipe_names
 
 
@@ -39,3 +42,48 @@ def recipes(
     load_recipe(name)  # says so where there is none
     text = (recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     console.print(text, end="", markup=False)
+
+
+SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def cache(
+    remove_older_than: Annotated[
+        str | None, typer.Option(help="Remove what was last used longer ago: 30d, 12h.")
+    ] = None,
+    max: Annotated[
+        str | None, typer.Option(help="Remove the least recently used above this size: 50GB.")
+    ] = None,
+) -> None:
+    """List decoded images and stored features, or remove some; never what is in use.
+
+    What is removed is made again where it is needed.
+    """
+    from resnetlab import workflows
+    from resnetlab.system.files import cache_folder
+    from resnetlab.system.requirements import size
+
+    age = remove_older_than and measured("--remove-older-than", remove_older_than, SECONDS)
+    limit = max and measured("--max", max, BYTES)
+    kept, removed = workflows.cache(age or None, None if not max else int(limit or 0))
+    for each in kept:
+        days = (time.time() - each.used) / SECONDS["d"]
+        when = "today" if days < 1 else f"{days:.0f} days ago" if days >= 2 else "yesterday"
+        what = each.kind + (" (in use)" if each.in_use else "")
+        users = ", ".join(each.users) or "nothing that is still there"
+        console.print(
+            f"{size(each.size):>9}  {when:<12}  {what:<24}  {users}", markup=False, soft_wrap=True
+        )
+    if removed:
+        console.print(f"removed {len(removed)}, {size(sum(each.size for each in removed))}")
+    total = size(sum(each.size for each in kept))
+    console.print(f"{len(kept)} in {cache_folder()}, {total}", markup=False, soft_wrap=True)
+
+
+def measured(flag: str, text: str, units: dict[str, float] | dict[str, int]) -> float:
+    """Return a number with its unit as seconds or bytes. Raises RecipeError where it is none."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", text.strip())
+    if not found or found[2] not in units:
+        raise RecipeError(f"{flag} {text}: must be a number and one of {', '.join(units)}")
+    return float(found[1]) * units[found[2]]

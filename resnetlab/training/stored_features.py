@@ -18,6 +18,7 @@ from resnetlab.data.batches import Batch, Samples, View, batches, plan_evaluatio
 from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment
+from resnetlab.system.cache import Use
 from resnetlab.system.files import cache_folder, exclusive, sync
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.requirements import nearest, require_space, size
@@ -46,6 +47,7 @@ class StoredFeatures:
     view: View
     ids: np.ndarray
     labels: np.ndarray
+    in_use: Use | None = None  # keeps it in the cache
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,10 +102,11 @@ def store_features(
                 yield compute(classifier, batch.images, precision)
 
     ensure(path, lengths, make, len(samples) * views)
+    in_use = Use(path.with_suffix(""))
     shape = (views, len(samples), *one.shape[1:])
     maps = np.memmap(path, one.dtype, "r", shape=shape) if len(samples) else np.empty(shape)
     # A plain array on the mapped file: memmap's own indexing costs more than small rows do.
-    return StoredFeatures(np.asarray(maps), views_kept[0], samples.ids, samples.labels)
+    return StoredFeatures(np.asarray(maps), views_kept[0], samples.ids, samples.labels, in_use)
 
 
 def compute(classifier: Classifier, images: np.ndarray, precision: Precision) -> np.ndarray:

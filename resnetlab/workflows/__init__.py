@@ -5,7 +5,7 @@ and `--help` answer at once.
 """
 
 from resnetlab.workflows.continuing import recipe_from
-from resnetlab.workflows.data import augment, inspect, make
+from resnetlab.workflows.data import augment, cache, inspect, make
 from resnetlab.workflows.lr_finder import find_lr
 from resnetlab.workflows.reproducing import reproduce
 from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
@@ -15,6 +15,7 @@ from resnetlab.workflows.tuning import tune
 
 __all__ = [
     "augment",
+    "cache",
     "compare",
     "evaluate",
     "evaluate_bundle",

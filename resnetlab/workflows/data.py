@@ -1,5 +1,6 @@
-"""Verbs on data alone: look at it, make some, augment it."""
+"""Verbs on data alone: look at it, make some, augment it, see what is kept of it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from resnetlab.report.inspection import write_inspection
 from resnetlab.runs.reopen import describe_lost, lost_rows
 from resnetlab.runs.run import Run
 from resnetlab.runs.unfinished import FILE, lasting, unfinished
+from resnetlab.system.cache import Entry, entries, remove, surplus
+from resnetlab.system.files import cache_folder
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_outside, require_writable
 from resnetlab.workflows.steps import read_and_say
@@ -107,3 +110,18 @@ def keep_sources(file: Path, catalog: Catalog) -> None:
                 f"{'; '.join(changes)}; bring them back, or choose a new folder for the copies"
             )
     catalog.save(file)
+
+
+def cache(
+    older_than_s: float | None = None, max_bytes: int | None = None
+) -> tuple[list[Entry], list[Entry]]:
+    """Return what stays in the cache and what was removed, the least recently used first.
+
+    Removed are decoded images and features last used more than `older_than_s` seconds ago, and of
+    the others the least recently used until `max_bytes` are left; never what is in use. All of it is
+    made again where it is needed. Raises MachineError where the folder can't be read.
+    """
+    found = entries(cache_folder())
+    since = None if older_than_s is None else time.time() - older_than_s
+    removed = [each for each in surplus(found, since, max_bytes) if remove(each.base)]
+    return [each for each in found if each not in removed], removed

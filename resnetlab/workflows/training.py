@@ -17,6 +17,7 @@ from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
+from resnetlab.system.cache import Use
 from resnetlab.system.files import read_csv
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import (
@@ -176,6 +177,8 @@ def finish_training(
     from resnetlab.training.optim.optimizers import learning_table
     from resnetlab.training.watch import watch_training
 
+    if store.beside is not None:
+        Use(store.beside, run.folder)  # from then on the cache names the run
     classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
     threads = starting_threads(training)

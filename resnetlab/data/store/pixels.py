@@ -31,6 +31,7 @@ from resnetlab.data.store.depth import Extremes, ValueRange, extremes_of, range_
 from resnetlab.data.store.jpeg import unpack
 from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
+from resnetlab.system.cache import Use
 from resnetlab.system.files import cache_folder, exclusive
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import remarks_collected
@@ -57,6 +58,7 @@ class PixelStore:
     beside: Path | None = None
     format: str = "pixels"
     value_range: ValueRange | None = None  # of images with more than 8 bits
+    in_use: Use | None = None  # keeps it in the cache
 
     def image(self, row: int) -> np.ndarray:
         """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
@@ -180,6 +182,7 @@ def open_store(
             drop_readable(index_file)
             if not is_complete(pixel_file, index_file, len(distinct)):
                 build(pixel_file, index_file, read, distinct, settings, pool)
+            in_use = Use(base, read.root)
     except OSError as error:
         raise MachineError(
             f"{base.parent}: the image cache can't be written ({error.strerror}); "
@@ -190,7 +193,7 @@ def open_store(
     mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
     pixels = FileBytes(pixel_file) if mapped is None else mapped
     return PixelStore(
-        pixels, whole_records(index_file), base, settings.format, settings.value_range
+        pixels, whole_records(index_file), base, settings.format, settings.value_range, in_use
     )
 
 

@@ -315,7 +315,7 @@ def test_rows_that_repeat_an_image_are_merged_with_a_note(read):
 )
 def test_rows_of_one_image_that_differ_are_refused_with_both_lines(read, rows, message):
     with pytest.raises(
-        DataError, match=rf"t.csv, line 2 and line 4: image 'a.png' has {message}; keep one"
+        DataError, match=rf"t.csv, lines 2 and 4: image 'a.png' has {message}; keep one"
     ):
         read(f"image,label,split\n{rows}\n", "a.png", "b.png")
 
@@ -581,9 +581,7 @@ def test_a_header_counts_as_one_though_an_image_has_its_name(read_bare):
 
 
 def test_lines_are_counted_as_an_editor_does_without_header_and_with_blank_lines(read_bare):
-    with pytest.raises(
-        DataError, match=r"line 1 and line 4: image 'a.png' has label 'cat' and 'dog'"
-    ):
+    with pytest.raises(DataError, match=r"lines 1 and 4: image 'a.png' has label 'cat' and 'dog'"):
         read_bare("a.png,cat\n\nb.png,dog\na.png,dog\n", "a.png", "b.png")
 
 

@@ -216,9 +216,17 @@ def check_repeated(rows: tuple[Row, Row], columns: Found, where: Path, name: str
         one, other = getattr(first, field), getattr(second, field)
         if one != other:
             raise DataError(
-                f"{where}, {rows[0].spot} and {rows[1].spot}: image '{printable(name)}' has "
+                f"{where}, {both_spots(*rows)}: image '{printable(name)}' has "
                 f"{field} '{one}' and '{other}'; keep one of these rows"
             )
+
+
+def both_spots(one: Row, other: Row) -> str:
+    """Return where two rows are: 'lines 5 and 26' of one file."""
+    lines = [row.spot.removeprefix("line ") for row in (one, other)]
+    if all(line.isdigit() for line in lines):
+        return f"lines {lines[0]} and {lines[1]}"
+    return f"{one.spot} and {other.spot}"
 
 
 def counted(names: list[str], what: str) -> str:

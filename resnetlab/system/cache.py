@@ -1,0 +1,136 @@
+"""What lies in the cache folder and can be made again: who uses it, how large it is, how to remove it."""
+
+import fcntl
+import os
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnetlab.errors import MachineError
+
+KINDS = {"pixels": "decoded images", "features": "features"}  # by the beginning of their names
+USED = ".used"  # ends the file whose time says when it was last used, and whose lines for what
+LOCK = ".lock"  # ends the file that is held while an entry is made
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Files in the cache that belong together: `base` is their common path without an ending.
+
+    `size` in bytes, `used` in seconds since 1970, `users` are folders of images and of runs.
+    """
+
+    base: Path
+    kind: str
+    size: int
+    used: float
+    users: tuple[str, ...]
+    in_use: bool
+
+
+class Use:
+    """Marks an entry as used, by a set of images or a run, for as long as this object lives."""
+
+    def __init__(self, base: Path, user: Path | None = None) -> None:
+        self.handle = os.open(base.with_suffix(USED), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        weakref.finalize(self, os.close, self.handle)
+        line = os.fsencode(user.resolve()) + b"\n" if user else b""
+        if line not in base.with_suffix(USED).read_bytes().splitlines(keepends=True):
+            os.write(self.handle, line)
+        os.utime(self.handle)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self.handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return what is in the cache folder and can be removed, the least recently used first."""
+    bases = {
+        path.with_suffix("")
+        for path in files_in(folder)
+        if path.suffix != LOCK and path.name.partition("-")[0] in KINDS
+    }
+    return sorted(map(entry, bases), key=lambda each: (each.used, each.base))
+
+
+def entry(base: Path) -> Entry:
+    """Look at one entry."""
+    files = [path for path in parts(base) if path.suffix not in (USED, LOCK)]
+    stats = [path.stat() for path in files]
+    note = base.with_suffix(USED)
+    users: Sequence[str] = ()
+    if note.is_file():
+        stats.append(note.stat())
+        users = [os.fsdecode(line) for line in note.read_bytes().splitlines() if line]
+    return Entry(
+        base,
+        KINDS[base.name.partition("-")[0]],
+        sum(each.st_size for each in stats),
+        max(each.st_mtime for each in stats),
+        tuple(user for user in users if Path(user).exists()),
+        not is_free(base),
+    )
+
+
+def parts(base: Path) -> list[Path]:
+    """Return the files of an entry."""
+    return [path for path in files_in(base.parent) if path.with_suffix("") == base]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder, none where it isn't there."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise MachineError(f"{folder}: can't be read ({error.strerror or error})") from error
+
+
+def hold(base: Path, stack: ExitStack) -> bool:
+    """Hold an entry so that nobody can make or use it; return whether that was possible."""
+    for path in (base.with_suffix(LOCK), base.with_suffix(USED)):
+        if path.is_file():
+            file = stack.enter_context(path.open("rb"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # also where there are no locks: then nothing proves that it is free
+                return False
+    return True
+
+
+def is_free(base: Path) -> bool:
+    """Return whether nobody makes or uses an entry."""
+    with ExitStack() as stack:
+        return hold(base, stack)
+
+
+def remove(base: Path) -> bool:
+    """Remove the files of an entry; return whether it was free. Raises MachineError for a failing disk."""
+    with ExitStack() as stack:
+        if not hold(base, stack):
+            return False
+        for path in parts(base):
+            if path.suffix != LOCK:  # somebody may wait for it
+                try:
+                    path.unlink()
+                except OSError as error:
+                    raise MachineError(
+                        f"{path}: can't be removed ({error.strerror or error})"
+                    ) from error
+    return True
+
+
+def surplus(found: Sequence[Entry], unused_since: float | None, most: int | None) -> list[Entry]:
+    """Return which entries should go: those last used before a moment, and the oldest above a size."""
+    going = [each for each in found if unused_since is not None and each.used < unused_since]
+    left = [each for each in found if each not in going]
+    total = sum(each.size for each in left)
+    for each in left:
+        if most is None or total <= most:
+            break
+        if not each.in_use:
+            going.append(each)
+            total -= each.size
+    return [each for each in going if not each.in_use]
