@@ -71,7 +71,7 @@ def cache(
         days = (time.time() - each.used) / SECONDS["d"]
         when = "today" if days < 1 else f"{days:.0f} days ago" if days >= 2 else "yesterday"
         what = each.kind + (" (in use)" if each.in_use else "")
-        users = ", ".join(each.users) or "nothing that is still there"
+        users = ", ".join(each.users)
         console.print(
             f"{size(each.size):>9}  {when:<12}  {what:<24}  {users}", markup=False, soft_wrap=True
         )

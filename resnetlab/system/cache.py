@@ -8,10 +8,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from xxhash import xxh3_64_digest
+
 from resnetlab.errors import MachineError
+from resnetlab.system.files import whole
 
 KINDS = {"pixels": "decoded images", "features": "features"}  # by the beginning of their names
 USED = ".used"  # ends the file whose time says when it was last used, and whose lines for what
+CHECKSUM_BYTES = 8
 LOCK = ".lock"  # ends the file that is held while an entry is made
 
 
@@ -28,6 +32,22 @@ class Entry:
     used: float
     users: tuple[str, ...]
     in_use: bool
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a small file of the cache whole, with a checksum before it."""
+    with whole(path) as temporary:
+        temporary.write_bytes(xxh3_64_digest(content) + content)
+
+
+def kept(path: Path) -> bytes | None:
+    """Return the content of a file that `keep` wrote, None where it isn't there or a bit is wrong."""
+    try:
+        written = path.read_bytes()
+    except OSError:
+        return None
+    content = written[CHECKSUM_BYTES:]
+    return content if written[:CHECKSUM_BYTES] == xxh3_64_digest(content) else None
 
 
 class Use:

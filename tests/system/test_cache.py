@@ -7,7 +7,7 @@ import pytest
 
 from resnetlab import workflows
 from resnetlab.cli.main import main
-from resnetlab.system.cache import Use, entries, remove
+from resnetlab.system.cache import Use, entries, keep, kept, remove
 
 DAY = 86400
 
@@ -107,3 +107,18 @@ def test_a_size_or_age_that_is_none_is_refused_and_nothing_removed(folder, capsy
     assert main(["cache", *flags]) == 2
     assert flags[0] in capsys.readouterr().err
     assert len(entries(folder)) == 3
+
+
+def test_what_is_kept_comes_back_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "pixels-a.pairs-3"
+    assert kept(file) is None
+
+    for content in (b"", b"pairs"):
+        keep(file, content)
+        assert kept(file) == content
+        written = file.read_bytes()
+        for place in range(len(written)):
+            file.write_bytes(written[:place] + bytes([written[place] ^ 4]) + written[place + 1 :])
+            assert kept(file) is None
+            file.write_bytes(written[:place])
+            assert kept(file) is None

@@ -14,10 +14,10 @@ from resnetlab.data.audit.alignment import detail, has_gradients, similarities
 from resnetlab.data.audit.candidates import candidates, descriptors
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
-from resnetlab.system.files import whole
+from resnetlab.system.cache import keep, kept
 from resnetlab.system.progress import Progress
 
-VERSION = 2  # raised whenever other pairs are found
+VERSION = 3  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different images agree by chance
 CHUNK = 256  # images or pairs at a time: what fits into a processor's cache
 SAME = 0.86  # agreement of the gradients of two copies
@@ -57,14 +57,12 @@ def search_once(store: PixelStore, workers: int) -> np.ndarray:
     """Return what `search` finds in a store, from the file where that is kept if it is there."""
     if store.beside is None:
         return search(store, workers)
-    kept = store.beside.with_suffix(f".pairs-{VERSION}")
-    try:
-        pairs: np.ndarray = np.load(kept)
-        return pairs
-    except (OSError, ValueError, EOFError):  # not there, or damaged
-        pairs = search(store, workers)
-    with whole(kept) as temporary, temporary.open("wb") as file:
-        np.save(file, pairs)
+    file = store.beside.with_suffix(f".pairs-{VERSION}")
+    content = kept(file)
+    if content is not None:
+        return np.frombuffer(content, dtype=PAIR)
+    pairs = search(store, workers)
+    keep(file, pairs.tobytes())
     return pairs
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
-from resnetlab.system.files import write_json
+from resnetlab.system.cache import keep, kept
 
 VERSION = 2  # raised whenever other properties are found, or other words for them
 MOST = 4000  # images used
@@ -32,16 +32,16 @@ def shortcuts(catalog: Catalog, store: PixelStore) -> list[str]:
     rows = sample_rows(catalog)
     if store.beside is None:
         return list(search(catalog, store, rows))
-    kept = store.beside.with_suffix(".shortcuts")
+    file = store.beside.with_suffix(".shortcuts")
     facts = [catalog.sha256[rows], catalog.labels[rows], catalog.group[rows]]
     digest = hashlib.sha256(
         repr([VERSION, *(fact.tolist() for fact in facts)]).encode()
     ).hexdigest()
-    try:
-        found: list[str] = json.loads(kept.read_text(encoding="utf-8"))[digest]
-    except (OSError, ValueError, KeyError, TypeError):  # not there, of other labels, or damaged
-        found = list(search(catalog, store, rows))
-        write_json(kept, {digest: found})
+    content = json.loads(kept(file) or "{}")
+    if digest in content:
+        return list(content[digest])
+    found = list(search(catalog, store, rows))
+    keep(file, json.dumps({digest: found}).encode())
     return found
 
 
