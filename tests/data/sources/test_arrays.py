@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from resnetlab.data.sources.arrays import arrays
 from resnetlab.data.sources.arrays import files as array_files
 from resnetlab.data.sources.arrays.arrays import Arrays, has_arrays, read_arrays
 from resnetlab.data.sources.listing import list_folder
+from resnetlab.data.sources.reader import Reader
+from resnetlab.data.sources.source import read_source
 from resnetlab.data.sources.tables.labelled import split_of
 from resnetlab.data.store.decode import decode
 from resnetlab.errors import DataError
@@ -486,3 +489,47 @@ def test_other_members_of_an_npz_are_nothing(tmp_path):
         archive.writestr("readme.txt", "digits")
 
     assert len(read(tmp_path)) == 24
+
+
+# Rows of values, and arrays in archives
+
+
+def smooth(count: int, *shape: int) -> np.ndarray:
+    """Return images whose neighbours resemble each other, as those of photographs do, (N, *shape) uint8."""
+    side = np.linspace(0, 200, 32 if len(shape) == 3 else shape[0])
+    plane = (side[:, None] + side[None, :]) / 2
+    image = np.stack([plane, plane[::-1], 255 - plane], axis=-1) if len(shape) == 3 else plane
+    return np.stack([np.roll(image, number, axis=0) for number in range(count)]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("form", ["28x28", "32x32x3", "3x32x32"])
+def test_rows_of_784_and_3072_values_are_images(tmp_path, form):
+    images = smooth(6, 28, 28) if form == "28x28" else smooth(6, 32, 32, 3)
+    rows = images.transpose(0, 3, 1, 2) if form == "3x32x32" else images
+    np.save(tmp_path / "x.npy", np.ascontiguousarray(rows).reshape(6, -1))
+    np.save(tmp_path / "y.npy", np.arange(6) % 2)
+
+    catalog = read_source(tmp_path, Data())
+    read = Reader(catalog.root)
+
+    assert len(catalog) == 6
+    assert any(form.replace("x", "×") in each for each in catalog.notes)
+    for row, path in enumerate(catalog.paths):
+        with Image.open(io.BytesIO(read(path))) as image:
+            np.testing.assert_array_equal(np.asarray(image), images[row])
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+def test_arrays_in_an_archive_are_those_of_the_folder(tmp_path, ending):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    np.savez(folder / "set.npz", x_train=smooth(6, 28, 28), y_train=np.arange(6) % 2)
+    shutil.make_archive(str(tmp_path / "packed"), {"tar.gz": "gztar"}.get(ending, ending), folder)
+
+    plain = read_source(folder, Data())
+    packed = read_source(tmp_path / f"packed.{ending}", Data())
+
+    assert list(packed.labels) == list(plain.labels)
+    assert list(packed.split) == list(plain.split)
+    one, other = Reader(plain.root), Reader(packed.root)
+    assert [one(path) for path in plain.paths] == [other(path) for path in packed.paths]

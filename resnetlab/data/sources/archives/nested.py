@@ -73,11 +73,9 @@ def folder_name(name: str) -> str:
 
 
 def place_of(listing: Listing, name: str) -> Path:
-    """Return where an archive of a listing lies on disk, taken out of another one where it must be."""
-    outer, member, inside = listing.prefix.partition(MEMBER)
-    if not member:
-        return listing.root / f"{listing.prefix}{name}"
-    return inner_file(listing.root / outer, inside + name)
+    """Return where a file of a listing lies on disk, taken out of an archive where it must be."""
+    outer, member, inside = listing.path_of(name).partition(MEMBER)
+    return inner_file(listing.root / outer, inside) if member else listing.root / outer
 
 
 def path_within(inner: Listing) -> str:

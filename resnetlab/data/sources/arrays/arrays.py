@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog
+from resnetlab.data.sources.archives.nested import place_of
 from resnetlab.data.sources.arrays.files import open_arrays
 from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
@@ -22,6 +23,11 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
 ARRAY_ENDINGS = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
+FLAT: dict[int, list[tuple[int, ...]]] = {
+    784: [(28, 28)],
+    3072: [(3, 32, 32), (32, 32, 3)],
+}  # shapes of images that are rows
+LOOKED_AT = 100  # rows, to tell the shape
 CHUNK_VALUES = 2**22  # read at a time for the range of an array's values
 
 # What the numbers of images mean, from the range they lie in, to 0..255.
@@ -74,7 +80,7 @@ class Arrays:
     def __init__(self, file: Path) -> None:
         self.stacks = {
             key: as_stack(array, f"{file}/{key}" if key else str(file))
-            for key, array in open_arrays(file).items()
+            for key, array in ((key, folded(array)) for key, array in open_arrays(file).items())
             if array.ndim >= 3
         }
 
@@ -89,14 +95,38 @@ class Arrays:
 
 
 def has_arrays(listing: Listing) -> bool:
-    """Return whether a folder's images lie in arrays: it holds some, and no folders of images."""
+    """Return whether a listing's images lie in arrays: it holds some, and no folders of images."""
     below = any("/" in name for name in listing.images())
-    return not listing.prefix and bool(array_files(listing)) and not below
+    return bool(array_files(listing)) and not below
 
 
 def array_files(listing: Listing) -> list[str]:
-    """Return the names of the files of arrays."""
-    return [name for name in listing.files if Path(name).suffix.lower() in ARRAY_ENDINGS]
+    """Return the names of the files of arrays; in an archive within another they are not looked for."""
+    return [
+        name
+        for name in listing.files
+        if Path(name).suffix.lower() in ARRAY_ENDINGS and listing.path_of(name).count(MEMBER) <= 1
+    ]
+
+
+def folded(array: np.ndarray) -> np.ndarray:
+    """Return rows of 784 values as (N, 28, 28), of 3072 as (N, 3, 32, 32) or (N, 32, 32, 3), else as given.
+
+    Of the two orders of colour images the one in which neighbours differ less is theirs.
+    """
+    if array.ndim != 2 or array.shape[1] not in FLAT or not len(array) or is_one_hot(array):
+        return array
+    shapes = [array.reshape(-1, *shape) for shape in FLAT[array.shape[1]]]
+    return min(shapes, key=lambda images: roughness(images[:LOOKED_AT]))
+
+
+def roughness(images: np.ndarray) -> float:
+    """Return the mean difference of neighbours, whether (N, H, W), (N, H, W, 3) or (N, 3, H, W)."""
+    values = images.astype(np.float64)
+    first = 2 if images.ndim == 4 and images.shape[3] != 3 else 1
+    return float(
+        np.mean([np.abs(np.diff(values, axis=axis)).mean() for axis in (first, first + 1)])
+    )
 
 
 def read_arrays(listing: Listing, settings: Data) -> Catalog:
@@ -107,22 +137,32 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
     fit each other.
     """
     files = array_files(listing)
+    where = listing.where if listing.prefix else listing.root
     columns = [
         Column(file, key, array)
         for file in files
-        for key, array in open_arrays(listing.root / file).items()
+        for key, array in open_arrays(place_of(listing, file)).items()
+    ]
+    flat = [column for column in columns if column.array.ndim == 2]
+    columns = [replace(column, array=folded(column.array)) for column in columns]
+    unfolded = [
+        f"{one.name} holds rows of {one.array.shape[1]} values, read as images of "
+        f"{'×'.join(map(str, other.array.shape[1:]))}"
+        for one in flat
+        for other in columns
+        if other.name == one.name and other.array.ndim > 2
     ]
     columns.sort(key=lambda column: column.place)
-    check_scales([column for column in columns if column.array.ndim >= 3], listing.root)
+    check_scales([column for column in columns if column.array.ndim >= 3], where)
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
     for split in dict.fromkeys(split_of(column.name) for column in columns):
         here = [column for column in columns if split_of(column.name) == split]
         images = [column for column in here if column.array.ndim >= 3]
-        texts = pair(images, [column for column in here if column.array.ndim < 3], listing.root)
+        texts = pair(images, [column for column in here if column.array.ndim < 3], where)
         for column in images:
-            start = f"{column.file}{MEMBER}{column.key}/" if column.key else column.file + MEMBER
+            start = listing.path_of(column.file) + MEMBER + (f"{column.key}/" if column.key else "")
             paths += [f"{start}{row}" for row in range(len(column.array))]
         labels += texts
         splits += [split] * len(texts)
@@ -133,7 +173,7 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
         labels,
         splits,
         settings,
-        notes=note("files or links were passed over", others),
+        notes=[*unfolded, *note("files or links were passed over", others)],
     )
 
 
