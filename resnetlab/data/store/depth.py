@@ -20,7 +20,8 @@ ValueRange = tuple[float, float]  # what becomes 0, and what becomes 255
 
 PNG, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # where a PNG states its bits a value
 TIFF = (b"II*\0", b"MM\0*")
-BITS, CHANNELS, ORIENTATION = 258, 277, 274  # tags of a TIFF
+BITS, CHANNELS, ORIENTATION, PHOTOMETRIC, HIGHEST = 258, 277, 274, 262, 281  # tags of a TIFF
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC
 MOST_CHANNELS = 4
 OPAQUE = 65535.0  # alpha is stored in 16 bits
 GREY_MODES = ("I", "F")  # and those of 16 bits, I;16 and the like
@@ -30,12 +31,16 @@ BYTE_LIKE = 64.0  # floats that pass this, and not 255, are meant as bytes
 
 @dataclass(frozen=True)
 class Extremes:
-    """The lowest and highest finite value of an image, whether they are floats, and the type's own highest."""
+    """The lowest and highest finite value of an image, whether they are floats, and the type's own highest.
+
+    `stated` is the highest value that the file's tag allows, where that is less than the type's.
+    """
 
     low: float
     high: float
     is_float: bool
     most: float
+    stated: float | None = None
 
 
 def bits_of(content: bytes) -> int:
@@ -76,7 +81,7 @@ def deep_values(content: bytes, image: Image.Image) -> np.ndarray | None:
     orientation = dict(getattr(image, "tag_v2", {})).get(ORIENTATION, 1)
     image.load()
     if image.mode in GREY_MODES or image.mode.startswith("I;16"):
-        return np.asarray(image)
+        return growing_with_light(np.asarray(image), content)
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype == np.uint8:
         return None  # 8 bits are all that can be had of it
@@ -85,6 +90,22 @@ def deep_values(content: bytes, image: Image.Image) -> np.ndarray | None:
             values, cv2.COLOR_BGRA2RGBA if values.shape[2] == 4 else cv2.COLOR_BGR2RGB
         )
     return turn(values, orientation)
+
+
+def growing_with_light(values: np.ndarray, content: bytes) -> np.ndarray:
+    """Return grey values that grow with brightness: a TIFF's whose white is zero are turned round."""
+    tags = tiff_tags(content) if content.startswith(TIFF) else {}
+    if tags.get(PHOTOMETRIC) != WHITE_IS_ZERO or values.dtype.kind == "f" or bits_of(content) > 16:
+        return values
+    most = stated_highest(content) or 2 ** bits_of(content) - 1
+    return np.clip(most - values.astype(np.int64), 0, None).astype(values.dtype)
+
+
+def stated_highest(content: bytes) -> int | None:
+    """Return the highest value that a TIFF's tag allows, None where it says no more than the type."""
+    found = tiff_tags(content).get(HIGHEST) if content.startswith(TIFF) else None
+    highest = max(found) if isinstance(found, tuple) and found else found
+    return highest if isinstance(highest, int) and 0 < highest < 2 ** bits_of(content) - 1 else None
 
 
 def extremes_of(content: bytes) -> Extremes | None:
@@ -105,7 +126,8 @@ def extremes_of(content: bytes) -> Extremes | None:
     is_float = values.dtype.kind == "f" and not is_dicom
     bits = 16 if is_dicom else min(bits_of(content), 16)
     most = 1.0 if is_float else float(2**bits - 1)
-    return Extremes(float(finite.min()), float(finite.max()), is_float, most)
+    stated = None if is_float else stated_highest(content)
+    return Extremes(float(finite.min()), float(finite.max()), is_float, most, stated)
 
 
 def opened_values(content: bytes) -> np.ndarray | None:
@@ -125,9 +147,9 @@ def dicom_without_window(content: bytes) -> np.ndarray | None:
 def range_of(found: Iterable[Extremes]) -> ValueRange | None:
     """Return the scale for images with these extremes, None without any.
 
-    Whole numbers from 0 on end at the next power of two less one (12 bits: 4095), so that a few more
-    images change nothing; floats within 0 to 1, or meant as bytes, have that range; all else goes
-    from the lowest to the highest value.
+    Whole numbers whose files all state the highest have that; others from 0 on end at the next power
+    of two less one (12 bits: 4095), so that a few more images change nothing. Floats within 0 to 1, or
+    meant as bytes, have that range; all else goes from the lowest to the highest value.
     """
     each = list(found)
     if not each:
@@ -139,6 +161,9 @@ def range_of(found: Iterable[Extremes]) -> ValueRange | None:
         if high <= 1:
             return 0.0, 1.0
         return (0.0, 255.0) if BYTE_LIKE < high <= 255 else (low, high if high > low else low + 1)
+    stated = [one.stated for one in each if one.stated is not None]
+    if len(stated) == len(each) and high <= max(stated):
+        return 0.0, float(max(stated))
     most = max(one.most for one in each)
     if high >= USED * most:
         return 0.0, most

@@ -15,7 +15,7 @@ from resnetlab.cli.main import main
 from resnetlab.data.dataset import list_data
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.store.decode import ImageProblem, decode
-from resnetlab.data.store.depth import Extremes, range_of
+from resnetlab.data.store.depth import Extremes, extremes_of, range_of
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.recipe import Recipe
 from resnetlab.system.files import read_csv
@@ -214,3 +214,33 @@ def test_whole_numbers_from_zero_on_always_fit_into_their_scale(pairs):
     assert found[0] == 0
     assert found[1] >= max(max(p) for p in pairs)
     assert found[1] in {float(2**bits - 1) for bits in range(1, 17)}
+
+
+def tagged(values: np.ndarray, **tags: int) -> bytes:
+    """Return values as a TIFF with further tags, named as the standard names them."""
+    numbers = {"PhotometricInterpretation": 262, "MaxSampleValue": 281}
+    file = io.BytesIO()
+    Image.fromarray(values).save(
+        file, "TIFF", tiffinfo={numbers[name]: value for name, value in tags.items()}
+    )
+    return file.getvalue()
+
+
+def test_where_white_is_zero_the_values_are_turned_round():
+    values = (np.arange(SIDE * SIDE, dtype=np.uint16) * 7).reshape(SIDE, SIDE)
+    plain = decode(tagged(65535 - values), SIDE, 10**6, value_range=(0.0, 65535.0))
+    turned = decode(
+        tagged(values, PhotometricInterpretation=0), SIDE, 10**6, value_range=(0.0, 65535.0)
+    )
+
+    np.testing.assert_array_equal(turned.pixels, plain.pixels)
+
+
+def test_the_highest_value_that_all_files_state_is_white():
+    values = np.full((SIDE, SIDE), 900, dtype=np.uint16)
+    stated = extremes_of(tagged(values, MaxSampleValue=3000))
+    silent = extremes_of(tagged(values))
+    useless = extremes_of(tagged(values, MaxSampleValue=65535))
+
+    assert range_of([stated, stated]) == (0.0, 3000.0)
+    assert range_of([stated, silent]) == range_of([useless]) == (0.0, 1023.0)
