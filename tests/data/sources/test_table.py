@@ -642,3 +642,9 @@ def test_whole_numbers_that_a_program_wrote_with_a_point_are_whole_again(read):
 
     catalog = read("image,label\na.png,1.0\nb.png,1.5\nc.png,1.0\nd.png,1.5\n")
     assert catalog.classes == ("1.0", "1.5")
+
+
+def test_without_header_and_with_paths_of_another_machine(read_bare):
+    catalog = read_bare("D:\\data\\a.png 0.0\nD:\\data\\b.png 1.0\n", "a.png", "b.png")
+
+    assert said(catalog) == {"a.png": "0", "b.png": "1"}

@@ -98,8 +98,8 @@ class ImageIndex:
         return len(folders) == 1 or all(parse(posixpath.basename(each)).kind for each in folders)
 
     def is_image(self, cell: str) -> bool:
-        """Return whether a cell could name an image."""
-        return bool(self.candidates(cell))
+        """Return whether a cell could name an image, perhaps by its path on another machine."""
+        return bool(self.candidates(cell) or self.candidates(posixpath.basename(slashed(cell))))
 
     def _inside(self, cell: str) -> str | None:
         """Return the path below the listing's place that a cell gives, None where it leads out."""
