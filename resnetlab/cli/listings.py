@@ -45,7 +45,7 @@ def recipes(
 
 
 SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 def cache(
@@ -64,9 +64,9 @@ def cache(
     from resnetlab.system.files import cache_folder
     from resnetlab.system.requirements import size
 
-    age = remove_older_than and measured("--remove-older-than", remove_older_than, SECONDS)
-    limit = max and measured("--max", max, BYTES)
-    kept, removed = workflows.cache(age or None, None if not max else int(limit or 0))
+    kept, removed = workflows.cache(
+        measured("--remove-older-than", remove_older_than, SECONDS), measured("--max", max, BYTES)
+    )
     for each in kept:
         days = (time.time() - each.used) / SECONDS["d"]
         when = "today" if days < 1 else f"{days:.0f} days ago" if days >= 2 else "yesterday"
@@ -81,8 +81,10 @@ def cache(
     console.print(f"{len(kept)} in {cache_folder()}, {total}", markup=False, soft_wrap=True)
 
 
-def measured(flag: str, text: str, units: dict[str, float] | dict[str, int]) -> float:
-    """Return a number with its unit as seconds or bytes. Raises RecipeError where it is none."""
+def measured(flag: str, text: str | None, units: dict[str, float]) -> float | None:
+    """Return a number with its unit as seconds or bytes, None for none. Raises RecipeError."""
+    if text is None:
+        return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", text.strip())
     if not found or found[2] not in units:
         raise RecipeError(f"{flag} {text}: must be a number and one of {', '.join(units)}")

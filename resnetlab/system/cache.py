@@ -142,7 +142,7 @@ def remove(base: Path) -> bool:
     return True
 
 
-def surplus(found: Sequence[Entry], unused_since: float | None, most: int | None) -> list[Entry]:
+def surplus(found: Sequence[Entry], unused_since: float | None, most: float | None) -> list[Entry]:
     """Return which entries should go: those last used before a moment, and the oldest above a size."""
     going = [each for each in found if unused_since is not None and each.used < unused_since]
     left = [each for each in found if each not in going]

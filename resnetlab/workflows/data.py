@@ -113,7 +113,7 @@ def keep_sources(file: Path, catalog: Catalog) -> None:
 
 
 def cache(
-    older_than_s: float | None = None, max_bytes: int | None = None
+    older_than_s: float | None = None, max_bytes: float | None = None
 ) -> tuple[list[Entry], list[Entry]]:
     """Return what stays in the cache and what was removed, the least recently used first.
 

@@ -1,10 +1,11 @@
 """One label table for each split, joined: train.csv and test.csv, or a table in each split's folder."""
 
+from dataclasses import asdict
 from pathlib import PurePosixPath
 
 from resnetlab.data.sources.layout.names import BESIDE, SPLIT_NAMES, parse
 from resnetlab.data.sources.listing import Listing
-from resnetlab.data.sources.tables.columns import Found, Row, find_columns
+from resnetlab.data.sources.tables.columns import Row, find_columns
 from resnetlab.data.sources.tables.image_index import ImageIndex
 from resnetlab.data.sources.tables.table import FOUND_ENDINGS, first_rows, meaning, names_images
 from resnetlab.data.sources.tables.text_table import read_table_content
@@ -56,15 +57,9 @@ def join_split_tables(listing: Listing, tables: dict[str, str], named: Columns) 
         folder = name.rpartition("/")[0]
         for row in own:
             image = f"{folder}/{row[columns.image].strip()}"
-            cells = cells_of(row, columns, f"{where}, {row.spot}")
+            cells = asdict(meaning(row, columns, f"{where}, {row.spot}"))
             cells["image"] = image if image in files else row[columns.image]
             cells["split"] = cells["split"] or split
             rows.append(Row(f"{name}, {row.spot}", cells.items()))
     kept = [role for role in COLUMNS if any(row[role] for row in rows)]
     return [Row(row.spot, ((role, row[role]) for role in kept)) for row in rows]
-
-
-def cells_of(row: Row, columns: Found, spot: str) -> dict[str, str]:
-    """Return what a row says by the roles of the columns."""
-    said = meaning(row, columns, spot)
-    return {"label": said.label, "split": said.split, "group": said.group, "fold": said.fold}

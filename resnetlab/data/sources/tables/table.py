@@ -25,11 +25,16 @@ from resnetlab.data.sources.tables.rules import (
     require_two,
     split_of_cell,
 )
-from resnetlab.data.sources.tables.text_table import parquet_rows, read_table_content, text_rows
+from resnetlab.data.sources.tables.text_table import (
+    TABLE_ENDINGS,
+    parquet_rows,
+    read_table_content,
+    text_rows,
+)
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, Data, did_you_mean
 
-FOUND_ENDINGS = (".csv", ".tsv", ".parquet", ".json")  # of tables that need not be named
+FOUND_ENDINGS = tuple(TABLE_ENDINGS - {".txt"})  # of tables that need not be named
 
 
 @dataclass(frozen=True)
