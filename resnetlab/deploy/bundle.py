@@ -14,12 +14,14 @@ from resnetlab.data.store.pixels import short_side_for
 from resnetlab.errors import CheckpointError, RecipeError, one_line
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
+from resnetlab.models.lora import has_adapters, merged, save_adapters
 from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 from resnetlab.system.files import whole, write_json, write_text
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
+ADAPTERS = "adapters.safetensors"  # what was learned beside frozen weights
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,25 @@ class BundleFacts:
     horizontal_flip: bool = False
     hidden: tuple[int, ...] = ()
     value_range: tuple[float, float] | None = None  # black and white in images of more than 8 bits
+    upsample: int = 0  # times that the image's sides are doubled before the network
+    pool: str = "average"
 
 
 def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
-    """Write weights, facts and card. The facts come last: without them there is no bundle."""
+    """Write weights, facts and card. The facts come last: without them there is no bundle.
+
+    Adapters become part of the weights; they are also written alone.
+    """
     state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in merged(classifier).state_dict().items()
     }
     content = save_tensors(state)
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
+    if has_adapters(classifier):
+        save_adapters(folder / ADAPTERS, classifier)
     write_text(folder / CARD, card)
     digest = hashlib.sha256(content).hexdigest()
     write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})
@@ -79,6 +89,8 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
             facts.dropout,
             horizontal_flip=facts.horizontal_flip,
             hidden=facts.hidden,
+            upsample=facts.upsample,
+            pool=facts.pool,
         )
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -146,6 +158,8 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=recipe.model.hidden,
         value_range=None if recipe.data.value_range == "auto" else recipe.data.value_range,
+        upsample=recipe.model.upsample,
+        pool=recipe.model.pool,
     )
 
 
@@ -163,6 +177,8 @@ def recipe_of(facts: BundleFacts) -> Recipe:
             "stem": facts.stem,
             "hidden": list(facts.hidden),
             "dropout": facts.dropout,
+            "upsample": facts.upsample,
+            "pool": facts.pool,
         },
         "evaluation": {"horizontal_flip": facts.horizontal_flip},
     }

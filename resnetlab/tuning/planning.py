@@ -12,6 +12,7 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Choice, Recipe
 from resnetlab.system.progress import log
 from resnetlab.training.defaults import (
+    counts_of,
     resolve_listed,
     resolve_training,
     suggest_lr,
@@ -80,6 +81,7 @@ def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, 
     training, space = resolved.training, recipe.tuning.space
     values: dict[str, Any] = {
         "training.device": training.device,
+        "training.monitor": training.monitor,
         "training.precision": training.precision,
         "training.feature_precision": training.feature_precision,
         "training.threads": max(1, int(training.threads) // jobs),
@@ -118,7 +120,7 @@ def planned(
 
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
     train = len(folds[0].catalog.rows("train"))
-    trial = resolve_training(recipe, len(catalog.classes), train)
+    trial = resolve_training(recipe, counts_of(folds[0].catalog))
     seconds = epoch_seconds(folds[0].catalog, store, trial)
     wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
     growth = len(catalog.rows("train")) / train

@@ -42,6 +42,8 @@ def from_bundle(recipe: Recipe) -> Recipe:
         "model.name": facts.network,
         "model.stem": facts.stem,
         "model.hidden": list(facts.hidden),
+        "model.upsample": facts.upsample,
+        "model.pool": facts.pool,
     }
     if model.weights == "auto":
         values["model.weights"] = lasting(Path(named))

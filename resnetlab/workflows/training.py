@@ -29,7 +29,7 @@ from resnetlab.system.requirements import (
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
-from resnetlab.workflows.ending import describe_training, settle_flips
+from resnetlab.workflows.ending import describe_training, settle_adjustment, settle_flips
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.start import begin, hand_over
@@ -218,7 +218,15 @@ def finish_training(
         if training.head_first:
             fit_head(classifier, splits["train"], splits["val"], recipe)
     recipe = settle_flips(classifier, splits["val"], catalog.classes, recipe)
-    run.add_metrics(training=facts | {"horizontal_flip": recipe.evaluation.horizontal_flip})
+    recipe = settle_adjustment(classifier, splits["val"], catalog, recipe)
+    settled = recipe.evaluation
+    run.add_metrics(
+        training=facts
+        | {
+            "horizontal_flip": settled.horizontal_flip,
+            "logit_adjustment": settled.logit_adjustment,
+        }
+    )
     hand_over(run, classifier, catalog, recipe)
     if len(splits["val"]):
         measure(run, catalog, store, recipe, classifier, "val")

@@ -19,6 +19,8 @@ from resnetlab.training.defaults import (
 )
 from resnetlab.training.hardware import device
 
+COUNTS = np.array([40, 30, 30])  # training images of each class
+
 
 @pytest.fixture
 def folder_of(tmp_path):
@@ -197,7 +199,7 @@ def test_weights_that_cannot_be_had_never_become_a_training_from_scratch(monkeyp
     monkeypatch.setattr(initial, "load_weights", no_network)
 
     with pytest.raises(MachineError, match="can't be fetched"):
-        resolve_training(settled(model__name=name, data__image_size=96), 3, 100)
+        resolve_training(settled(model__name=name, data__image_size=96), COUNTS)
 
 
 @pytest.mark.parametrize(
@@ -255,14 +257,14 @@ def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):
     recipe = settled(model__name="resnet18", model__weights="imagenet", data__image_size=96)
 
     with pytest.raises(MachineError, match="can't be fetched"):
-        resolve_training(recipe, 3, 100)
+        resolve_training(recipe, COUNTS)
 
 
 @pytest.mark.parametrize(("size", "stem"), [(32, "small"), (96, "imagenet")])
 def test_the_size_decides_the_stem_of_a_resnet(size, stem):
     recipe = settled(model__name="resnet18", model__weights="none", data__image_size=size)
 
-    assert resolve_training(recipe, 3, 100).model.stem == stem
+    assert resolve_training(recipe, COUNTS).model.stem == stem
 
 
 def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):
