@@ -14,7 +14,7 @@ from resnetlab.data.store.pixels import short_side_for
 from resnetlab.errors import CheckpointError, RecipeError, one_line
 from resnetlab.models import build
 from resnetlab.models.classifier import Classifier
-from resnetlab.models.lora import has_adapters, merged, save_adapters
+from resnetlab.models.lora import has_adapters, merged_state, save_adapters
 from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 from resnetlab.system.files import whole, write_json, write_text
@@ -54,7 +54,7 @@ def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: 
     """
     state = {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in merged(classifier).state_dict().items()
+        for name, tensor in merged_state(classifier).items()
     }
     content = save_tensors(state)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from resnetlab.errors import RecipeError
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
+from resnetlab.models.networks.autoencoder import Autoencoder
 from resnetlab.models.networks.cnn import CNN
 from resnetlab.models.networks.fastcnn import FastCNN, WideFastCNN
 from resnetlab.models.networks.mlp import MLP
@@ -46,6 +47,7 @@ def _without_stem(network: Callable[[int], Backbone]) -> Callable[[int, str], Ba
 MODELS: dict[str, Callable[[int, str], Backbone]] = {
     "mlp": _without_stem(MLP),
     "cnn": _without_stem(CNN),
+    "autoencoder": _without_stem(Autoencoder),
     "fastcnn": _without_stem(FastCNN),
     "fastcnn-wide": _without_stem(WideFastCNN),
     "resnet18": resnet18,

@@ -4,7 +4,6 @@ Source: Hu et al. 2021, 'LoRA: Low-Rank Adaptation of Large Language Models', ar
 convolution's filters (O, I, h, w) are taken as a matrix (O, I h w), so one convolution is computed, not two.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -76,15 +75,18 @@ def has_adapters(classifier: Classifier) -> bool:
     return any(isinstance(module, Adapter) for module in classifier.modules())
 
 
-def merged(classifier: Classifier) -> Classifier:
-    """Return the classifier, or a copy in which the adapters are part of the weights where it has some."""
-    if not has_adapters(classifier):
-        return classifier
-    classifier = copy.deepcopy(classifier)
-    for module in list(classifier.backbone.modules()):
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return classifier
+def merged_state(classifier: Classifier) -> dict[str, Tensor]:
+    """Return the state dict of the same network without adapters: they are part of its weights."""
+    state = {}
+    for name, tensor in classifier.state_dict().items():
+        layer, adapted, rest = name.partition(".parametrizations.weight.")
+        if not adapted:
+            state[name] = tensor
+        elif rest == "original":
+            weight = classifier.get_submodule(layer).weight  # with the product added
+            assert isinstance(weight, Tensor)
+            state[f"{layer}.weight"] = weight
+    return state
 
 
 def adapters_of(classifier: Classifier) -> dict[str, Tensor]:

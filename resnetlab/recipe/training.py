@@ -49,6 +49,9 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha: 0.2 lays images lightly over each other
     cutmix: Annotated[float, Field(ge=0)] = 0.0  # alpha: 1 pastes boxes of any size; both: by turns
+    # What restoring the image counts beside its class (mean squared error of values in 0 to 1), for
+    # networks with a decoder; auto: 10 for those.
+    reconstruction: Annotated[float, Field(ge=0)] | Auto = "auto"
     clip_norm: Annotated[float, Field(gt=0)] | Auto | None = "auto"
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the averaged weights, 0.999
     # The mean of the weights at the ends of epochs, from this share of them on (Izmailov et al. 2018)

@@ -26,6 +26,7 @@ FINE_TUNING = {
     "clip_norm": 1.0,
     "warmup_epochs": 1.0,
 }
+RECONSTRUCTION = 10.0  # so much smaller are its errors than the loss on the class
 UNEVEN = 2  # times the images of the smallest class
 WARMUP_FRAC = 0.1  # of the epochs, when fine-tuning
 IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, GPU_EPOCHS = 24_000, 3, 30, 20
@@ -74,6 +75,7 @@ def settle(recipe: Recipe, counts: np.ndarray) -> tuple[Recipe, "Classifier"]:
     can't be had: no training from scratch takes their place unasked.
     """
     count = int(counts.sum())
+    from resnetlab.models.networks.autoencoder import Autoencoder
     from resnetlab.models.networks.resnet import ResNet
     from resnetlab.training.initial import build_network
     from resnetlab.training.optim.optimizers import stage_lrs
@@ -89,6 +91,7 @@ def settle(recipe: Recipe, counts: np.ndarray) -> tuple[Recipe, "Classifier"]:
     if isinstance(network.backbone, ResNet):
         recipe = recipe.override({"model.stem": network.backbone.stem})
     recipe = settle_monitor(settle_machine(recipe, network), counts)
+    recipe = settle_reconstruction(recipe, isinstance(network.backbone, Autoencoder))
     recipe = fill_in(recipe, weights != "none", count)
     stage_lrs(network, recipe.training)  # a stage that isn't there shows now
     return settle_frozen_views(recipe, network, count), network
@@ -101,6 +104,29 @@ def settle_monitor(recipe: Recipe, counts: np.ndarray) -> Recipe:
     uneven = counts.max() > UNEVEN * max(int(counts.min()), 1)
     monitor = "balanced_accuracy" if uneven else "accuracy"
     return recipe.override({"training.monitor": monitor})
+
+
+def settle_reconstruction(recipe: Recipe, has_decoder: bool) -> Recipe:
+    """Return the recipe in which it is settled what restoring the image counts."""
+    weight, training = recipe.training.reconstruction, recipe.training
+    if weight == "auto":
+        weight = RECONSTRUCTION if has_decoder else 0.0
+    if not weight:
+        return recipe.override({"training.reconstruction": 0.0})
+    if not has_decoder:
+        raise RecipeError(
+            f"training.reconstruction must be 0 for {recipe.model.name}, which has no decoder. Got {weight:g}"
+        )
+    for key, given in (
+        ("model.freeze", recipe.model.freeze != "none"),
+        ("model.upsample", recipe.model.upsample),
+        ("training.mixup", training.mixup),
+        ("training.cutmix", training.cutmix),
+        ("training.start_size", training.start_size),
+    ):
+        if given:
+            raise RecipeError(f"{key} can't be used while the image is restored; leave it out")
+    return recipe.override({"training.reconstruction": weight})
 
 
 def refuse_sizes(recipe: Recipe, any_size: bool) -> None:

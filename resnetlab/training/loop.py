@@ -30,6 +30,7 @@ from resnetlab.training.optim.learner import Learner, address, make_learner
 from resnetlab.training.optim.losses import make_criterion
 from resnetlab.training.optim.schedules import lr_factor
 from resnetlab.training.predict import as_images, predict
+from resnetlab.training.reconstruction import Reconstructing
 from resnetlab.training.stored_features import Rest
 from resnetlab.training.watch import Watch
 
@@ -70,9 +71,12 @@ def fit(
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
+    trained: torch.nn.Module
     trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
     scored, held_out = evaluation_inputs(classifier, val, recipe)
     criterion = make_criterion(training, classes, train.labels)
+    if training.reconstruction:
+        trained = Reconstructing(classifier)
     learner = make_learner(fabric, classifier, trained, training, criterion)
     checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
     done, history = checkpoints.resume(recipe.model.weights), checkpoints.history

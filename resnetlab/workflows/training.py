@@ -175,6 +175,7 @@ def finish_training(
     from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
     from resnetlab.training.optim.optimizers import learning_table
+    from resnetlab.training.reconstruction import restored_images
     from resnetlab.training.watch import watch_training
 
     if store.beside is not None:
@@ -209,6 +210,9 @@ def finish_training(
     trained = max(len(history) - done, 0)
     log(f"trained {trained} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
+    if training.reconstruction and len(splits["val"]):
+        shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)
+        results.draw_restored(run, *shown)
     images = trained * len(splits["train"])
     facts = describe_training(run, history, recipe, images, seconds)
     if history and (facts["head_kept"] or facts["start_kept"]):

@@ -128,12 +128,16 @@ class Learner:
         whole = len(rows) == len(labels)
         with self.forward:
             logits = self.model(images if whole else images[rows])
+        # A network that restores the image gives the errors beside.
+        logits, errors = logits if isinstance(logits, tuple) else (logits, None)
         own = labels if whole else labels[rows]
         if mix is None:
             loss = self.criterion(logits, own)
         else:
             others = labels[mix.partners[rows]]
             loss = mix.loss(logits, own, others, self.criterion, mix.share_in(images))
+        if errors is not None:
+            loss = loss + float(self.training.reconstruction) * errors
         self.fabric.backward(loss.sum() / total)
         with torch.no_grad():
             plain = cross_entropy(logits, own, 0.0).sum()
