@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class BundleFacts:
     value_range: tuple[float, float] | None = None  # black and white in images of more than 8 bits
     upsample: int = 0  # times that the image's sides are doubled before the network
     pool: str = "average"
+    temperature: float = 1.0  # by which logits are divided before they become probabilities
 
 
 def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
@@ -140,11 +142,13 @@ def check_facts(facts: BundleFacts) -> None:
     for name in ("image_size", "short_side", "max_pixels"):
         if type(getattr(facts, name)) is not int or getattr(facts, name) < 1:
             raise ValueError(f"{name} must be a whole number. Got {getattr(facts, name)!r:.200}")
+    if type(facts.temperature) not in (int, float) or not 0 < facts.temperature < math.inf:
+        raise ValueError(f"temperature must be a number above 0. Got {facts.temperature!r:.200}")
     if len(facts.classes) < 2 or not all(isinstance(name, str) for name in facts.classes):
         raise ValueError(f"classes must be two names or more. Got {facts.classes!r:.200}")
 
 
-def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
+def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
     return BundleFacts(
         network=recipe.model.name,
@@ -160,6 +164,7 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         value_range=None if recipe.data.value_range == "auto" else recipe.data.value_range,
         upsample=recipe.model.upsample,
         pool=recipe.model.pool,
+        temperature=temperature,
     )
 
 

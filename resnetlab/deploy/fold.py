@@ -27,6 +27,17 @@ def folded(classifier: Classifier) -> Classifier:
     return classifier.eval()  # what took a norm's place too
 
 
+def calibrated(classifier: Classifier, temperature: float) -> Classifier:
+    """Divide a classifier's logits by a temperature, in place and within its last layer; return it.
+
+    So every runtime that computes or converts it gives calibrated probabilities.
+    """
+    with torch.no_grad():
+        for parameter in classifier.head.parameters():
+            parameter /= temperature
+    return classifier
+
+
 class LayerTracer(torch.fx.Tracer):
     """Follows a network from layer to layer; convolutions and norms of others are layers like PyTorch's."""
 

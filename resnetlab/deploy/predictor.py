@@ -17,7 +17,7 @@ from resnetlab.data.formats import why_not_by_name
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
-from resnetlab.deploy.fold import folded
+from resnetlab.deploy.fold import calibrated, folded
 from resnetlab.deploy.runtimes import by_torch, check_backend
 from resnetlab.errors import CheckpointError
 from resnetlab.system.allocator import keep_freed_memory
@@ -53,7 +53,8 @@ class Predictor:
         check_backend(backend, device)
         keep_freed_memory()
         classifier, self.facts = load_bundle(bundle)
-        self.classifier = folded(classifier).to(device).to(memory_format=torch.channels_last)
+        network = calibrated(folded(classifier), self.facts.temperature)
+        self.classifier = network.to(device).to(memory_format=torch.channels_last)
         self.backend = backend
         self.exact = self.runtime = Runtime("torch", by_torch(self.classifier))
         self.settled: Runtime | None = None

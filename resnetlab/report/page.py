@@ -108,6 +108,7 @@ def write_run_report(folder: Path) -> Path:
         ),
         settings=words.describe_settings(settings),
         sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
+        calibrated=words.calibrated(metrics[splits[0]]) if splits else "",
         ledger=ledger,
         openings=words.openings(ledger),
         environment=_read(folder / "environment.json", {}),

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnetlab.data.batches import Samples
 from resnetlab.data.catalog import Catalog
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.progress import log
@@ -53,6 +55,21 @@ def settle_adjustment(
             )
     adjust_head(classifier, counts, tau)
     return recipe.override({"evaluation.logit_adjustment": tau})
+
+
+def calibrate(run: Run, val: Predictions | None) -> float:
+    """Return the temperature that fits the predictions for validation, and say what it is.
+
+    Where nothing validates, those that folds of a search have left; without any it is 1.
+    """
+    if val is None:
+        left = run.predictions("val")
+        if not left.is_file():
+            return 1.0
+        val = Predictions.load(left)
+    temperature = fit_temperature(val)
+    log(f"calibrated: the logits are divided by {temperature:.2f}, fitted on {len(val):,} images")
+    return temperature
 
 
 def describe_training(

@@ -66,14 +66,15 @@ def score_split(
     from resnetlab.deploy.bundle import load_bundle
 
     with unfinished(run.folder, "evaluate", split=split, opened=opened):
-        classifier, _ = load_bundle(run.bundle)
+        classifier, facts = load_bundle(run.bundle)
         catalog, store = return_to(run, anyway)
         if split == "test" and opened:
             times = "once" if opened == 1 else f"{opened} times"
             log(
                 f"note: this test split was opened {times} before; each look makes it less of a test"
             )
-        scores = measure(run, catalog, store, run.recipe, classifier, split, opened)
+        recipe, temperature = run.recipe, facts.temperature
+        scores = measure(run, catalog, store, recipe, classifier, split, temperature, opened)
         results.write_report(run)
     return scores
 
@@ -128,7 +129,7 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
         findings = describe_dataset(replace(dataset, catalog=catalog), "test")
         begin_run(run, catalog, findings, recipe)
         run.add_metrics(model=describe_model(classifier, recipe))
-        measure(run, catalog, dataset.store, recipe, classifier, "test")
+        measure(run, catalog, dataset.store, recipe, classifier, "test", facts.temperature)
         results.write_report(run)
 
 

@@ -29,7 +29,7 @@ from resnetlab.system.requirements import (
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
-from resnetlab.workflows.ending import describe_training, settle_adjustment, settle_flips
+from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.start import begin, hand_over
@@ -37,7 +37,8 @@ from resnetlab.workflows.steps import (
     begin_run,
     describe_model,
     from_bundle,
-    measure,
+    predict_split,
+    record,
     return_to,
     say_notes,
 )
@@ -231,9 +232,11 @@ def finish_training(
             "logit_adjustment": settled.logit_adjustment,
         }
     )
-    hand_over(run, classifier, catalog, recipe)
-    if len(splits["val"]):
-        measure(run, catalog, store, recipe, classifier, "val")
+    predictions = predict_split(classifier, splits["val"], catalog, recipe)
+    temperature = calibrate(run, predictions)
+    hand_over(run, classifier, catalog, recipe, temperature)
+    if predictions is not None:
+        record(run, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)
 
 
