@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from resnetlab.cli.data import augment, inspect, make
+from resnetlab.cli.deployment import predict
 from resnetlab.cli.listings import cache, models, recipes
-from resnetlab.cli.results import compare, evaluate, predict
+from resnetlab.cli.results import compare, evaluate
 from resnetlab.cli.train import reproduce, resume, train
 from resnetlab.cli.tune import tune
 

@@ -1,4 +1,4 @@
-"""Verbs that evaluate and predict: evaluate, compare, predict."""
+"""Verbs that evaluate: evaluate, compare."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -52,27 +52,3 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
-
-
-def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a run or a bundle.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path | None, typer.Option(help="Write a CSV with all probabilities.")] = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="auto, torch (fp32), torch-bf16, openvino, openvino-bf16, openvino-int8, onnx."
-        ),
-    ] = "auto",
-) -> None:
-    """Predict the class of images."""
-    from resnetlab import workflows
-
-    rows = workflows.predict(model, images, out, backend)
-    if out is not None:
-        bad = sum(bool(row["problem"]) for row in rows)
-        console.print(f"{len(rows)} files, {bad} of them no usable image: {out}")
-        return
-    for row in rows:
-        result = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
-        console.print(f"{row['file']}  {result}", markup=False)

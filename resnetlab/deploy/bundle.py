@@ -1,24 +1,21 @@
-"""The bundle: weights, class names and the exact way to prepare an image. Nothing is a pickle."""
+"""The bundle: weights, class names and the exact way to prepare an image. Nothing is a pickle.
+
+Torch is imported where weights are touched: an exported model is used without it.
+"""
 
 import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-
-from resnetlab.data.store.pixels import short_side_for
 from resnetlab.errors import CheckpointError, RecipeError, one_line
-from resnetlab.models import build
-from resnetlab.models.classifier import Classifier
-from resnetlab.models.lora import has_adapters, merged_state, save_adapters
-from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 from resnetlab.system.files import whole, write_json, write_text
+
+if TYPE_CHECKING:
+    from resnetlab.models.classifier import Classifier
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
@@ -49,11 +46,15 @@ class BundleFacts:
     temperature: float = 1.0  # by which logits are divided before they become probabilities
 
 
-def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
+def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card: str) -> None:
     """Write weights, facts and card. The facts come last: without them there is no bundle.
 
     Adapters become part of the weights; they are also written alone.
     """
+    from safetensors.torch import save as save_tensors
+
+    from resnetlab.models.lora import has_adapters, merged_state, save_adapters
+
     state = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in merged_state(classifier).items()
@@ -69,11 +70,17 @@ def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: 
     write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})
 
 
-def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
+def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
     """Return the classifier, in evaluation mode, and its facts.
 
     Raises CheckpointError where the bundle is incomplete, damaged, or from a newer version.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_tensors
+
+    from resnetlab.models import build
+    from resnetlab.models.pretrained import described
+
     facts, digest = read_facts(folder / FACTS)
     try:
         content = (folder / WEIGHTS).read_bytes()
@@ -125,15 +132,18 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
                 f"{path}: is of format {version}, this version of resnetlab reads format {FORMAT}; update resnetlab"
             )
         digest = values.pop("weights_sha256")
-        values["classes"] = tuple(values["classes"])
-        values["hidden"] = tuple(values.get("hidden", ()))
-        if values.get("value_range") is not None:
-            values["value_range"] = tuple(values["value_range"])
-        return BundleFacts(**values), digest
+        return facts_from(values), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not the description of a bundle ({one_line(error)})"
         ) from error
+
+
+def facts_from(values: dict[str, Any]) -> BundleFacts:
+    """Return the facts that stand in a JSON file. Raises KeyError or TypeError where they don't."""
+    lists = ("hidden", "value_range")
+    tuples = {name: tuple(values[name]) for name in lists if values.get(name) is not None}
+    return BundleFacts(**values | tuples | {"classes": tuple(values["classes"])})
 
 
 def check_facts(facts: BundleFacts) -> None:
@@ -150,6 +160,8 @@ def check_facts(facts: BundleFacts) -> None:
 
 def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
+    from resnetlab.data.store.pixels import short_side_for
+
     return BundleFacts(
         network=recipe.model.name,
         stem=recipe.model.stem,

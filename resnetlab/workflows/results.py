@@ -1,4 +1,4 @@
-"""What a trained model is worth, and what it says."""
+"""What a trained model is worth."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +10,6 @@ import numpy as np
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
-from resnetlab.data.sources.unlabelled import read_unlabelled
-from resnetlab.deploy.table import prediction_rows, write_predictions
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.predictions import Predictions
@@ -181,26 +179,3 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
     if out is not None:
         write_comparison(out, comparison, dict(zip(names, runs, strict=True)))
     return comparison
-
-
-def predict(
-    model: Path, images: Sequence[Path], out: Path | None = None, backend: str = "auto"
-) -> list[dict[str, Any]]:
-    """Classify files, or folders and archives of files, with a run or a bundle; with `out`, write a CSV.
-
-    Returns a row a file: file, class, probability, one probability a class, problem. A file that
-    is no sound image gets no class but a problem. `backend` computes, see Predictor. Raises
-    CheckpointError, DataError, RecipeError for an unknown backend, MachineError for one not installed.
-    """
-    from resnetlab.deploy.predictor import Predictor
-
-    if out is not None:
-        require_writable(out.parent)
-    contents = read_unlabelled(images)
-    predictor = Predictor(bundle_of(model), backend=backend)
-    answers = predictor.predict(list(contents), read=lambda path: contents[path]())
-    log(f"computed by {predictor.runtime}")
-    rows = prediction_rows(answers, predictor.facts.classes)
-    if out is not None:
-        write_predictions(out, rows)
-    return rows

@@ -452,7 +452,7 @@ def test_a_search_plans_itself_to_its_budget(digit_folder, tmp_path, monkeypatch
 
 
 def test_when_the_time_is_up_the_best_so_far_is_taken(digit_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(workflows.tuning, "planned", two_trials_in_time)
+    monkeypatch.setattr("resnetlab.workflows.tuning.planned", two_trials_in_time)
     recipe = recipe_for({"training.lr": [0.01, 0.02, 0.03, 0.04]})
     run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=3600.0)
     states = [row["state"] for row in found_in(run)["trials"]]
