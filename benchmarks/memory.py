@@ -66,12 +66,12 @@ def training_memory(count: int, settings: Settings) -> Metrics:
     """Train from a store of `count` images."""
     from resnetlab.data.batches import batches, plan_evaluation, samples_of
     from resnetlab.runs.run import create_run
-    from resnetlab.training.defaults import counts_of, resolve_training
+    from resnetlab.training.defaults import resolve_training
     from resnetlab.training.inputs import training_view
     from resnetlab.workflows.training import finish_training
 
     catalog, store = repeated(settings, count)
-    recipe = resolve_training(recipe_for(settings), counts_of(catalog))
+    recipe = resolve_training(recipe_for(settings), catalog.counts("train"))
     samples = samples_of(catalog, store, "train")
     for _ in batches(samples, plan_evaluation(count, 32), training_view(recipe, 0), 2):
         pass

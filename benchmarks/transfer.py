@@ -99,12 +99,12 @@ def our_features(settings: Settings) -> Metrics:
 
     from resnetlab.data.batches import samples_of
     from resnetlab.data.dataset import divide, read_data
-    from resnetlab.training.defaults import counts_of, settle
+    from resnetlab.training.defaults import settle
     from resnetlab.training.head import features_of
 
     dataset = read_data(divided(settings), recipe_for(settings))
     samples = samples_of(divide(dataset.catalog, dataset.recipe), dataset.store, "train")
-    recipe, network = settle(dataset.recipe, counts_of(dataset.catalog))
+    recipe, network = settle(dataset.recipe, dataset.catalog.counts("train"))
     torch.set_num_threads(int(recipe.training.threads))
     with tempfile.TemporaryDirectory(dir=settings.work) as cache:
         os.environ["RESNETLAB_CACHE"] = cache

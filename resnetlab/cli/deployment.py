@@ -1,4 +1,4 @@
-"""Verbs that use a trained model: predict."""
+"""Verbs that use a trained model: predict, combine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,3 +90,32 @@ def print_tally(tally: "Tally", uncertain_below: float | None) -> None:
         console.print(f"- {each}", markup=False, soft_wrap=True)
     if tally.unusable > len(tally.named):
         console.print(f"- and {tally.unusable - len(tally.named):,} more")
+
+
+def combine(
+    model: Annotated[Path, typer.Argument(help="A run or bundle that classifies single things.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, for the bundle.")],
+    count: Annotated[int, typer.Option(help="Things that an image shows side by side.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="columns: equal ones; components: around what hangs together, where it is COUNT."
+        ),
+    ] = "columns",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="sum: of whole numbers; concatenation: names joined; vote: the same thing each time."
+        ),
+    ] = "sum",
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes of the whole, commas between; else all there can be."),
+    ] = None,
+) -> None:
+    """Make of a model for single things one for several side by side: their answers are combined."""
+    from resnetlab import workflows
+
+    names = tuple(classes.split(",")) if classes else ()
+    facts = workflows.combine(model, out, count, by, rule, names)
+    console.print(f"{len(facts.classes)} classes, {count} parts by {by}: {out}", markup=False)

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resnetlab.errors import CheckpointError, RecipeError, one_line
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
@@ -44,6 +44,8 @@ class BundleFacts:
     upsample: int = 0  # times that the image's sides are doubled before the network
     pool: str = "average"
     temperature: float = 1.0  # by which logits are divided before they become probabilities
+    # How the image is divided and its parts' answers combined, see models.parts.PartsPlan
+    parts: dict[str, Any] | None = None
 
 
 def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card: str) -> None:
@@ -78,7 +80,6 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
-    from resnetlab.models import build
     from resnetlab.models.pretrained import described
 
     facts, digest = read_facts(folder / FACTS)
@@ -90,17 +91,7 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
     try:
         check_facts(facts)
-        classifier = build(
-            facts.network,
-            len(facts.classes),
-            facts.image_size,
-            facts.stem,
-            facts.dropout,
-            horizontal_flip=facts.horizontal_flip,
-            hidden=facts.hidden,
-            upsample=facts.upsample,
-            pool=facts.pool,
-        )
+        classifier, weighted = network_of(facts)
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder / FACTS}: no network can be built by it ({one_line(error)})"
@@ -113,13 +104,40 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
         if not tensor.isfinite().all():
             raise CheckpointError(f"{folder / WEIGHTS}: {name} holds what is no finite number")
     try:
-        classifier.load_state_dict(weights)
+        weighted.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights don't fit {facts.network} with {len(facts.classes)} classes "
             f"({str(error).splitlines()[-1].strip():.200}); they are of {described(weights)}"
         ) from error
     return classifier.eval(), facts
+
+
+def network_of(facts: BundleFacts) -> tuple["Classifier", "Classifier"]:
+    """Return the network that facts describe, with fresh weights, and what of it a bundle's weights fill.
+
+    Raises RecipeError, TypeError or ValueError where there is no such network.
+    """
+    from resnetlab.models import build
+    from resnetlab.models.parts import PartsClassifier, PartsPlan
+
+    plan = None
+    if facts.parts is not None:
+        plan = PartsPlan(**facts.parts | {"classes": tuple(facts.parts["classes"])})
+    network = build(
+        facts.network,
+        len(plan.classes if plan else facts.classes),
+        plan.image_size if plan else facts.image_size,
+        facts.stem,
+        facts.dropout,
+        horizontal_flip=facts.horizontal_flip,
+        hidden=facts.hidden,
+        upsample=facts.upsample,
+        pool=facts.pool,
+    )
+    if plan is None:
+        return network, network
+    return cast("Classifier", PartsClassifier(network, plan, facts.classes)), network
 
 
 def read_facts(path: Path) -> tuple[BundleFacts, str]:

@@ -44,13 +44,9 @@ SCRATCH_EPOCHS = 30
 def resolve_listed(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, "Classifier"]:
     """As `settle`, before images are read and divided: by the most that may be training's."""
     refuse_class_weights(recipe, catalog.classes)
-    return settle(recipe, counts_of(catalog, ["", "train"]))
-
-
-def counts_of(catalog: Catalog, splits: Sequence[str] = ("train",)) -> np.ndarray:
-    """Return how many images of each class some splits hold, (K,)."""
-    labels = catalog.labels[catalog.sound & np.isin(catalog.split, splits)]
-    return np.bincount(labels[labels >= 0], minlength=len(catalog.classes))
+    unsplit = catalog.sound & np.isin(catalog.split, ["", "train"])
+    labels = catalog.labels[unsplit]
+    return settle(recipe, np.bincount(labels[labels >= 0], minlength=len(catalog.classes)))
 
 
 def refuse_class_weights(recipe: Recipe, classes: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Choice, Recipe
 from resnetlab.system.progress import log
 from resnetlab.training.defaults import (
-    counts_of,
     resolve_listed,
     resolve_training,
     suggest_lr,
@@ -120,7 +119,7 @@ def planned(
 
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
     train = len(folds[0].catalog.rows("train"))
-    trial = resolve_training(recipe, counts_of(folds[0].catalog))
+    trial = resolve_training(recipe, folds[0].catalog.counts("train"))
     seconds = epoch_seconds(folds[0].catalog, store, trial)
     wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
     growth = len(catalog.rows("train")) / train

@@ -32,7 +32,7 @@ from resnetlab.runs.reopen import reopen_data
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.progress import duration, log
-from resnetlab.training.defaults import counts_of, settle
+from resnetlab.training.defaults import settle
 from resnetlab.training.history import History
 from resnetlab.tuning.planning import SEARCH_RECIPE
 from resnetlab.tuning.queue import POLL_S, enqueue, finish, next_trial, report
@@ -167,7 +167,7 @@ def train_folds(work: Work, trial: optuna.Trial, values: Values, watch: "Watch")
     """
     catalog = work.folds[0].catalog
     images = len(catalog.rows("train"))
-    recipe, network = settle(work.recipe.override(values), counts_of(catalog))
+    recipe, network = settle(work.recipe.override(values), catalog.counts("train"))
     facts = {"values": values} | cost_of(network, recipe, images * len(work.folds))
     for name, value in facts.items():
         trial.set_user_attr(name, value)

@@ -42,9 +42,8 @@ def settle_adjustment(
     The head of the classifier has taken it in then.
     """
     from resnetlab.training.adjustment import adjust_head, best_tau
-    from resnetlab.training.defaults import counts_of
 
-    tau, counts = recipe.evaluation.logit_adjustment, counts_of(catalog)
+    tau, counts = recipe.evaluation.logit_adjustment, catalog.counts("train")
     if tau == "fit":
         tau = 0.0
         if len(val):

@@ -9,7 +9,7 @@ from resnetlab.evaluation.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.report import results
 from resnetlab.runs.run import Run
-from resnetlab.training.defaults import counts_of, resolve_training
+from resnetlab.training.defaults import resolve_training
 from resnetlab.tuning.planning import all_train
 from resnetlab.tuning.search import Work
 from resnetlab.tuning.trial import PREDICTIONS, out_of_fold
@@ -34,7 +34,7 @@ def best_recipe(work: Work, facts: dict[str, Any]) -> Recipe:
         }
     )
     catalog = all_train(work.catalog)
-    return resolve_training(best, counts_of(catalog))
+    return resolve_training(best, catalog.counts("train"))
 
 
 def retrain(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) -> None:

@@ -214,15 +214,21 @@ def recipe_digest(run: Run) -> str:
 
 def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:
     """Return name, size and cost of a network."""
+    from resnetlab.models.parts import PartsClassifier
     from resnetlab.models.stages import stage_table
 
     image_size = evaluation_size(recipe)
     parameters = list(classifier.parameters())
+    if isinstance(classifier, PartsClassifier):
+        plan = classifier.plan
+        macs = plan.count * stage_table(classifier.part, plan.image_size)[-1].macs
+    else:
+        macs = stage_table(classifier, image_size)[-1].macs
     return {
         "name": recipe.model.name,
         "parameters": sum(p.numel() for p in parameters),
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "macs": stage_table(classifier, image_size)[-1].macs,
+        "macs": macs,
         "image_size": image_size,
     }
 

@@ -97,6 +97,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "upsample": 0,
         "pool": "average",
         "temperature": 1.0,
+        "parts": None,
     }
 
 
