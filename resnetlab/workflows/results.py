@@ -159,7 +159,7 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
         require_writable(out)
     runs = [open_run(folder) for folder in folders]
     names = [run.name for run in runs]
-    if len(set(names)) < 2:
+    if len({run.folder.resolve() for run in runs}) < 2:
         raise RecipeError("compare needs two different runs at least")
     if len(set(names)) < len(names):  # the same name in two folders
         names = [str(run.folder) for run in runs]
