@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
+    from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.lr_finder import find_lr
@@ -26,6 +27,7 @@ MODULES = {
     "compare": "results",
     "evaluate": "results",
     "evaluate_bundle": "results",
+    "export": "deployment.exporting",
     "find_lr": "lr_finder",
     "inspect": "data",
     "make": "data",
@@ -44,6 +46,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "export",
     "find_lr",
     "inspect",
     "make",

@@ -170,7 +170,7 @@ def open_torch(path: Path) -> Compute:
 
     def compute(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            _, logits = module(torch.from_numpy(images))
+            _, logits = module(torch.tensor(images))  # a copy: images may be read-only
         return np.asarray(logits)
 
     return compute
