@@ -1,4 +1,4 @@
-"""Verbs that use a trained model: predict, export."""
+"""Verbs that use a trained model: predict, export, combine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,3 +143,32 @@ def print_export(found: dict[str, Any]) -> None:
     console.print(f"model   {found['folder']} ({megabytes:.1f} MB)", markup=False, soft_wrap=True)
     script = found["folder"] / "predict.py"
     console.print(f"try     python {script} photo.jpg", markup=False, soft_wrap=True)
+
+
+def combine(
+    model: Annotated[Path, typer.Argument(help="A run or bundle that classifies single things.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, for the bundle.")],
+    count: Annotated[int, typer.Option(help="Things that an image shows side by side.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="columns: equal ones; components: around what hangs together, where it is COUNT."
+        ),
+    ] = "columns",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="sum: of whole numbers; concatenation: names joined; vote: the same thing each time."
+        ),
+    ] = "sum",
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes of the whole, commas between; else all there can be."),
+    ] = None,
+) -> None:
+    """Make of a model for single things one for several side by side: their answers are combined."""
+    from resnetlab import workflows
+
+    names = tuple(classes.split(",")) if classes else ()
+    facts = workflows.combine(model, out, count, by, rule, names)
+    console.print(f"{len(facts.classes)} classes, {count} parts by {by}: {out}", markup=False)

@@ -18,7 +18,9 @@ def evaluate(
     run: Annotated[
         Path, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
     ],
-    split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="test or val; with --data, only this split of it.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Score on these labelled images instead, as a new run.")
     ] = None,
@@ -27,14 +29,14 @@ def evaluate(
     """Open a run's test split: scores, intervals, figures, report. The test ledger counts how often."""
     from resnetlab import workflows
 
+    if split not in (None, "test", "val"):
+        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
     if data is not None:
-        scored = workflows.evaluate_bundle(run, data, out)
+        scored = workflows.evaluate_bundle(run, data, out, split)
         print_scores(scored.metrics["test"], "all images")
         print_paths(scored.folder)
         return
-    if split not in ("test", "val"):
-        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
-    chosen: Literal["test", "val"] = "test" if split == "test" else "val"
+    chosen: Literal["test", "val"] = "val" if split == "val" else "test"
     print_scores(workflows.evaluate(run, chosen), {"val": "validation"}.get(chosen, chosen))
     print_paths(run)
 

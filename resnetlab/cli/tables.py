@@ -148,7 +148,18 @@ def print_scores(scores: dict[str, Any], split: str) -> None:
     if absent := absent_classes(scores):
         console.print(no_image_of(absent), markup=False)
     loss = scores["loss"]
-    console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}\n")
+    console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}")
+    if "calibration" in scores:  # a run from before has none
+        print_calibration(scores["calibration"])
+    console.print()
+
+
+def print_calibration(found: dict[str, Any]) -> None:
+    """Print by how much confidence and accuracy differ, as the logits come and calibrated."""
+    for name, one in (("ECE, uncalibrated", found["ece"]), ("ECE", found["calibrated"]["ece"])):
+        if name == "ECE" or found["temperature"] != 1:
+            value, low, high = (one[key] for key in ("value", "low", "high"))
+            console.print(f"{name:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
 
 
 def print_paths(folder: Path) -> None:

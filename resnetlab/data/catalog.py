@@ -67,6 +67,15 @@ class Catalog:
             chosen &= self.split == split
         return np.flatnonzero(chosen)
 
+    def take(self, rows: np.ndarray) -> "Catalog":
+        """Return a catalog of these samples alone."""
+        columns = {
+            field.name: getattr(self, field.name)[rows]
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return self.with_columns(**columns)
+
     def counts(self, split: str) -> np.ndarray:
         """Return how many sound samples of each class a split holds, (K,)."""
         return np.bincount(self.labels[self.rows(split)], minlength=len(self.classes))

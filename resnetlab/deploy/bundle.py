@@ -5,9 +5,10 @@ Torch is imported where weights are touched: an exported model is used without i
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resnetlab.errors import CheckpointError, RecipeError, one_line
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
+ADAPTERS = "adapters.safetensors"  # what was learned beside frozen weights
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,32 @@ class BundleFacts:
     horizontal_flip: bool = False
     hidden: tuple[int, ...] = ()
     value_range: tuple[float, float] | None = None  # black and white in images of more than 8 bits
+    upsample: int = 0  # times that the image's sides are doubled before the network
+    pool: str = "average"
+    temperature: float = 1.0  # by which logits are divided before they become probabilities
+    # How the image is divided and its parts' answers combined, see models.parts.PartsPlan
+    parts: dict[str, Any] | None = None
 
 
 def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card: str) -> None:
-    """Write weights, facts and card. The facts come last: without them there is no bundle."""
+    """Write weights, facts and card. The facts come last: without them there is no bundle.
+
+    Adapters become part of the weights; they are also written alone.
+    """
     from safetensors.torch import save as save_tensors
 
+    from resnetlab.models.lora import has_adapters, merged_state, save_adapters
+
     state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in merged_state(classifier).items()
     }
     content = save_tensors(state)
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
+    if has_adapters(classifier):
+        save_adapters(folder / ADAPTERS, classifier)
     write_text(folder / CARD, card)
     digest = hashlib.sha256(content).hexdigest()
     write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})
@@ -65,7 +80,6 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
-    from resnetlab.models import build
     from resnetlab.models.pretrained import described
 
     facts, digest = read_facts(folder / FACTS)
@@ -77,15 +91,7 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
     try:
         check_facts(facts)
-        classifier = build(
-            facts.network,
-            len(facts.classes),
-            facts.image_size,
-            facts.stem,
-            facts.dropout,
-            horizontal_flip=facts.horizontal_flip,
-            hidden=facts.hidden,
-        )
+        classifier, weighted = network_of(facts)
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder / FACTS}: no network can be built by it ({one_line(error)})"
@@ -98,13 +104,40 @@ def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
         if not tensor.isfinite().all():
             raise CheckpointError(f"{folder / WEIGHTS}: {name} holds what is no finite number")
     try:
-        classifier.load_state_dict(weights)
+        weighted.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights don't fit {facts.network} with {len(facts.classes)} classes "
             f"({str(error).splitlines()[-1].strip():.200}); they are of {described(weights)}"
         ) from error
     return classifier.eval(), facts
+
+
+def network_of(facts: BundleFacts) -> tuple["Classifier", "Classifier"]:
+    """Return the network that facts describe, with fresh weights, and what of it a bundle's weights fill.
+
+    Raises RecipeError, TypeError or ValueError where there is no such network.
+    """
+    from resnetlab.models import build
+    from resnetlab.models.parts import PartsClassifier, PartsPlan
+
+    plan = None
+    if facts.parts is not None:
+        plan = PartsPlan(**facts.parts | {"classes": tuple(facts.parts["classes"])})
+    network = build(
+        facts.network,
+        len(plan.classes if plan else facts.classes),
+        plan.image_size if plan else facts.image_size,
+        facts.stem,
+        facts.dropout,
+        horizontal_flip=facts.horizontal_flip,
+        hidden=facts.hidden,
+        upsample=facts.upsample,
+        pool=facts.pool,
+    )
+    if plan is None:
+        return network, network
+    return cast("Classifier", PartsClassifier(network, plan, facts.classes)), network
 
 
 def read_facts(path: Path) -> tuple[BundleFacts, str]:
@@ -137,11 +170,13 @@ def check_facts(facts: BundleFacts) -> None:
     for name in ("image_size", "short_side", "max_pixels"):
         if type(getattr(facts, name)) is not int or getattr(facts, name) < 1:
             raise ValueError(f"{name} must be a whole number. Got {getattr(facts, name)!r:.200}")
+    if type(facts.temperature) not in (int, float) or not 0 < facts.temperature < math.inf:
+        raise ValueError(f"temperature must be a number above 0. Got {facts.temperature!r:.200}")
     if len(facts.classes) < 2 or not all(isinstance(name, str) for name in facts.classes):
         raise ValueError(f"classes must be two names or more. Got {facts.classes!r:.200}")
 
 
-def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
+def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
     from resnetlab.data.store.pixels import short_side_for
 
@@ -157,6 +192,9 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...]) -> BundleFacts:
         horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=recipe.model.hidden,
         value_range=None if recipe.data.value_range == "auto" else recipe.data.value_range,
+        upsample=recipe.model.upsample,
+        pool=recipe.model.pool,
+        temperature=temperature,
     )
 
 
@@ -174,6 +212,8 @@ def recipe_of(facts: BundleFacts) -> Recipe:
             "stem": facts.stem,
             "hidden": list(facts.hidden),
             "dropout": facts.dropout,
+            "upsample": facts.upsample,
+            "pool": facts.pool,
         },
         "evaluation": {"horizontal_flip": facts.horizontal_flip},
     }

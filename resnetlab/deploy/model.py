@@ -55,13 +55,14 @@ class Model:
 
     @cached_property
     def classifier(self) -> "Classifier":
-        """The network, its norms folded. Raises CheckpointError where the bundle is damaged."""
+        """The network, its norms folded, its logits calibrated. Raises CheckpointError where the bundle is damaged."""
         import torch
 
-        from resnetlab.deploy.fold import folded
+        from resnetlab.deploy.fold import calibrated, folded
 
-        loaded, _ = load_bundle(self.folder)
-        return folded(loaded).to(self.device).to(memory_format=torch.channels_last)
+        loaded, facts = load_bundle(self.folder)
+        network = calibrated(folded(loaded), facts.temperature)
+        return network.to(self.device).to(memory_format=torch.channels_last)
 
     @cached_property
     def exact(self) -> Runtime:

@@ -86,9 +86,9 @@ def score(
     }
 
 
-def losses(predictions: Predictions) -> Floats:
+def losses(predictions: Predictions, temperature: float = 1.0) -> Floats:
     """Return the cross-entropy (N,) of each image, computed in float64 and without overflow."""
-    log_probs = log_softmax(predictions.logits.astype(np.float64), axis=1)
+    log_probs = log_softmax(predictions.logits.astype(np.float64) / temperature, axis=1)
     own: Floats = -log_probs[np.arange(len(predictions)), predictions.labels]
     return own
 

@@ -71,8 +71,11 @@ class Predictions:
     @property
     def probs(self) -> NDArray[np.float64]:
         """(N, K) softmax of the logits; each row adds up to 1."""
-        probs: NDArray[np.float64] = softmax(self.logits.astype(np.float64), axis=1)
-        return probs
+        return self.probs_at(1.0)
+
+    def probs_at(self, temperature: float) -> NDArray[np.float64]:
+        """(N, K) softmax of the logits divided by a temperature; each row adds up to 1."""
+        return np.asarray(softmax(self.logits.astype(np.float64) / temperature, axis=1))
 
     @property
     def predicted(self) -> NDArray[np.int64]:

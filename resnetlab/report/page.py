@@ -20,6 +20,7 @@ PX_AN_INCH = 100  # so that letters of all figures have the size of the text bes
 CAPTIONS = {
     "classes": "Images of each class, in all and in each split. Every panel has its own scale.",
     "augmented": "Training images as the network sees them, varied anew in every epoch.",
+    "restored": "Validation images, and below each what the network restores from its code.",
     "curves": "Loss and accuracy over the epochs. The ring is the epoch whose weights are kept.",
     "confusion": "True classes in rows, predicted classes in columns. Correct predictions lie on "
     "the pale diagonal; the redder a cell, the more mistakes.",
@@ -107,6 +108,7 @@ def write_run_report(folder: Path) -> Path:
         ),
         settings=words.describe_settings(settings),
         sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
+        calibrated=words.calibrated(metrics[splits[0]]) if splits else "",
         ledger=ledger,
         openings=words.openings(ledger),
         environment=_read(folder / "environment.json", {}),

@@ -32,6 +32,14 @@ def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> 
     contact_sheet(rows, run.figures / "augmented.png")
 
 
+def draw_restored(run: Run, images: np.ndarray, restored: np.ndarray) -> None:
+    """Draw images and what an autoencoder makes of them, both uint8 (N, S, S, 3)."""
+    from resnetlab.report.galleries import contact_sheet
+
+    rows = [("image", list(images)), ("restored", list(restored))]
+    contact_sheet(rows, run.figures / "restored.png")
+
+
 def augmented_views(samples: Samples, row: int, recipe: Recipe) -> list[np.ndarray]:
     """Return an image as evaluation sees it, then as the first epochs of training do."""
     assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"

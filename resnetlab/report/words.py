@@ -266,6 +266,22 @@ def how_sure(score: Json, split: str) -> list[str]:
     return sentences
 
 
+def calibrated(score: Json) -> str:
+    """Return how far the confidences of a split can be trusted; nothing for a run from before."""
+    found = score.get("calibration")
+    if not found:
+        return ""
+    before, after = found["ece"], found["calibrated"]["ece"]
+    error = f"{percent(after['value'])} on average ({confidence(score)} interval {percent_range(after)})"
+    if found["temperature"] == 1:
+        return f"Confidence and accuracy differ by {error}: the expected calibration error (ECE)."
+    return (
+        f"The model hands over calibrated probabilities: its logits are divided by a temperature of "
+        f"{found['temperature']:.2f}, fitted on validation. Confidence and accuracy then differ by {error}, the "
+        f"expected calibration error (ECE); without it by {percent(before['value'])}."
+    )
+
+
 def openings(ledger: Sequence[Json]) -> dict[str, Any]:
     """Return a sentence on how often the test split was opened; more than once is worth a `warning`."""
     if not ledger:

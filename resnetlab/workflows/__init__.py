@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
+    from resnetlab.workflows.deployment.combining import combine
     from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
     from resnetlab.workflows.deployment.watching import watch
@@ -24,6 +25,7 @@ MODULES = {
     "augment": "data",
     "cache": "data",
     "classify": "deployment.predicting",
+    "combine": "deployment.combining",
     "compare": "results",
     "evaluate": "results",
     "evaluate_bundle": "results",
@@ -43,6 +45,7 @@ __all__ = [
     "augment",
     "cache",
     "classify",
+    "combine",
     "compare",
     "evaluate",
     "evaluate_bundle",

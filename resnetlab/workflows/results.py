@@ -64,23 +64,26 @@ def score_split(
     from resnetlab.deploy.bundle import load_bundle
 
     with unfinished(run.folder, "evaluate", split=split, opened=opened):
-        classifier, _ = load_bundle(run.bundle)
+        classifier, facts = load_bundle(run.bundle)
         catalog, store = return_to(run, anyway)
         if split == "test" and opened:
             times = "once" if opened == 1 else f"{opened} times"
             log(
                 f"note: this test split was opened {times} before; each look makes it less of a test"
             )
-        scores = measure(run, catalog, store, run.recipe, classifier, split, opened)
+        recipe, temperature = run.recipe, facts.temperature
+        scores = measure(run, catalog, store, recipe, classifier, split, temperature, opened)
         results.write_report(run)
     return scores
 
 
-def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
+def evaluate_bundle(
+    bundle: Path, data: Path, out: Path = Path("runs"), split: str | None = None
+) -> Run:
     """Score a bundle on labelled images that it was not made from; return the new run.
 
-    Every sound image counts, whatever split of DATA it lies in. Raises DataError where DATA has
-    a class that the bundle doesn't know.
+    Every sound image counts, whatever split of DATA it lies in, or those of one `split`. Raises
+    DataError where DATA has a class that the bundle doesn't know.
     """
     from resnetlab.deploy.bundle import FACTS, read_facts
 
@@ -89,7 +92,7 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     run = create_run(out, f"{name_of(data)}-{facts.network}-evaluation")
     log(f"run {run.folder}")
     with run.held(), discarded_without_recipe(run):
-        score_bundle(run, bundle, data)
+        score_bundle(run, bundle, data, split)
     return run
 
 
@@ -97,17 +100,19 @@ def go_on_scoring(folder: Path, arguments: dict[str, Any], anyway: bool) -> None
     """Score a bundle on labelled images from the beginning, into the run that was cut off."""
     run = Run(folder)
     with run.held():
-        score_bundle(run, Path(arguments["bundle"]), Path(arguments["data"]))
+        score_bundle(
+            run, Path(arguments["bundle"]), Path(arguments["data"]), arguments.get("split")
+        )
 
 
-def score_bundle(run: Run, bundle: Path, data: Path) -> None:
+def score_bundle(run: Run, bundle: Path, data: Path, split: str | None = None) -> None:
     """Score a bundle on labelled images, into a run that is held."""
     from resnetlab.deploy.bundle import load_bundle, recipe_of
 
-    arguments = {"bundle": lasting(bundle), "data": lasting(data)}
+    arguments = {"bundle": lasting(bundle), "data": lasting(data), "split": split}
     with unfinished(run.folder, "evaluate_bundle", **arguments):
         classifier, facts = load_bundle(bundle_of(bundle))
-        catalog, recipe = list_data(data, recipe_of(facts), as_one=True)
+        catalog, recipe = list_data(data, recipe_of(facts), True, split)
         say_notes(catalog)
         unknown = sorted(set(catalog.classes) - set(facts.classes))
         if unknown:
@@ -126,7 +131,7 @@ def score_bundle(run: Run, bundle: Path, data: Path) -> None:
         findings = describe_dataset(replace(dataset, catalog=catalog), "test")
         begin_run(run, catalog, findings, recipe)
         run.add_metrics(model=describe_model(classifier, recipe))
-        measure(run, catalog, dataset.store, recipe, classifier, "test")
+        measure(run, catalog, dataset.store, recipe, classifier, "test", facts.temperature)
         results.write_report(run)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from resnetlab.data.batches import samples_of
-from resnetlab.evaluation.metrics import score
+from resnetlab.evaluation.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.report import results
 from resnetlab.runs.run import Run
@@ -13,7 +13,7 @@ from resnetlab.training.defaults import resolve_training
 from resnetlab.tuning.planning import all_train
 from resnetlab.tuning.search import Work
 from resnetlab.tuning.trial import PREDICTIONS, out_of_fold
-from resnetlab.workflows.steps import begin_run
+from resnetlab.workflows.steps import begin_run, evidence
 from resnetlab.workflows.training import finish_training
 
 
@@ -34,7 +34,7 @@ def best_recipe(work: Work, facts: dict[str, Any]) -> Recipe:
         }
     )
     catalog = all_train(work.catalog)
-    return resolve_training(best, len(catalog.classes), len(catalog.rows("train")))
+    return resolve_training(best, catalog.counts("train"))
 
 
 def retrain(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) -> None:
@@ -62,6 +62,6 @@ def show_out_of_fold(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) 
     row_of = {id_: row for row, id_ in enumerate(predictions.ids)}
     predictions = predictions.take(np.array([row_of[id_] for id_ in samples.ids]))
     predictions.save(run.predictions("val"))
-    scores = score(predictions, best.evaluation.confidence, best.evaluation.resamples)
+    scores = evidence(predictions, best, fit_temperature(predictions))
     run.add_metrics(val=scores)
     results.draw_results(run, "val", predictions, scores, samples, best)

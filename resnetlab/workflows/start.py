@@ -55,8 +55,15 @@ def begin_with_head(
     log(f"{text}; it can be used from now on: {run.bundle}")
 
 
-def hand_over(run: Run, classifier: "Classifier", catalog: Catalog, recipe: Recipe) -> None:
+def hand_over(
+    run: Run,
+    classifier: "Classifier",
+    catalog: Catalog,
+    recipe: Recipe,
+    temperature: float = 1.0,
+) -> None:
     """Write the bundle of a run as its network stands."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
 
-    save_bundle(run.bundle, classifier, facts_for(recipe, catalog.classes), card(run, recipe))
+    facts = facts_for(recipe, catalog.classes, temperature)
+    save_bundle(run.bundle, classifier, facts, card(run, recipe))

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resnetlab.data.audit.quarantine import unread_formats
-from resnetlab.data.batches import samples_of
+from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import SPLITS, Catalog
 from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
+from resnetlab.evaluation.calibration import describe_calibration
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.recipe import Recipe, evaluation_size, validate
@@ -42,6 +43,8 @@ def from_bundle(recipe: Recipe) -> Recipe:
         "model.name": facts.network,
         "model.stem": facts.stem,
         "model.hidden": list(facts.hidden),
+        "model.upsample": facts.upsample,
+        "model.pool": facts.pool,
     }
     if model.weights == "auto":
         values["model.weights"] = lasting(Path(named))
@@ -139,30 +142,58 @@ def measure(
     recipe: Recipe,
     classifier: Any,
     split: Literal["val", "test"],
+    temperature: float,
     opened: int = 0,
 ) -> dict[str, Any]:
     """Predict a split, and write predictions, metrics and images into the run.
 
-    `opened` is how often the test split was opened before; a look that was cut off after the ledger
-    had its line gets no second one.
+    `temperature` is the bundle's. `opened` is how often the test split was opened before; a look
+    that was cut off after the ledger had its line gets no second one.
     """
+    samples = samples_of(catalog, store, split)
+    predictions = predict_split(classifier, samples, catalog, recipe)
+    assert predictions is not None, "a split without images is refused before"
+    if split == "test" and len(run.ledger) == opened:
+        run.add_to_ledger(ledger_entry(run, predictions))
+    return record(run, samples, recipe, predictions, split, temperature)
+
+
+def predict_split(
+    classifier: Any, samples: Samples, catalog: Catalog, recipe: Recipe
+) -> Predictions | None:
+    """Return a classifier's predictions for a split, as evaluation sees its images; None for no images."""
     from resnetlab.training.inputs import plain_view
     from resnetlab.training.predict import predict as predict_samples
 
-    samples = samples_of(catalog, store, split)
-    workers = int(recipe.data.workers)
-    predictions = predict_samples(
-        classifier, samples, plain_view(recipe), catalog.classes, recipe.seed, workers
-    )
-    if split == "test" and len(run.ledger) == opened:
-        run.add_to_ledger(ledger_entry(run, predictions))
+    if not len(samples):
+        return None
+    view, workers = plain_view(recipe), int(recipe.data.workers)
+    return predict_samples(classifier, samples, view, catalog.classes, recipe.seed, workers)
+
+
+def record(
+    run: Run,
+    samples: Samples,
+    recipe: Recipe,
+    predictions: Predictions,
+    split: Literal["val", "test"],
+    temperature: float,
+) -> dict[str, Any]:
+    """Write the predictions for a split, what they show, and its images into the run; return the scores."""
     predictions.save(run.predictions(split))
     interruption.raise_if_requested()
-    scores = score(predictions, recipe.evaluation.confidence, recipe.evaluation.resamples)
+    scores = evidence(predictions, recipe, temperature)
     run.add_metrics(**{split: scores})
     interruption.raise_if_requested()
     results.draw_results(run, split, predictions, scores, samples, recipe)
     return scores
+
+
+def evidence(predictions: Predictions, recipe: Recipe, temperature: float) -> dict[str, Any]:
+    """Return what predictions show, as metrics.json holds it for a split."""
+    confidence = recipe.evaluation.confidence
+    scores = score(predictions, confidence, recipe.evaluation.resamples)
+    return scores | {"calibration": describe_calibration(predictions, temperature, confidence)}
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
@@ -183,15 +214,21 @@ def recipe_digest(run: Run) -> str:
 
 def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:
     """Return name, size and cost of a network."""
+    from resnetlab.models.parts import PartsClassifier
     from resnetlab.models.stages import stage_table
 
     image_size = evaluation_size(recipe)
     parameters = list(classifier.parameters())
+    if isinstance(classifier, PartsClassifier):
+        plan = classifier.plan
+        macs = plan.count * stage_table(classifier.part, plan.image_size)[-1].macs
+    else:
+        macs = stage_table(classifier, image_size)[-1].macs
     return {
         "name": recipe.model.name,
         "parameters": sum(p.numel() for p in parameters),
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "macs": stage_table(classifier, image_size)[-1].macs,
+        "macs": macs,
         "image_size": image_size,
     }
 

@@ -141,7 +141,19 @@ def test_bundle_gives_the_probabilities_of_the_run(runs: list[Path], digit_folde
     measured = Predictions.load(runs[1] / "predictions-test.parquet")
     answers = predict(runs[1] / "bundle", [digit_folder / name for name in measured.ids])
     found = np.array([list(answer["probabilities"].values()) for answer in answers])
-    assert np.abs(found - measured.probs).max() < 1e-6
+    temperature = json.loads((runs[1] / "bundle" / "model.json").read_text())["temperature"]
+    assert np.abs(found - measured.probs_at(temperature)).max() < 1e-6
+
+
+def test_the_temperature_of_a_bundle_is_fitted_on_validation(runs: list[Path]) -> None:
+    from resnetlab.evaluation.predictions import Predictions
+    from resnetlab.evaluation.temperature import fit_temperature
+
+    temperature = json.loads((runs[1] / "bundle" / "model.json").read_text())["temperature"]
+    validation = Predictions.load(runs[1] / "predictions-val.parquet")
+    assert temperature == pytest.approx(fit_temperature(validation))
+    measured = json.loads((runs[1] / "metrics.json").read_text())
+    assert measured["test"]["calibration"]["temperature"] == temperature
 
 
 def test_predict_names_the_file_that_is_no_image(runs: list[Path], tmp_path: Path, capsys) -> None:

@@ -94,7 +94,28 @@ def test_the_facts_are_plain_to_read(bundle):
         "horizontal_flip": False,
         "hidden": [],
         "value_range": None,
+        "upsample": 0,
+        "pool": "average",
+        "temperature": 1.0,
+        "parts": None,
     }
+
+
+def test_a_bundle_from_before_there_was_a_temperature_is_read(bundle):
+    facts = json.loads((bundle / "model.json").read_text())
+    del facts["temperature"]
+    (bundle / "model.json").write_text(json.dumps(facts))
+
+    assert load_bundle(bundle)[1].temperature == 1.0
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, "hot", None])
+def test_a_temperature_that_none_can_be_is_refused(bundle, temperature):
+    facts = json.loads((bundle / "model.json").read_text()) | {"temperature": temperature}
+    (bundle / "model.json").write_text(json.dumps(facts))
+
+    with pytest.raises(CheckpointError, match="temperature must be a number above 0"):
+        load_bundle(bundle)
 
 
 def test_the_facts_are_those_of_the_recipe():

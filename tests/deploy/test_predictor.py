@@ -196,6 +196,23 @@ def test_every_backend_names_the_same_classes(bundle, many, backend):
     assert sure.any()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages behind
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_speaks_calibrated_probabilities(
+    bundle, tmp_path, classifier, facts, many, backend
+):
+    if not installed(backend):
+        pytest.skip(f"what {backend} needs is not here")
+    save_bundle(tmp_path / "calibrated", classifier, replace(facts, temperature=2.5), "")
+    plain = np.stack([each.probs for each in Predictor(bundle, backend="torch").predict(many)])
+    expected = plain ** (1 / 2.5) / (plain ** (1 / 2.5)).sum(axis=1, keepdims=True)
+
+    answers = Predictor(tmp_path / "calibrated", backend=backend).predict(many)
+
+    found = np.stack([each.probs for each in answers])
+    assert np.abs(found - expected).max() < (0.03 if backend.endswith(("bf16", "int8")) else 1e-5)
+
+
 def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
     monkeypatch.setattr(choice, "choose", pytest.fail)
     asked = Predictor(bundle)

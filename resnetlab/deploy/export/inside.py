@@ -15,18 +15,14 @@ from resnetlab.models.classifier import Classifier
 class FromImages(nn.Module):
     """A classifier with its preparation within: uint8 images of one size in, probabilities out.
 
-    With `inside` False the images come prepared, (B, S, S, 3). The logits are divided by `temperature`.
+    With `inside` False the images come prepared, (B, S, S, 3).
     """
 
     def __init__(
-        self,
-        classifier: Classifier,
-        preparation: Preparation,
-        temperature: float,
-        inside: bool = True,
+        self, classifier: Classifier, preparation: Preparation, inside: bool = True
     ) -> None:
         super().__init__()
-        self.classifier, self.temperature = classifier, temperature
+        self.classifier = classifier
         self.preparation = preparation if inside else None
         self.image_size = preparation.image_size
         self.eval()  # the exporter gives back the mode it finds, to all that lies within
@@ -35,7 +31,7 @@ class FromImages(nn.Module):
         """Turn uint8 images (B, H, W, 3) into probabilities and logits, (B, K) each."""
         prepared = self.preparation is None
         views = images.permute(0, 3, 1, 2) if prepared else prepare(images, self.preparation)
-        logits: Tensor = self.classifier(views) / self.temperature
+        logits: Tensor = self.classifier(views)
         return logits.softmax(dim=1), logits
 
 

@@ -47,7 +47,7 @@ def export(
     from resnetlab.deploy.bundle import load_bundle, read_facts
     from resnetlab.deploy.export.formats import check_format, write_model
     from resnetlab.deploy.export.inside import FromImages
-    from resnetlab.deploy.fold import folded
+    from resnetlab.deploy.fold import calibrated, folded
     from resnetlab.deploy.preparation import Preparation
 
     check_format(format, quantize)
@@ -57,12 +57,12 @@ def export(
     folder = out or bundle / (f"{format}-{quantize}" if quantize else format)
     require_writable(folder.parent)
     classifier, facts = load_bundle(bundle)
-    classifier, prepare = folded(classifier), Preparation.of(facts)
+    classifier = calibrated(folded(classifier), facts.temperature)
+    prepare = Preparation.of(facts)
     contents = some_images(model, images, prepare)
     run = open_run(model) if quantize else None
     calibration = None if run is None else calibration_images(run)
-    temperature = float(getattr(facts, "temperature", 1.0))
-    module = FromImages(classifier, prepare, temperature, preparation == "inside")
+    module = FromImages(classifier, prepare, preparation == "inside")
     log(f"exporting to {folder}")
     with replaced(folder) as temporary:
         files = write_model(format, module, temporary, calibration)
@@ -170,8 +170,8 @@ def compared(
     prepare = Preparation.of(facts_from(description["facts"]))
     decoded = [prepare.decoded(content) for content in contents]
     views = np.stack([prepare.square(pixels) for pixels in decoded])
-    torch_logits = by_torch(module.classifier)
-    expected = probabilities_by(lambda batch: torch_logits(batch) / module.temperature, views)
+    original = by_torch(module.classifier)
+    expected = probabilities_by(original, views)
     compute = OPENERS[description["runtime"]](file)
     own = probabilities_by(compute, views)
     exact = description["precision"] == "fp32"
@@ -182,7 +182,7 @@ def compared(
         if exact:
             check_limit(what, each)
     comparison["ms"] = milliseconds(compute, views)
-    comparison["torch_ms"] = milliseconds(torch_logits, views)
+    comparison["torch_ms"] = milliseconds(original, views)
     comparison["bytes"] = sum((folder / name).stat().st_size for name in description["files"])
     return {
         "comparison": comparison,
