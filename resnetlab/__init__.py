@@ -22,6 +22,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
 ]

@@ -1,4 +1,4 @@
-"""Verbs that use a trained model: predict, export, combine."""
+"""Verbs that use a trained model: predict, export, serve, combine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,6 +143,31 @@ def print_export(found: dict[str, Any]) -> None:
     console.print(f"model   {found['folder']} ({megabytes:.1f} MB)", markup=False, soft_wrap=True)
     script = found["folder"] / "predict.py"
     console.print(f"try     python {script} photo.jpg", markup=False, soft_wrap=True)
+
+
+def serve(
+    model: ModelArgument,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: from anywhere.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    uncertain_below: Annotated[
+        float | None, typer.Option(help="Mark what has a lower probability as uncertain.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="As for predict; auto: the fastest that is there.")
+    ] = "auto",
+    batch: Annotated[
+        int, typer.Option(min=1, help="Images computed together at most; 1: each alone.")
+    ] = 16,
+    requests: Annotated[
+        int, typer.Option(min=1, help="Requests at work at once; others are told to come again.")
+    ] = 64,
+) -> None:
+    """Answer images over HTTP, and show a page to try it. RESNETLAB_API_KEY makes it want a key."""
+    from resnetlab import workflows
+
+    workflows.serve(model, host, port, backend, uncertain_below, batch, requests)
 
 
 def combine(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.combining import combine
     from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
@@ -37,6 +38,7 @@ MODULES = {
     "recipe_from": "continuing",
     "reproduce": "reproducing",
     "resume": "resuming",
+    "serve": "deployment.serving",
     "train": "training",
     "tune": "tuning",
     "watch": "deployment.watching",
@@ -57,6 +59,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
     "watch",
