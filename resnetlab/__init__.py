@@ -13,6 +13,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "export",
     "find_lr",
     "inspect",
     "load_recipe",
@@ -21,6 +22,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
 ]

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
     from resnetlab.workflows.deployment.combining import combine
+    from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
@@ -28,6 +30,7 @@ MODULES = {
     "compare": "results",
     "evaluate": "results",
     "evaluate_bundle": "results",
+    "export": "deployment.exporting",
     "find_lr": "lr_finder",
     "inspect": "data",
     "make": "data",
@@ -35,6 +38,7 @@ MODULES = {
     "recipe_from": "continuing",
     "reproduce": "reproducing",
     "resume": "resuming",
+    "serve": "deployment.serving",
     "train": "training",
     "tune": "tuning",
     "watch": "deployment.watching",
@@ -47,6 +51,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "export",
     "find_lr",
     "inspect",
     "make",
@@ -54,6 +59,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
     "watch",
