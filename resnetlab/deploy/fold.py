@@ -34,7 +34,7 @@ def calibrated(classifier: Classifier, temperature: float) -> Classifier:
     """
     with torch.no_grad():
         for parameter in classifier.head.parameters():
-            parameter /= temperature
+            parameter.div_(temperature)
     return classifier
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import SPLITS, Catalog
@@ -153,7 +155,7 @@ def measure(
     assert predictions is not None, "a split without images is refused before"
     if split == "test" and len(run.ledger) == opened:
         run.add_to_ledger(ledger_entry(run, predictions))
-    return record(run, samples, recipe, predictions, split, temperature)
+    return record(run, catalog, samples, recipe, predictions, split, temperature)
 
 
 def predict_split(
@@ -171,6 +173,7 @@ def predict_split(
 
 def record(
     run: Run,
+    catalog: Catalog,
     samples: Samples,
     recipe: Recipe,
     predictions: Predictions,
@@ -180,18 +183,27 @@ def record(
     """Write the predictions for a split, what they show, and its images into the run; return the scores."""
     predictions.save(run.predictions(split))
     interruption.raise_if_requested()
-    scores = evidence(predictions, recipe, temperature)
+    scores = evidence(predictions, catalog, recipe, temperature)
     run.add_metrics(**{split: scores})
     interruption.raise_if_requested()
     results.draw_results(run, split, predictions, scores, samples, recipe)
     return scores
 
 
-def evidence(predictions: Predictions, recipe: Recipe, temperature: float) -> dict[str, Any]:
+def evidence(
+    predictions: Predictions, catalog: Catalog, recipe: Recipe, temperature: float
+) -> dict[str, Any]:
     """Return what predictions show, as metrics.json holds it for a split."""
     confidence = recipe.evaluation.confidence
-    scores = score(predictions, confidence, recipe.evaluation.resamples)
+    groups = catalog.group[rows_of(catalog, predictions)]
+    scores = score(predictions, confidence, recipe.evaluation.resamples, groups=groups)
     return scores | {"calibration": describe_calibration(predictions, temperature, confidence)}
+
+
+def rows_of(catalog: Catalog, predictions: Predictions) -> np.ndarray:
+    """Return the rows (N,) of a catalog that predictions are of."""
+    row_of = {id_: row for row, id_ in enumerate(catalog.ids)}
+    return np.array([row_of[id_] for id_ in predictions.ids], dtype=np.int64)
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
