@@ -12,6 +12,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "evaluate_predictions",
     "find_lr",
     "inspect",
     "load_recipe",

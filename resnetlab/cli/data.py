@@ -10,15 +10,14 @@ from resnetlab.cli.options import (
     AugmentOption,
     DataArgument,
     ImagesOption,
+    JsonOption,
     LabelFromNameOption,
     RecipeOption,
     SetOption,
     read_recipe,
 )
-from resnetlab.cli.tables import (
-    console,
-    print_findings,
-)
+from resnetlab.cli.scores import print_json
+from resnetlab.cli.tables import console, print_findings
 
 
 def inspect(
@@ -33,12 +32,16 @@ def inspect(
     ] = None,
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
     flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
     findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
+    if json:
+        print_json(findings)
+        return
     print_findings(findings)
     if fix is not None:
         place = shlex.quote(findings["fixed"])

@@ -194,7 +194,7 @@ def _run(name: str, predictions: Predictions, confidence: float) -> dict[str, An
     return {
         "name": name,
         "accuracy": wilson(correct, len(predictions), confidence),
-        "loss": scores["loss"],
+        "loss": scores["loss"] if predictions.scored else None,
         "macro_f1": scores["macro_f1"],
     }
 

@@ -29,6 +29,7 @@ from resnetlab.evaluation.intervals import (
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.evaluation.ranking import ranking_scores, top_k
 
+SCORED = ("loss", "top3", "top5", "auroc", "average_precision")
 SIGNED = ("kappa", "matthews")  # from -1 to 1, 0 for guessing
 
 
@@ -63,6 +64,7 @@ def score(
     have the intervals of `ranking`.
     Images with the same number in `groups` (N,) are no independent ones: they are resampled whole,
     and every formula counts by the design effect fewer images.
+    Where no more than the predicted class is known, the figures of SCORED are None.
     The result can be written as JSON and holds no NaN. The order of the rows decides nothing.
     Raises DataError where a label is unknown or an image appears twice.
     """
@@ -74,18 +76,19 @@ def score(
     right = (predictions.predicted == predictions.labels).astype(np.float64)
     design = 1.0 if groups is None else design_effect(right, groups)
     counts = class_counts(predictions)
-    drawn = _resample(predictions, resamples, seed, groups)
-    ranking = ranking_scores(predictions, confidence, design)
-    ranked = ranking.pop("per_class")
+    per_image = losses(predictions)
+    drawn = _resample(predictions, per_image, resamples, seed, groups)
+    if predictions.scored:
+        scored = _scored(predictions, per_image, drawn, groups, design, confidence)
+    else:
+        scored = dict.fromkeys(SCORED) | {"per_class": [{}] * len(predictions.classes)}
+    ranked = scored.pop("per_class")
     return {
         "samples": len(predictions),
         "groups": None if groups is None else len(np.unique(groups)),
         "confidence": confidence,
         **_averages(counts, drawn, design, confidence),
-        "loss": _loss_interval(losses(predictions), drawn.loss, groups, confidence),
-        "top3": top_k(predictions, 3, confidence),
-        "top5": top_k(predictions, 5, confidence),
-        **ranking,
+        **scored,
         "per_class": [
             row | own
             for row, own in zip(
@@ -95,6 +98,23 @@ def score(
             )
         ],
         "confusion_matrix": confusion_matrix(predictions).tolist(),
+    }
+
+
+def _scored(
+    predictions: Predictions,
+    per_image: Floats,
+    drawn: "Drawn",
+    groups: NDArray[np.int64] | None,
+    design: float,
+    confidence: float,
+) -> dict[str, Any]:
+    """Return the figures that need more than the predicted class: SCORED, and rankings in `per_class`."""
+    return {
+        "loss": _loss_interval(per_image, drawn.loss, groups, confidence),
+        "top3": top_k(predictions, 3, confidence),
+        "top5": top_k(predictions, 5, confidence),
+        **ranking_scores(predictions, confidence, design),
     }
 
 
@@ -116,13 +136,17 @@ class Drawn:
 
 
 def _resample(
-    predictions: Predictions, resamples: int, seed: int, groups: NDArray[np.int64] | None
+    predictions: Predictions,
+    per_image: Floats,
+    resamples: int,
+    seed: int,
+    groups: NDArray[np.int64] | None,
 ) -> Drawn:
     """Count and average in each resample: images within their class, or groups whole.
 
     No more is needed for any score, and never a (K, K) matrix.
     """
-    k, labels, per_image = len(predictions.classes), predictions.labels, losses(predictions)
+    k, labels = len(predictions.classes), predictions.labels
     # Wrong predictions are counted in the first K cells, correct ones in the second.
     cells = predictions.predicted + k * (predictions.predicted == labels)
     counts = np.empty((resamples, 2, k), dtype=np.int64)

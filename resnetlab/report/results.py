@@ -53,14 +53,7 @@ def draw_results(
     recipe: Recipe,
 ) -> None:
     """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
-    from resnetlab.report.figures import confusion_matrix, per_class_scores
-
-    classes, matrix = predictions.classes, scores["confusion_matrix"]
-    confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
-    confusion_matrix(
-        matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
-    )
-    per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
+    draw_scores(run, split, predictions, scores)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     draw_images(
         run.figures / f"samples-{split}.png",
@@ -75,6 +68,18 @@ def draw_results(
     mistakes.unlink(missing_ok=True)
     if len(wrong):
         draw_images(mistakes, surest_first[:SHOWN], predictions, samples, recipe)
+
+
+def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
+    """Draw what needs no image: confusion matrix and scores of each class."""
+    from resnetlab.report.figures import confusion_matrix, per_class_scores
+
+    classes, matrix = predictions.classes, scores["confusion_matrix"]
+    confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
+    confusion_matrix(
+        matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
+    )
+    per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
 
 
 def draw_images(

@@ -6,9 +6,11 @@ and `--help` answer at once.
 
 from resnetlab.workflows.continuing import recipe_from
 from resnetlab.workflows.data import augment, cache, inspect, make
+from resnetlab.workflows.evidence.comparing import compare
+from resnetlab.workflows.evidence.tables import evaluate_predictions
 from resnetlab.workflows.lr_finder import find_lr
 from resnetlab.workflows.reproducing import reproduce
-from resnetlab.workflows.results import compare, evaluate, evaluate_bundle, predict
+from resnetlab.workflows.results import evaluate, evaluate_bundle, predict
 from resnetlab.workflows.resuming import resume
 from resnetlab.workflows.training import train
 from resnetlab.workflows.tuning import tune
@@ -19,6 +21,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "evaluate_predictions",
     "find_lr",
     "inspect",
     "make",
