@@ -11,6 +11,7 @@ from resnetlab.cli.scores import (
     print_json,
     print_paths,
     print_scores,
+    print_selection,
     print_subgroups,
 )
 from resnetlab.cli.tables import console
@@ -43,6 +44,13 @@ def evaluate(
             help="Figures of subgroups too: folder, size, format, or a column of the table; repeatable."
         ),
     ] = None,
+    cover: Annotated[
+        float | None,
+        typer.Option(help="Sets of classes that hold the true one so often: 0.95, 0.99."),
+    ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="The same promise for the images of each class.")
+    ] = False,
     require: Annotated[
         list[str] | None,
         typer.Option(help="End with code 7 unless it holds: 'accuracy.low>=0.9'; repeatable."),
@@ -70,7 +78,7 @@ def evaluate(
         scores, folder, name = scored.metrics["test"], scored.folder, "all images"
     else:
         assert run is not None
-        scores = workflows.evaluate(run, split_named(split), by or ())
+        scores = workflows.evaluate(run, split_named(split), by or (), cover, by_class)
     show_scores(scores, name, folder, json)
     requirements.require(scores, required)
 
@@ -81,6 +89,7 @@ def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bo
         print_json(scores | {"folder": folder and str(folder)})
         return
     print_scores(scores, name)
+    print_selection(scores)
     print_subgroups(scores)
     if folder is not None:
         print_paths(folder)

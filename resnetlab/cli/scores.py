@@ -59,6 +59,30 @@ def print_calibration(found: dict[str, Any]) -> None:
             console.print(f"{name:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
 
 
+def print_selection(scores: dict[str, Any]) -> None:
+    """Print what thresholds on the confidence give, and sets of classes."""
+    lines = []
+    for row in scores.get("selective", {}).get("thresholds", []):
+        if row["threshold"] is not None:
+            error, share = row["error"], row["coverage"]["value"]
+            lines.append(
+                f"at most {row['wanted']:.0%} wrong: answers from a confidence of {row['threshold']:.3f} on, "
+                f"{share:.1%} of the images, {error['value']:.1%} of them wrong "
+                f"({error['low']:.1%} to {error['high']:.1%})"
+            )
+    found = scores.get("conformal", {})
+    if "cover" in found:
+        cover, each = found["cover"], " of each class" if found["by_class"] else ""
+        lines.append(
+            f"sets that promise to hold the true class of {found['promise']:.4g}{each}: {cover['value']:.1%} do "
+            f"({cover['low']:.1%} to {cover['high']:.1%}), {found['size']:.2f} classes on average"
+        )
+    for line in lines:
+        console.print(line, markup=False)
+    if lines:
+        console.print()
+
+
 def print_subgroups(scores: dict[str, Any]) -> None:
     """Print the figures of each part of the images, those that are shown to be worse marked."""
     for column, rows in scores.get("subgroups", {}).items():

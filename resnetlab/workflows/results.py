@@ -13,6 +13,7 @@ from resnetlab.data.description import describe_dataset
 from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.deploy.table import prediction_rows, write_predictions
 from resnetlab.errors import DataError
+from resnetlab.evaluation.conformal import PROMISE
 from resnetlab.report import results
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
 from resnetlab.runs.unfinished import (
@@ -23,6 +24,7 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.sets import conformal_of, require_promise
 from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
 from resnetlab.workflows.steps import (
     begin_run,
@@ -35,25 +37,36 @@ from resnetlab.workflows.steps import (
 
 
 def evaluate(
-    folder: Path, split: Literal["val", "test"] = "test", by: Sequence[str] = ()
+    folder: Path,
+    split: Literal["val", "test"] = "test",
+    by: Sequence[str] = (),
+    cover: float | None = None,
+    by_class: bool = False,
 ) -> dict[str, Any]:
     """Score a finished run on its validation or test split and renew its report; return the scores.
 
-    `by` asks for the figures of subgroups too: folder, size, or a column of the catalog. Opening the
+    `by` asks for the figures of subgroups too: folder, size, or a column of the catalog; `cover` for
+    sets of classes that hold the true one as often as that, `by_class` for each class. Opening the
     test split leaves a line in the run's ledger. Raises DataError where the split is empty, the run
-    isn't finished, or the images have changed since the training.
+    isn't finished, the images have changed since the training, or validation is too small for `cover`.
     """
     run = open_run(folder)
     require_trained(run)
     require_columns(by)
+    require_promise(run, cover, by_class)
     if not len(Catalog.load(run.catalog_file).rows(split)):
         raise DataError(
             f"{run.folder}: has no {split} split (its split is {list(run.recipe.data.split)})"
         )
     with run.held():
         scores = score_split(run, split, len(run.ledger))
+        asked: dict[str, Any] = {}
         if by:
-            scores = scores | {"subgroups": subgroups_of(run, split, by)}
+            asked["subgroups"] = subgroups_of(run, split, by)
+        if cover is not None or by_class:
+            asked["conformal"] = conformal_of(run, split, cover or PROMISE, by_class)
+        if asked:
+            scores = scores | asked
             run.add_metrics(**{split: scores})
             results.write_report(run)
         return scores

@@ -14,8 +14,10 @@ from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
 from resnetlab.evaluation.calibration import describe_calibration
+from resnetlab.evaluation.conformal import PROMISE, conformal
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.selective import describe_selection
 from resnetlab.recipe import Recipe, evaluation_size, validate
 from resnetlab.report import results
 from resnetlab.runs.differences import differences
@@ -183,21 +185,38 @@ def record(
     """Write the predictions for a split, what they show, and its images into the run; return the scores."""
     predictions.save(run.predictions(split))
     interruption.raise_if_requested()
-    scores = evidence(predictions, catalog, recipe, temperature)
+    val = predictions if split == "val" else validation_of(run)
+    scores = evidence(predictions, val, catalog, recipe, temperature)
     run.add_metrics(**{split: scores})
     interruption.raise_if_requested()
     results.draw_results(run, split, predictions, scores, samples, recipe)
     return scores
 
 
+def validation_of(run: Run) -> Predictions | None:
+    """Return a run's predictions for validation, by which thresholds are chosen; None where it has none."""
+    path = run.predictions("val")
+    return Predictions.load(path) if path.is_file() else None
+
+
 def evidence(
-    predictions: Predictions, catalog: Catalog, recipe: Recipe, temperature: float
+    predictions: Predictions,
+    val: Predictions | None,
+    catalog: Catalog,
+    recipe: Recipe,
+    temperature: float,
 ) -> dict[str, Any]:
-    """Return what predictions show, as metrics.json holds it for a split."""
+    """Return what predictions show, as metrics.json holds it for a split; `val` chooses thresholds and sets."""
     confidence = recipe.evaluation.confidence
     groups = catalog.group[rows_of(catalog, predictions)]
     scores = score(predictions, confidence, recipe.evaluation.resamples, groups=groups)
-    return scores | {"calibration": describe_calibration(predictions, temperature, confidence)}
+    return scores | {
+        "calibration": describe_calibration(predictions, temperature, confidence),
+        "selective": describe_selection(predictions, val, temperature, confidence),
+        "conformal": conformal(
+            predictions, val, PROMISE, temperature=temperature, confidence=confidence
+        ),
+    }
 
 
 def rows_of(catalog: Catalog, predictions: Predictions) -> np.ndarray:

@@ -91,3 +91,19 @@ def test_evaluate_takes_a_run_or_a_table(run, table, capsys):
     assert main(["evaluate"]) == 2
     assert main(["evaluate", str(run), "--predictions", str(table)]) == 2
     assert "the folder of a run, or --predictions with a table" in capsys.readouterr().err
+
+
+def test_a_promise_that_validation_cannot_bear_opens_no_test_split(run, capsys):
+    before = (run / "test_ledger.json").read_text()
+    assert main(["evaluate", str(run), "--cover", "0.99"]) == 3
+    assert "takes 99 at least: promise less" in capsys.readouterr().err
+    assert (run / "test_ledger.json").read_text() == before
+
+
+def test_sets_and_thresholds_are_measured_with_validation_choosing_them(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["evaluate", str(copy), "--cover", "0.8"]) == 0
+    assert "sets that promise to hold the true class of 0.8:" in capsys.readouterr().out
+    scores = json.loads((copy / "metrics.json").read_text())["test"]
+    assert scores["conformal"]["promise"] == 0.8
+    assert scores["selective"]["curve"][-1]["coverage"] == 1
