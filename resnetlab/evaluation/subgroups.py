@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetlab.errors import DataError
-from resnetlab.evaluation.comparison import holm
 from resnetlab.evaluation.intervals import design_effect, wilson_share
 from resnetlab.evaluation.metrics import quick_scores
+from resnetlab.evaluation.paired import holm
 from resnetlab.evaluation.predictions import Predictions
 
 MOST = 100  # values of a column; more are no groups

@@ -11,6 +11,7 @@ from resnetlab.evaluation.tables import read_predictions
 from resnetlab.report.comparison import write_comparison
 from resnetlab.runs.run import Run, open_run
 from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.differing import draw_differing
 
 
 def compare(
@@ -38,9 +39,11 @@ def compare(
         name: tables[name] if name in tables else Predictions.load(runs[name].predictions(split))
         for name in names
     }
-    comparison = compare_all(same_order(predictions)) | {"split": split}
+    predictions = same_order(predictions)
+    comparison = compare_all(predictions) | {"split": split}
     if out is not None:
-        write_comparison(out, comparison, runs)
+        galleries = draw_differing(out, comparison, runs, predictions)
+        write_comparison(out, comparison, runs, galleries)
     return comparison
 
 
