@@ -15,6 +15,7 @@ __all__ = [
     "evaluate_predictions",
     "find_lr",
     "inspect",
+    "label_errors",
     "load_recipe",
     "make",
     "predict",

@@ -7,7 +7,7 @@ import typer
 
 from resnetlab.cli.data import augment, inspect, make
 from resnetlab.cli.listings import cache, models, recipes
-from resnetlab.cli.results import compare, evaluate, predict
+from resnetlab.cli.results import compare, evaluate, label_errors, predict
 from resnetlab.cli.train import reproduce, resume, train
 from resnetlab.cli.tune import tune
 
@@ -46,6 +46,7 @@ for verb in (
     reproduce,
     evaluate,
     compare,
+    label_errors,
     predict,
     make,
     models,

@@ -30,6 +30,12 @@ def inspect(
     fix: Annotated[
         Path | None, typer.Option(help="Write a label table of the usable images, to train from.")
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --fix: a table of label-errors in which a person filled 'correct'."
+        ),
+    ] = None,
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
     json: JsonOption = False,
@@ -38,7 +44,7 @@ def inspect(
     from resnetlab import workflows
 
     flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
-    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
+    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix, corrections)
     if json:
         print_json(findings)
         return

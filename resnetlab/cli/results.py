@@ -9,6 +9,7 @@ from resnetlab.cli.options import JsonOption
 from resnetlab.cli.scores import (
     print_comparison,
     print_json,
+    print_label_errors,
     print_paths,
     print_scores,
     print_selection,
@@ -130,6 +131,36 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
+
+
+def label_errors(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a run, best of a search with folds; or a table as for evaluate."
+        ),
+    ],
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a table to correct, for inspect --corrections.")
+    ] = None,
+) -> None:
+    """List labels that are likely wrong, by predictions for images that taught nothing."""
+    from resnetlab import workflows
+
+    found = workflows.label_errors(run, out)
+    if json:
+        print_json(found)
+        return
+    print_label_errors(found)
+    if out is not None:
+        console.print(
+            f"table   {out}: write the true class, or 'drop', into column correct; then",
+            markup=False,
+        )
+        console.print(
+            f"fix     resnetlab inspect DATA --fix labels.csv --corrections {out}", markup=False
+        )
 
 
 def predict(

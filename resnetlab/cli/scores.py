@@ -26,6 +26,7 @@ SHARES = {
     "auroc": "macro AUROC",
     "average_precision": "average precision",
 }
+MOST_SUSPECTS = 20  # on the terminal
 NUMBERS = {"kappa": "Cohen's kappa", "matthews": "Matthews", "loss": "loss"}
 
 
@@ -81,6 +82,28 @@ def print_selection(scores: dict[str, Any]) -> None:
         console.print(line, markup=False)
     if lines:
         console.print()
+
+
+def print_label_errors(found: dict[str, Any]) -> None:
+    """Print how many labels are likely wrong, and the likeliest of them."""
+    suspects, looked_at = found["suspects"], found["looked_at"]
+    of = f" of {found['images']:,}" if found["images"] not in (None, looked_at) else ""
+    console.print(
+        f"\n{looked_at:,}{of} images were looked at, those that the network had not learned from: "
+        f"{len(suspects):,} labels worth a look ({len(suspects) / looked_at:.1%}), about "
+        f"{found['share']:.1%} of all estimated to be wrong, the model's own mistakes among them\n"
+    )
+    if not suspects:
+        return
+    table = Table("image", "label", "suggested", box=None, pad_edge=False)
+    for title in ("label's probability", "suggestion's"):
+        table.add_column(title, justify="right")
+    for row in suspects[:MOST_SUSPECTS]:
+        probs = (f"{row[key]:.1%}" for key in ("label_probability", "suggested_probability"))
+        table.add_row(escape(row["id"]), escape(row["label"]), escape(row["suggested"]), *probs)
+    console.print(table)
+    if len(suspects) > MOST_SUSPECTS:
+        console.print(f"... {len(suspects) - MOST_SUSPECTS:,} more")
 
 
 def print_subgroups(scores: dict[str, Any]) -> None:

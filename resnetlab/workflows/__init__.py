@@ -7,6 +7,7 @@ and `--help` answer at once.
 from resnetlab.workflows.continuing import recipe_from
 from resnetlab.workflows.data import augment, cache, inspect, make
 from resnetlab.workflows.evidence.comparing import compare
+from resnetlab.workflows.evidence.labels import label_errors
 from resnetlab.workflows.evidence.tables import evaluate_predictions
 from resnetlab.workflows.lr_finder import find_lr
 from resnetlab.workflows.reproducing import reproduce
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate_predictions",
     "find_lr",
     "inspect",
+    "label_errors",
     "make",
     "predict",
     "recipe_from",

@@ -107,3 +107,28 @@ def test_sets_and_thresholds_are_measured_with_validation_choosing_them(run, tmp
     scores = json.loads((copy / "metrics.json").read_text())["test"]
     assert scores["conformal"]["promise"] == 0.8
     assert scores["selective"]["curve"][-1]["coverage"] == 1
+
+
+def test_label_errors_become_a_table_that_a_person_corrects_and_no_file_is_touched(
+    run, digit_folder, tmp_path, capsys
+):
+    before = {path: path.read_bytes() for path in digit_folder.rglob("*.png")}
+    table, fixed = tmp_path / "suspects.csv", tmp_path / "labels.csv"
+    assert main(["label-errors", str(run), "--out", str(table)]) == 0
+    assert "of 120 images were looked at" in capsys.readouterr().out
+    with table.open("w", newline="") as file:  # what a person would fill in
+        writer = csv.writer(file)
+        writer.writerows(
+            [["id", "correct"], ["0/000.png", "3"], ["1/001.png", "drop"], ["2/002.png", ""]]
+        )
+    words = ["inspect", str(digit_folder), "--fix", str(fixed), "--corrections", str(table)]
+    assert main(words) == 0
+    with fixed.open(newline="") as file:
+        labels = {row["path"]: row["label"] for row in csv.DictReader(file)}
+    assert (labels["0/000.png"], labels["1/001.png"], labels["2/002.png"]) == ("3", "", "2")
+    assert {path: path.read_bytes() for path in digit_folder.rglob("*.png")} == before
+
+
+def test_corrections_go_into_a_table(digit_folder, tmp_path, capsys):
+    assert main(["inspect", str(digit_folder), "--corrections", str(tmp_path / "t.csv")]) == 2
+    assert "--corrections need --fix" in capsys.readouterr().err
