@@ -10,15 +10,14 @@ from resnetlab.cli.options import (
     AugmentOption,
     DataArgument,
     ImagesOption,
+    JsonOption,
     LabelFromNameOption,
     RecipeOption,
     SetOption,
     read_recipe,
 )
-from resnetlab.cli.tables import (
-    console,
-    print_findings,
-)
+from resnetlab.cli.scores import print_json
+from resnetlab.cli.tables import console, print_findings
 
 
 def inspect(
@@ -31,14 +30,24 @@ def inspect(
     fix: Annotated[
         Path | None, typer.Option(help="Write a label table of the usable images, to train from.")
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --fix: a table of label-errors in which a person filled 'correct'."
+        ),
+    ] = None,
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
 
     flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
-    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix)
+    findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix, corrections)
+    if json:
+        print_json(findings)
+        return
     print_findings(findings)
     if fix is not None:
         place = shlex.quote(findings["fixed"])

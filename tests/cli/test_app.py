@@ -96,7 +96,9 @@ def test_compare_says_what_few_images_cannot_show(runs: list[Path], tmp_path: Pa
     assert "test images" in capsys.readouterr().out
     page = (tmp_path / "comparison.html").read_text()
     assert "mlp" in page and "cnn" in page
-    assert (tmp_path / "differences.png").is_file() and (tmp_path / "curves.png").is_file()
+    names = ("differences.png", "curves.png", "curves-minutes.png", "costs.png", "only-1.png")
+    assert all((tmp_path / name).is_file() for name in names)
+    assert "Correct by " in page
 
 
 def test_compare_refuses_runs_on_different_images(
