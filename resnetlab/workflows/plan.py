@@ -52,7 +52,7 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
     begun = "its head on features, then all of it" if training.head_first else "all of it"
     learned = begun if training.epochs else "its head on features"
-    by = f"; the best epoch by {training.monitor.replace('_', ' ')}, the classes are uneven"
+    by = f"; the best epoch by {training.monitor.replace('_', ' ')}"
     why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
     return (
         f"network {model.name}, {weights}, {sizes}\n"
