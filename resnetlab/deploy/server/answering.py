@@ -36,17 +36,19 @@ class Service:
         self.live = Live(folders, backend, self._renewed)
         self.batcher = Batcher(self.limits.batch, self.metrics)
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self.closing = False
 
     def _renewed(self) -> None:
         self.metrics.models += 1
 
     @property
     def full(self) -> bool:
-        """Whether as many requests as are taken are at work."""
-        return self.metrics.active >= self.limits.requests
+        """Whether no more requests are taken: as many are at work, or the end has begun."""
+        return self.closing or self.metrics.active >= self.limits.requests
 
     def close(self) -> None:
         """Answer what still waits, and end."""
+        self.closing = True
         self.live.close()
         self.batcher.close()
         self.decoders.shutdown()

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from resnetlab.deploy.server.answering import Service
 from resnetlab.deploy.server.body import read_form
 from resnetlab.deploy.server.limits import Refusal
+from resnetlab.system.progress import log
 
 PAGE = Path(__file__).with_name("page.html")
 POLICY = (
@@ -145,8 +147,7 @@ async def guard(
 ) -> Response:
     """Read a request's images and answer, within the limits; whatever happens, the place is free again."""
     if service.full:
-        refusal = Refusal(503, f"{service.limits.requests} requests are at work; try again")
-        return refused(refusal)
+        return refused(Refusal(503, "as many requests are at work as are taken; try again"))
     service.metrics.active += 1
     try:
         async with asyncio.timeout(service.limits.seconds):
@@ -159,6 +160,9 @@ async def guard(
         return refused(Refusal(408, f"took longer than {service.limits.seconds:g} s"))
     except ClientDisconnect:
         return Response(status_code=499)  # nobody is there to read it
+    except Exception as error:  # one request must not end the server; its log has the rest
+        log(traceback.format_exc())
+        return refused(Refusal(500, f"a fault in resnetlab ({type(error).__name__})"))
     finally:
         service.metrics.active -= 1
 
