@@ -163,11 +163,15 @@ def serve(
     requests: Annotated[
         int, typer.Option(min=1, help="Requests at work at once; others are told to come again.")
     ] = 64,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="Keep answers marked as wrong in this .csv, their images beside it."),
+    ] = None,
 ) -> None:
     """Answer images over HTTP, and show a page to try it. RESNETLAB_API_KEY makes it want a key."""
     from resnetlab import workflows
 
-    workflows.serve(model, host, port, backend, uncertain_below, batch, requests)
+    workflows.serve(model, host, port, backend, uncertain_below, batch, requests, corrections)
 
 
 def combine(

@@ -1,13 +1,8 @@
 """The server as a process of its own: replaced bundles, signals, clients that don't behave."""
 
 import http.client
-import json
 import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,43 +16,9 @@ from resnetlab.deploy.bundle import read_facts, save_bundle
 from resnetlab.models import build
 
 
-class Server:
-    """A server in a process of its own, on a port that is free."""
-
-    def __init__(self, bundle: Path, *more: str) -> None:
-        words = ["serve", str(bundle), "--port", "0", "--backend", "torch", *more]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "resnetlab", *words], stderr=subprocess.PIPE, text=True
-        )
-        for line in self.process.stderr:
-            if found := re.search(r"serving at http://127.0.0.1:(\d+)", line):
-                self.port = int(found[1])
-                break
-
-    def post(self, content: bytes) -> tuple[int, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("POST", "/predict", content, {"Content-Type": "image/jpeg"})
-            response = connection.getresponse()
-            content = response.read()
-            assert response.headers["content-type"] == "application/json", content
-            return response.status, json.loads(content)
-        finally:
-            connection.close()
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-
 @pytest.fixture
-def server(bundle):
-    server = Server(bundle)
-    yield server
-    if server.process.poll() is None:
-        server.process.kill()
-    server.process.wait()
-    server.process.stderr.close()
+def server(bundle, start):
+    return start(bundle)
 
 
 @pytest.fixture
