@@ -6,6 +6,7 @@ Every verb of the command line is a function here: inspect, train, evaluate, com
 from typing import Any
 
 __all__ = [
+    "ImageClassifier",
     "Recipe",
     "augment",
     "cache",
@@ -16,6 +17,7 @@ __all__ = [
     "export",
     "find_lr",
     "inspect",
+    "load",
     "load_recipe",
     "make",
     "predict",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
     from resnetlab.workflows.deployment.combining import combine
+    from resnetlab.workflows.deployment.estimator import ImageClassifier, load
     from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
     from resnetlab.workflows.deployment.serving import serve
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.tuning import tune
 
 MODULES = {
+    "ImageClassifier": "deployment.estimator",
     "augment": "data",
     "cache": "data",
     "classify": "deployment.predicting",
@@ -33,6 +35,7 @@ MODULES = {
     "export": "deployment.exporting",
     "find_lr": "lr_finder",
     "inspect": "data",
+    "load": "deployment.estimator",
     "make": "data",
     "predict": "deployment.predicting",
     "recipe_from": "continuing",
@@ -44,6 +47,7 @@ MODULES = {
     "watch": "deployment.watching",
 }
 __all__ = [
+    "ImageClassifier",
     "augment",
     "cache",
     "classify",
@@ -54,6 +58,7 @@ __all__ = [
     "export",
     "find_lr",
     "inspect",
+    "load",
     "make",
     "predict",
     "recipe_from",
