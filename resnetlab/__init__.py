@@ -21,6 +21,7 @@ __all__ = [
     "load_recipe",
     "make",
     "predict",
+    "push",
     "recipe_from",
     "reproduce",
     "resume",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.estimator import ImageClassifier, load
     from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.pushing import push
     from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.lr_finder import find_lr
@@ -38,6 +39,7 @@ MODULES = {
     "load": "deployment.estimator",
     "make": "data",
     "predict": "deployment.predicting",
+    "push": "deployment.pushing",
     "recipe_from": "continuing",
     "reproduce": "reproducing",
     "resume": "resuming",
@@ -61,6 +63,7 @@ __all__ = [
     "load",
     "make",
     "predict",
+    "push",
     "recipe_from",
     "reproduce",
     "resume",
