@@ -37,6 +37,12 @@ class DivergedError(ResnetlabError):
     exit_code = 6
 
 
+class RequirementError(ResnetlabError):
+    """A figure is not what was required of it."""
+
+    exit_code = 7
+
+
 class StoppedError(ResnetlabError):
     """The work was asked to end, by a signal or a deadline, and ended where nothing is lost."""
 

@@ -21,7 +21,7 @@ from resnetlab.system.progress import log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code of DESIGN: 0, 2 to 6, 130 interrupted, 143 terminated."""
+    """Run a command line; return the exit code of DESIGN: 0, 2 to 7, 130 interrupted, 143 terminated."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments  # anywhere on the line
     try:

@@ -27,6 +27,9 @@ LabelFromNameOption = Annotated[
     bool,
     typer.Option("--label-from-name", help="Labels stand in the file names: label_12.jpg."),
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document with all figures, nothing else.")
+]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
 ]

@@ -1,56 +1,166 @@
 """Verbs that evaluate: evaluate, compare."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from resnetlab.cli.tables import (
-    console,
+from resnetlab.cli.options import JsonOption
+from resnetlab.cli.scores import (
     print_comparison,
+    print_json,
+    print_label_errors,
     print_paths,
     print_scores,
+    print_selection,
+    print_subgroups,
 )
+from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
+
+ClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", help="Classes of a table of predictions, with commas between them."),
+]
 
 
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
-    ],
+        Path | None, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="test or val; with --data, only this split of it.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Score on these labelled images instead, as a new run.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="With --data: where that run goes.")] = Path("runs"),
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score this table instead, whoever made it: id, label, a column a class or 'predicted'."
+        ),
+    ] = None,
+    classes: ClassesOption = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Figures of subgroups too: folder, size, format, or a column of the table; repeatable."
+        ),
+    ] = None,
+    cover: Annotated[
+        float | None,
+        typer.Option(help="Sets of classes that hold the true one so often: 0.95, 0.99."),
+    ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="The same promise for the images of each class.")
+    ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="End with code 7 unless it holds: 'accuracy.low>=0.9'; repeatable."),
+    ] = None,
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the run of --data goes (runs), or the report on --predictions."),
+    ] = None,
 ) -> None:
     """Open a run's test split: scores, intervals, figures, report. The test ledger counts how often."""
     from resnetlab import workflows
+    from resnetlab.evaluation import requirements
 
-    if split not in (None, "test", "val"):
-        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
-    if data is not None:
-        scored = workflows.evaluate_bundle(run, data, out, split)
-        print_scores(scored.metrics["test"], "all images")
-        print_paths(scored.folder)
+    required = requirements.parse(require or [])
+    if (run is None) == (predictions is None):
+        raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
+    chosen = split_named(split)
+    folder, name = run, {"val": "validation"}.get(chosen, chosen)
+    if predictions is not None:
+        scores = workflows.evaluate_predictions(predictions, listed(classes), by or (), out)
+        folder, name = out, predictions.name
+    elif data is not None:
+        assert run is not None
+        scored = workflows.evaluate_bundle(run, data, out or Path("runs"), split)
+        scores, folder, name = scored.metrics["test"], scored.folder, "all images"
+    else:
+        assert run is not None
+        scores = workflows.evaluate(run, chosen, by or (), cover, by_class)
+    show_scores(scores, name, folder, json)
+    requirements.require(scores, required)
+
+
+def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bool) -> None:
+    """Print scores and where they lie, or all of it as one JSON document."""
+    if json:
+        print_json(scores | {"folder": folder and str(folder)})
         return
-    chosen: Literal["test", "val"] = "val" if split == "val" else "test"
-    print_scores(workflows.evaluate(run, chosen), {"val": "validation"}.get(chosen, chosen))
-    print_paths(run)
+    print_scores(scores, name)
+    print_selection(scores)
+    print_subgroups(scores)
+    if folder is not None:
+        print_paths(folder)
+
+
+def split_named(name: str | None) -> Literal["val", "test"]:
+    """Return a split by its name, test without one. Raises RecipeError for another."""
+    if name in (None, "test"):
+        return "test"
+    if name == "val":
+        return "val"
+    raise RecipeError(f"--split must be 'test' or 'val'. Got '{name}'")
+
+
+def listed(names: str | None) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in names.split(",")] if names else []
 
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs evaluated on the same images.")
+        list[Path],
+        typer.Argument(
+            help="Folders of runs evaluated on the same images, or tables as for evaluate."
+        ),
     ],
+    classes: ClassesOption = None,
+    json: JsonOption = False,
     out: Annotated[Path | None, typer.Option(help="Write curves, a plot and a page here.")] = None,
 ) -> None:
     """Compare runs: which is better, where the images can show it."""
     from resnetlab import workflows
 
-    comparison = workflows.compare(runs, out)
+    comparison = workflows.compare(runs, out, listed(classes))
+    if json:
+        print_json(comparison)
+        return
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
+
+
+def label_errors(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a run, best of a search with folds; or a table as for evaluate."
+        ),
+    ],
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a table to correct, for inspect --corrections.")
+    ] = None,
+) -> None:
+    """List labels that are likely wrong, by predictions for images that taught nothing."""
+    from resnetlab import workflows
+
+    found = workflows.label_errors(run, out)
+    if json:
+        print_json(found)
+        return
+    print_label_errors(found)
+    if out is not None:
+        console.print(
+            f"table   {out}: write the true class, or 'drop', into column correct; then",
+            markup=False,
+        )
+        console.print(
+            f"fix     resnetlab inspect DATA --fix labels.csv --corrections {out}", markup=False
+        )

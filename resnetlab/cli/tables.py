@@ -1,15 +1,13 @@
 """Results as a terminal shows them."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from resnetlab.errors import MachineError
-from resnetlab.report.formats import absent_classes, no_image_of
 from resnetlab.report.trials import (
     difference_text,
     has_score,
@@ -21,10 +19,6 @@ from resnetlab.report.trials import (
     spread_text,
     verdict_text,
 )
-from resnetlab.system.files import read_json
-
-if TYPE_CHECKING:
-    from resnetlab.runs.run import Run
 
 
 class Results(Console):
@@ -131,71 +125,6 @@ def moment_cells(moments: dict[str, list[float]]) -> list[str]:
     return [f"{value:.3f}" for value in (*moments["mean"], *moments["std"])]
 
 
-def print_scores(scores: dict[str, Any], split: str) -> None:
-    """Print the main figures with their intervals."""
-    console.print(f"\n{split}, {scores['samples']:,} images, {scores['confidence']:.0%} intervals")
-    for name in (
-        "accuracy",
-        "top5",
-        "balanced_accuracy",
-        "macro_precision",
-        "macro_recall",
-        "macro_f1",
-    ):
-        if scores[name] is not None:
-            value, low, high = (scores[name][key] for key in ("value", "low", "high"))
-            console.print(f"{name.replace('_', ' '):<18}{value:7.1%}   {low:.1%} to {high:.1%}")
-    if absent := absent_classes(scores):
-        console.print(no_image_of(absent), markup=False)
-    loss = scores["loss"]
-    console.print(f"{'loss':<18}{loss['value']:7.3f}   {loss['low']:.3f} to {loss['high']:.3f}")
-    if "calibration" in scores:  # a run from before has none
-        print_calibration(scores["calibration"])
-    console.print()
-
-
-def print_calibration(found: dict[str, Any]) -> None:
-    """Print by how much confidence and accuracy differ, as the logits come and calibrated."""
-    for name, one in (("ECE, uncalibrated", found["ece"]), ("ECE", found["calibrated"]["ece"])):
-        if name == "ECE" or found["temperature"] != 1:
-            value, low, high = (one[key] for key in ("value", "low", "high"))
-            console.print(f"{name:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
-
-
-def print_paths(folder: Path) -> None:
-    """Print where a run's results lie."""
-    console.print(f"run     {folder}", markup=False)
-    console.print(f"report  {folder / 'report.html'}", markup=False)
-
-
-def print_comparison(comparison: dict[str, Any]) -> None:
-    """Print the table of runs, then what can be said of each pair."""
-    split = {"val": "validation"}.get(comparison["split"], comparison["split"])
-    console.print(
-        f"\n{comparison['samples']:,} {split} images, {comparison['confidence']:.0%} intervals\n"
-    )
-    table = Table("run", box=None, pad_edge=False)
-    for column in ("accuracy", "interval", "macro F1", "loss"):
-        table.add_column(column, justify="right")
-    for run in comparison["runs"]:
-        accuracy = run["accuracy"]
-        interval = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
-        table.add_row(
-            run["name"],
-            f"{accuracy['value']:.1%}",
-            interval,
-            f"{run['macro_f1']:.3f}",
-            f"{run['loss']:.3f}",
-        )
-    console.print(table)
-    console.print()
-    if comparison["absent"]:
-        console.print(f"{no_image_of(comparison['absent'])}\n", markup=False)
-    for pair in comparison["pairs"]:
-        console.print(f"- {pair['sentence']}", markup=False)
-    console.print(f"\n{comparison['summary']}", markup=False)
-
-
 def print_search(search: dict[str, Any]) -> None:
     """Print the trials of a search, best first, then what can be said of them."""
     monitor, names = search["monitor"], setting_names(search)
@@ -245,30 +174,3 @@ def print_stages(rows: Sequence[Any]) -> None:
         shapes = ("×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape))
         table.add_row(row.name, row.kind, *shapes, f"{row.parameters:,}", f"{row.macs:,}")
     console.print(table)
-
-
-def print_run(run: "Run") -> None:
-    """Print what a run has measured, where it lies, and whether its test split is still closed."""
-    facts = run.metrics
-    searched = (run.folder / "search.json").is_file()  # then no image validates the final network
-    names = {
-        "val": "chosen trial, out of fold" if searched else "validation",
-        "test": "test" if "training" in facts else "all images",
-    }
-    for split, name in names.items():
-        if split in facts:
-            print_scores(facts[split], name)
-    if run.reproduction_file.is_file():
-        print_reproduction(run)
-    print_paths(run.folder)
-    if run.bundle.is_dir() and sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
-        console.print(f"test    not opened yet: resnetlab evaluate {run.folder}", markup=False)
-
-
-def print_reproduction(run: "Run") -> None:
-    """Print how a run compares with the one that it reproduces, and what may explain a difference."""
-    facts = read_json(run.reproduction_file, dict)
-    console.print(facts["summary"], markup=False)
-    if not facts["same"]:
-        for cause in facts["causes"] or ["nothing else differs that is known to matter"]:
-            console.print(f"- {cause}", markup=False)

@@ -31,10 +31,8 @@ from resnetlab.cli.options import (
     read_recipe,
     span_of,
 )
-from resnetlab.cli.tables import (
-    console,
-    print_run,
-)
+from resnetlab.cli.scores import print_run
+from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
 

@@ -29,7 +29,8 @@ from resnetlab.cli.options import (
     span_of,
     with_searched,
 )
-from resnetlab.cli.tables import print_lr_range_test, print_run, print_search
+from resnetlab.cli.scores import print_run
+from resnetlab.cli.tables import print_lr_range_test, print_search
 from resnetlab.system.files import read_json
 
 

@@ -7,19 +7,24 @@ the number of pairs; the interval is Tango's for paired proportions.
 
 from collections.abc import Mapping
 from itertools import combinations
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.intervals import Interval, wilson
 from resnetlab.evaluation.metrics import quick_scores
+from resnetlab.evaluation.paired import (
+    holm,
+    images_to_show,
+    mcnemar,
+    mcnemar_mid_p,
+    paired_interval,
+    smallest_difference,
+)
 from resnetlab.evaluation.predictions import Predictions
 
-POWER = 0.8  # how often `smallest_difference` would be found, the usual choice
 Correct = NDArray[np.bool_]  # (N,) whether each image is predicted correctly
 
 
@@ -43,6 +48,7 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
         shown = p_adjusted < 1 - confidence and _excludes_zero(pair["difference"])
         pair["p_adjusted"] = p_adjusted
         pair["verdict"] = "shown" if shown else "not shown"
+        pair["images_more"] = None if shown else _images_more(pair, samples, confidence, len(pairs))
         pair["sentence"] = _sentence(pair, samples, len(pairs))
     discordant = float(np.median([p["only_a_right"] + p["only_b_right"] for p in pairs])) / samples
     smallest = smallest_difference(samples, discordant, (1 - confidence) / len(pairs))
@@ -64,61 +70,6 @@ def compare_pair(a: Predictions, b: Predictions, confidence: float = 0.95) -> di
     """
     correct = _correct_by_id({"a": a, "b": b})
     return _compare(correct["a"], correct["b"], confidence)
-
-
-def paired_interval(
-    only_a_right: int, only_b_right: int, n: int, confidence: float = 0.95
-) -> Interval:
-    """Return the difference of two accuracies on the same `n` images with Tango's score interval.
-
-    Source: Tango 1998, Statistics in Medicine 17, 891-908.
-    """
-    z = float(ndtri((1 + confidence) / 2))
-    return Interval(
-        value=(only_a_right - only_b_right) / n,
-        low=_lower_limit(only_a_right, only_b_right, n, z),
-        high=-_lower_limit(only_b_right, only_a_right, n, z),
-    )
-
-
-def mcnemar(only_a_right: int, only_b_right: int) -> float:
-    """Return the exact two-sided p: had both runs the same accuracy, each disagreement is a coin.
-
-    Source: McNemar 1947, Psychometrika 12, 153-157, with the binomial in place of chi-squared.
-    """
-    from scipy.stats import binomtest  # takes a second to load, which other verbs need not wait for
-
-    disagreements = only_a_right + only_b_right
-    return float(binomtest(only_a_right, disagreements).pvalue) if disagreements else 1.0
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Adjust p-values so that one false finding among all of them is as rare as with a single test.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
-    """
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return [float(p) for p in adjusted]
-
-
-def smallest_difference(n: int, discordant: float, alpha: float) -> float:
-    """Return the smallest true difference in accuracy that `n` images show in 4 of 5 cases.
-
-    Two runs disagree on the share `discordant` 0..1 of the images; `alpha` is the level of the
-    test after adjustment. Connor's sample size n = ((z_a √D + z_b √(D - d²)) / d)² solved for d
-    gives d = k √D. The difference can't be larger than the disagreement: where D is too small for
-    anything to be shown, the answer is d = D = k², every disagreement in favour of one run. It is
-    1 where so few images show nothing at all.
-    Source: Connor 1987, Biometrics 43, 207-211.
-    """
-    if 2 * 0.5**n >= alpha:  # the exact p of one run correct and the other wrong on every image
-        return 1.0
-    z_a, z_b = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
-    k = (z_a * sqrt(n) + z_b * sqrt(max(n + z_b**2 - z_a**2, 0.0))) / (n + z_b**2)
-    return min(max(k * sqrt(discordant), k**2), 1.0)
 
 
 def _correct_by_id(runs: Mapping[str, Predictions]) -> dict[str, Correct]:
@@ -155,27 +106,15 @@ def _compare(a: Correct, b: Correct, confidence: float) -> dict[str, Any]:
         "only_a_right": only_a,
         "only_b_right": only_b,
         "p_value": mcnemar(only_a, only_b),
+        "mid_p": mcnemar_mid_p(only_a, only_b),
     }
 
 
-def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
-    """Find the smallest difference d that the score test does not refuse, at most the observed.
-
-    The test's variance takes the maximum-likelihood share q of `minus` images given d.
-    """
-    from scipy.optimize import brentq
-
-    observed = (plus - minus) / n
-    if observed == -1:
-        return -1.0
-
-    def excess(d: float) -> float:
-        b = (2 * n - plus + minus) * d - plus - minus
-        q = (sqrt(max(b * b + 8 * n * minus * d * (1 - d), 0.0)) - b) / (4 * n)
-        return plus - minus - n * d - z * sqrt(max(n * (2 * q + d * (1 - d)), 0.0))
-
-    # At the observed difference itself the variance may be 0: a root, but not the limit.
-    return float(brentq(excess, -1.0, observed - 1e-9))
+def _images_more(pair: dict[str, Any], samples: int, confidence: float, pairs: int) -> int | None:
+    """Return how many images more would show a difference as large; None where there is none."""
+    disagree = (pair["only_a_right"] + pair["only_b_right"]) / samples
+    needed = images_to_show(abs(pair["difference"]["value"]), disagree, (1 - confidence) / pairs)
+    return None if needed is None else max(needed - samples, 1)
 
 
 def _excludes_zero(interval: Interval) -> bool:
@@ -194,7 +133,7 @@ def _run(name: str, predictions: Predictions, confidence: float) -> dict[str, An
     return {
         "name": name,
         "accuracy": wilson(correct, len(predictions), confidence),
-        "loss": scores["loss"],
+        "loss": scores["loss"] if predictions.scored else None,
         "macro_f1": scores["macro_f1"],
     }
 
@@ -204,17 +143,24 @@ def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
     difference: Interval = pair["difference"]
     points = f"{_points(difference['value'])} points"
     limits = f"[{_points(difference['low'])}, {_points(difference['high'])}]"
-    p = _p_text(pair["p_adjusted"])
+    p, more = _p_text(pair["p_adjusted"]), ""
+    if pair["images_more"] is not None:
+        more = f" About {_rounded(pair['images_more'])} more of their kind would show a difference this large."
     ahead = f"{pair['a']} is {points} more accurate than {pair['b']} {limits}"
     if pair["verdict"] == "shown":
         return f"{ahead}: shown ({p})."
     if _excludes_zero(difference):
         test = "the exact test" if pairs == 1 else f"the exact test over all {pairs} pairs"
-        return f"{ahead}, but {test} does not show it ({p})."
+        return f"{ahead}, but {test} does not show it ({p}).{more}"
     return (
         f"{pair['a']} and {pair['b']} differ by {points} {limits}: "
-        f"{samples:,} images cannot show which is better ({p})."
+        f"{samples:,} images cannot show which is better ({p}).{more}"
     )
+
+
+def _rounded(count: int) -> str:
+    """Return a number of images to two digits: more would say more than is known."""
+    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def _points(share: float) -> str:

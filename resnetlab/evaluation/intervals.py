@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+Floats = NDArray[np.float64]
+
 
 class Interval(TypedDict):
     """A figure and the range that holds the truth in `confidence` of all cases."""
@@ -74,6 +76,33 @@ def stratified(strata: NDArray[np.int64], resamples: int, seed: int) -> Iterator
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield order[first + rng.integers(size)]
+
+
+def clustered(groups: NDArray[np.int64], resamples: int, seed: int) -> Iterator[Floats]:
+    """Draw whole groups with replacement; give how often each image (N,) was drawn, `resamples` times.
+
+    `groups` (N,) tells which images belong together: frames of a clip, pictures of a patient.
+    """
+    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(len(size), size=len(size)), minlength=len(size))
+        yield drawn[group].astype(np.float64)
+
+
+def design_effect(values: Floats, groups: NDArray[np.int64]) -> float:
+    """Return by how much the variance of a mean of `values` (N,) grows since `groups` (N,) vary as one.
+
+    1 where every image stands alone. Where the values are all the same nothing tells how alike a
+    group's are; then each group counts as one image.
+    Source: Kish 1965, Survey Sampling (design effect), by linearisation.
+    """
+    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(size) < 2 or values.std() == 0:
+        return float((size**2).sum() / len(values))
+    sums = np.bincount(group, weights=values - values.mean())
+    together = (sums**2).sum() * len(size) / (len(size) - 1)
+    return max(float(together / (values.var() * len(values))), 1.0)
 
 
 def covering(formula: Interval, resampled: NDArray[np.float64], confidence: float) -> Interval:

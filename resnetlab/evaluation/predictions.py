@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ class Predictions:
     classes: tuple[str, ...]
     fold: NDArray[np.int64]  # (N,) -1 = no fold
     seed: NDArray[np.int64]  # (N,)
+    scored: bool = True  # False where no more than the predicted class is known: logits are 1 or 0
 
     def __post_init__(self) -> None:
         columns = {
@@ -91,7 +92,20 @@ class Predictions:
             classes=self.classes,
             fold=self.fold[rows],
             seed=self.seed[rows],
+            scored=self.scored,
         )
+
+    def with_classes(self, classes: Sequence[str]) -> "Predictions":
+        """Return the same table with the same classes in another order. Raises DataError for others."""
+        if tuple(classes) == self.classes:
+            return self
+        if sorted(classes) != sorted(self.classes):
+            odd = sorted(set(classes) ^ set(self.classes))
+            raise DataError(f"the classes differ: {', '.join(odd[:5])}")
+        columns = [self.classes.index(name) for name in classes]
+        place = np.argsort(columns)
+        labels = np.where(self.labels < 0, -1, place[self.labels])
+        return replace(self, labels=labels, logits=self.logits[:, columns], classes=tuple(classes))
 
     def in_id_order(self) -> "Predictions":
         """Return the same table sorted by id, so that the order of the rows decides nothing.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetlab.evaluation.comparison import holm
 from resnetlab.evaluation.intervals import Interval
+from resnetlab.evaluation.paired import holm
 
 Scores = Mapping[int, Sequence[float]]  # of each trial, by its number: one score a fold
 

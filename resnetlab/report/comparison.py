@@ -1,5 +1,6 @@
-"""Curves, plot and page of a comparison."""
+"""Curves, plots and page of a comparison."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,20 +8,33 @@ from resnetlab.runs.run import Run
 from resnetlab.system.files import read_csv, write_json
 
 
-def write_comparison(out: Path, comparison: dict[str, Any], runs: dict[str, Run]) -> None:
-    """Write figures, page and comparison.json of a comparison."""
+def write_comparison(
+    out: Path, comparison: dict[str, Any], runs: dict[str, Run], galleries: Mapping[str, Path]
+) -> None:
+    """Write figures, page and comparison.json of a comparison; `galleries` are figures already drawn."""
+    from resnetlab.report.costs import cost_plot, costs_of
     from resnetlab.report.curves import overlaid_curves
     from resnetlab.report.figures import difference_plot
     from resnetlab.report.page import write_comparison_page
 
-    figures = {"curves": out / "curves.png", "differences": out / "differences.png"}
+    figures: dict[str, Path] = {}
+    metrics = {name: run.metrics for name, run in runs.items()}
     histories = {name: run.folder / "history.csv" for name, run in runs.items()}
-    trained = {name: path for name, path in histories.items() if path.is_file()}
-    if trained:  # what was only evaluated here has no curves
-        overlaid_curves({name: read_csv(path) for name, path in trained.items()}, figures["curves"])
-    else:
-        del figures["curves"]
+    # What was only evaluated here has no curves.
+    trained = {name: read_csv(path) for name, path in histories.items() if path.is_file()}
+    trained = {name: history for name, history in trained.items() if history}
+    if trained:
+        figures["curves"] = out / "curves.png"
+        overlaid_curves(trained, figures["curves"])
+        seconds = {name: metrics[name].get("training", {}).get("seconds", 0) for name in trained}
+        if all(seconds.values()):
+            figures["curves-minutes"] = out / "curves-minutes.png"
+            overlaid_curves(trained, figures["curves-minutes"], seconds)
+    costs = {name: costs_of(facts) for name, facts in metrics.items()}
+    if cost_plot(comparison["runs"], costs, out / "costs.png"):
+        figures["costs"] = out / "costs.png"
+    figures["differences"] = out / "differences.png"
     difference_plot(comparison, figures["differences"])
     write_json(out / "comparison.json", comparison)
-    facts = [{"name": name, **run.metrics} for name, run in runs.items()]
-    write_comparison_page(comparison, figures, out / "comparison.html", facts)
+    facts = [{"name": name, **found} for name, found in metrics.items()]
+    write_comparison_page(comparison, {**figures, **galleries}, out / "comparison.html", facts)

@@ -1,7 +1,7 @@
 """Curves over the epochs, of one run or of several."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,13 @@ def _folds_side_by_side(
             _label_ends(axes, curves, height=1.65)
 
 
-def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
-    """Draw validation accuracy and loss of several runs, each named where its line ends."""
+def overlaid_curves(
+    histories: Mapping[str, History], path: Path, seconds: Mapping[str, float] | None = None
+) -> None:
+    """Draw validation accuracy and loss of several runs, each named where its line ends.
+
+    With the `seconds` that each training took, over minutes: every epoch is taken to be equally long.
+    """
     height = max(2.5, 0.19 * len(histories))
     with drawing(path, WIDTH, 2 * height + 1.5) as figure:
         for row, measure in enumerate(("accuracy", "loss")):
@@ -105,8 +110,17 @@ def overlaid_curves(histories: Mapping[str, History], path: Path) -> None:
                 Curve(*_values(history, f"val_{measure}"), shorten(name, 26), *_line_style(index))
                 for index, (name, history) in enumerate(histories.items())
             ]
+            if seconds is not None:
+                curves = [
+                    replace(curve, epochs=curve.epochs / curve.epochs.max() * seconds[name] / 60)
+                    for curve, name in zip(curves, histories, strict=True)
+                    if len(curve.epochs)
+                ]
             curves = [curve for curve in curves if len(curve.epochs)]
             _draw(axes, curves)
+            if seconds is not None:
+                axes.xaxis.set_major_locator(MaxNLocator(6))
+                axes.set_xlabel("minutes")
             form = "%.1f %%" if measure == "accuracy" else "%.3f"
             _label_ends(axes, curves, height, form)
 

@@ -46,6 +46,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else progress.duration(seconds)
 
 
+def p_value(p: Any) -> str:
+    """Return '0.034', '< 0.001', or nothing where no test was made."""
+    if not isinstance(p, float | int):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def moment(iso: str) -> str:
     """Return '2026-03-02 09:14' of a time written as ISO 8601."""
     return iso[:16].replace("T", " ")

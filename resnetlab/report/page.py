@@ -43,6 +43,8 @@ CAPTIONS = {
 }
 COMPARISON_CAPTIONS = {
     "curves": "Validation accuracy and loss of every run over the epochs.",
+    "curves-minutes": "The same over the minutes of training, each epoch of a run taken to be equally long.",
+    "costs": "Accuracy with its interval over what it costs, on a logarithmic scale.",
     "differences": "Paired differences in accuracy with their intervals.",
 }
 SCORES = {
@@ -199,7 +201,16 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         name: getattr(formats, name)
-        for name in ("percent", "percent_range", "points", "plural", "large", "duration", "moment")
+        for name in (
+            "percent",
+            "percent_range",
+            "points",
+            "plural",
+            "large",
+            "duration",
+            "moment",
+            "p_value",
+        )
     }
     environment.globals |= {
         "SCORES": SCORES,

@@ -61,6 +61,21 @@ def draw_results(
     recipe: Recipe,
 ) -> None:
     """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
+    draw_scores(run, split, predictions, scores)
+    # The samples are in the order of a content hash: the first are as good as drawn by lot.
+    rows = np.arange(len(samples))[:SHOWN]
+    draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    surest_first = wrong[np.argsort(-predictions.probs[wrong].max(axis=1), kind="stable")]
+    mistakes = run.figures / f"mistakes-{split}.png"
+    mistakes.unlink(missing_ok=True)
+    if len(wrong):
+        rows = surest_first[:SHOWN]
+        draw_images(mistakes, rows, predictions.take(rows), samples, recipe)
+
+
+def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
+    """Draw what needs no image: confusion matrix and scores of each class."""
     from resnetlab.report.figures import confusion_matrix, per_class_scores
 
     classes, matrix = predictions.classes, scores["confusion_matrix"]
@@ -69,26 +84,15 @@ def draw_results(
         matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
     )
     per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
-    # The samples are in the order of a content hash: the first are as good as drawn by lot.
-    draw_images(
-        run.figures / f"samples-{split}.png",
-        np.arange(len(samples))[:SHOWN],
-        predictions,
-        samples,
-        recipe,
-    )
-    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
-    surest_first = wrong[np.argsort(-predictions.probs[wrong].max(axis=1), kind="stable")]
-    mistakes = run.figures / f"mistakes-{split}.png"
-    mistakes.unlink(missing_ok=True)
-    if len(wrong):
-        draw_images(mistakes, surest_first[:SHOWN], predictions, samples, recipe)
 
 
 def draw_images(
     path: Path, rows: np.ndarray, predictions: Predictions, samples: Samples, recipe: Recipe
 ) -> None:
-    """Draw some images with their true and predicted classes."""
+    """Draw the images in these rows of the samples with their true and predicted classes.
+
+    `predictions` are those of the rows, in their order.
+    """
     from resnetlab.report.galleries import sample_predictions
 
     size = evaluation_size(recipe)
@@ -98,9 +102,9 @@ def draw_images(
     names = predictions.classes
     sample_predictions(
         list(images),
-        [names[label] for label in predictions.labels[rows]],
-        [names[label] for label in predictions.predicted[rows]],
-        predictions.probs[rows].max(axis=1).tolist(),
+        [names[label] for label in predictions.labels],
+        [names[label] for label in predictions.predicted],
+        predictions.probs.max(axis=1).tolist(),
         path,
     )
 

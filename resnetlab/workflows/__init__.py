@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.pushing import push
     from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
+    from resnetlab.workflows.evidence.comparing import compare
+    from resnetlab.workflows.evidence.labels import label_errors
+    from resnetlab.workflows.evidence.tables import evaluate_predictions
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
-    from resnetlab.workflows.results import compare, evaluate, evaluate_bundle
+    from resnetlab.workflows.results import evaluate, evaluate_bundle
     from resnetlab.workflows.resuming import resume
     from resnetlab.workflows.training import train
     from resnetlab.workflows.tuning import tune
@@ -30,12 +33,14 @@ MODULES = {
     "cache": "data",
     "classify": "deployment.predicting",
     "combine": "deployment.combining",
-    "compare": "results",
+    "compare": "evidence.comparing",
     "evaluate": "results",
     "evaluate_bundle": "results",
+    "evaluate_predictions": "evidence.tables",
     "export": "deployment.exporting",
     "find_lr": "lr_finder",
     "inspect": "data",
+    "label_errors": "evidence.labels",
     "load": "deployment.estimator",
     "make": "data",
     "predict": "deployment.predicting",
@@ -57,9 +62,11 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "evaluate_predictions",
     "export",
     "find_lr",
     "inspect",
+    "label_errors",
     "load",
     "make",
     "predict",

@@ -23,17 +23,25 @@ from resnetlab.system.cache import Entry, entries, remove, surplus
 from resnetlab.system.files import cache_folder
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_outside, require_writable
+from resnetlab.workflows.evidence.labels import corrected
 from resnetlab.workflows.steps import read_and_say
 
 
 def inspect(
-    data: Path, recipe: Recipe | None = None, out: Path | None = None, fix: Path | None = None
+    data: Path,
+    recipe: Recipe | None = None,
+    out: Path | None = None,
+    fix: Path | None = None,
+    corrections: Path | None = None,
 ) -> dict[str, Any]:
     """Audit a data set and return what was found; with `out`, write images and a page there.
 
-    With `fix`, write a label table of what can be trusted, to train from: its images are DATA.
+    With `fix`, write a label table of what can be trusted, to train from: its images are DATA;
+    labels are those of the table `corrections` where a person filled one in, see `label_errors`.
     Raises DataError where the data can't be used at all.
     """
+    if corrections is not None and fix is None:
+        raise RecipeError("--corrections need --fix: the label table that they go into")
     for folder in (out, fix and fix.parent):
         if folder is not None:
             require_writable(folder)
@@ -42,7 +50,10 @@ def inspect(
     if out is not None:
         write_inspection(out, findings, dataset)
     if fix is not None:
-        findings["fixed"] = str(write_label_table(fix, dataset.catalog))
+        catalog = dataset.catalog
+        if corrections is not None:
+            catalog = corrected(catalog, corrections)
+        findings["fixed"] = str(write_label_table(fix, catalog))
     return findings
 
 

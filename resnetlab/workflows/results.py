@@ -10,11 +10,9 @@ import numpy as np
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
-from resnetlab.errors import DataError, RecipeError
-from resnetlab.evaluation.comparison import compare_all
-from resnetlab.evaluation.predictions import Predictions
+from resnetlab.errors import DataError
+from resnetlab.evaluation.conformal import PROMISE
 from resnetlab.report import results
-from resnetlab.report.comparison import write_comparison
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
 from resnetlab.runs.unfinished import (
     discarded_without_recipe,
@@ -24,6 +22,8 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.sets import conformal_of, require_promise
+from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
 from resnetlab.workflows.steps import (
     begin_run,
     describe_model,
@@ -34,20 +34,40 @@ from resnetlab.workflows.steps import (
 )
 
 
-def evaluate(folder: Path, split: Literal["val", "test"] = "test") -> dict[str, Any]:
+def evaluate(
+    folder: Path,
+    split: Literal["val", "test"] = "test",
+    by: Sequence[str] = (),
+    cover: float | None = None,
+    by_class: bool = False,
+) -> dict[str, Any]:
     """Score a finished run on its validation or test split and renew its report; return the scores.
 
-    Opening the test split leaves a line in the run's ledger. Raises DataError where the split is
-    empty, the run isn't finished, or the images have changed since the training.
+    `by` asks for the figures of subgroups too: folder, size, or a column of the catalog; `cover` for
+    sets of classes that hold the true one as often as that, `by_class` for each class. Opening the
+    test split leaves a line in the run's ledger. Raises DataError where the split is empty, the run
+    isn't finished, the images have changed since the training, or validation is too small for `cover`.
     """
     run = open_run(folder)
     require_trained(run)
+    require_columns(by)
+    require_promise(run, cover, by_class)
     if not len(Catalog.load(run.catalog_file).rows(split)):
         raise DataError(
             f"{run.folder}: has no {split} split (its split is {list(run.recipe.data.split)})"
         )
     with run.held():
-        return score_split(run, split, len(run.ledger))
+        scores = score_split(run, split, len(run.ledger))
+        asked: dict[str, Any] = {}
+        if by:
+            asked["subgroups"] = subgroups_of(run, split, by)
+        if cover is not None or by_class:
+            asked["conformal"] = conformal_of(run, split, cover or PROMISE, by_class)
+        if asked:
+            scores = scores | asked
+            run.add_metrics(**{split: scores})
+            results.write_report(run)
+        return scores
 
 
 def go_on_evaluating(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
@@ -147,39 +167,3 @@ def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:
     note = f"{seen} of these {len(catalog)} images trained this model: the figures flatter it"
     log(f"note: {note}")
     return (note,)
-
-
-def compare(folders: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
-    """Compare runs on the same images, pair by pair; with `out`, write images and a page there.
-
-    On the test split where every run has opened it, else on validation. Raises DataError where the
-    runs were not measured on the same images, RecipeError for fewer than two.
-    """
-    if out is not None:
-        require_writable(out)
-    runs = [open_run(folder) for folder in folders]
-    names = [run.name for run in runs]
-    if len(set(names)) < 2:
-        raise RecipeError("compare needs two different runs at least")
-    if len(set(names)) < len(names):  # the same name in two folders
-        names = [str(run.folder) for run in runs]
-    split = next(
-        (
-            split
-            for split in ("test", "val")
-            if all(run.predictions(split).is_file() for run in runs)
-        ),
-        None,
-    )
-    if split is None:
-        raise DataError(
-            "the runs share no evaluated split; finish them, or run 'resnetlab evaluate' on each"
-        )
-    tables = {
-        name: Predictions.load(run.predictions(split))
-        for name, run in zip(names, runs, strict=True)
-    }
-    comparison = compare_all(tables) | {"split": split}
-    if out is not None:
-        write_comparison(out, comparison, dict(zip(names, runs, strict=True)))
-    return comparison

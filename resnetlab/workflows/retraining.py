@@ -62,6 +62,6 @@ def show_out_of_fold(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) 
     row_of = {id_: row for row, id_ in enumerate(predictions.ids)}
     predictions = predictions.take(np.array([row_of[id_] for id_ in samples.ids]))
     predictions.save(run.predictions("val"))
-    scores = evidence(predictions, best, fit_temperature(predictions))
+    scores = evidence(predictions, predictions, catalog, best, fit_temperature(predictions))
     run.add_metrics(val=scores)
     results.draw_results(run, "val", predictions, scores, samples, best)

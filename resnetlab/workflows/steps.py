@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import SPLITS, Catalog
@@ -12,8 +14,10 @@ from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
 from resnetlab.evaluation.calibration import describe_calibration
+from resnetlab.evaluation.conformal import PROMISE, conformal
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.selective import describe_selection
 from resnetlab.recipe import Recipe, evaluation_size, validate
 from resnetlab.report import results
 from resnetlab.runs.differences import differences
@@ -155,7 +159,7 @@ def measure(
     assert predictions is not None, "a split without images is refused before"
     if split == "test" and len(run.ledger) == opened:
         run.add_to_ledger(ledger_entry(run, predictions))
-    return record(run, samples, recipe, predictions, split, temperature)
+    return record(run, catalog, samples, recipe, predictions, split, temperature)
 
 
 def predict_split(
@@ -173,6 +177,7 @@ def predict_split(
 
 def record(
     run: Run,
+    catalog: Catalog,
     samples: Samples,
     recipe: Recipe,
     predictions: Predictions,
@@ -182,18 +187,44 @@ def record(
     """Write the predictions for a split, what they show, and its images into the run; return the scores."""
     predictions.save(run.predictions(split))
     interruption.raise_if_requested()
-    scores = evidence(predictions, recipe, temperature)
+    val = predictions if split == "val" else validation_of(run)
+    scores = evidence(predictions, val, catalog, recipe, temperature)
     run.add_metrics(**{split: scores})
     interruption.raise_if_requested()
     results.draw_results(run, split, predictions, scores, samples, recipe)
     return scores
 
 
-def evidence(predictions: Predictions, recipe: Recipe, temperature: float) -> dict[str, Any]:
-    """Return what predictions show, as metrics.json holds it for a split."""
+def validation_of(run: Run) -> Predictions | None:
+    """Return a run's predictions for validation, by which thresholds are chosen; None where it has none."""
+    path = run.predictions("val")
+    return Predictions.load(path) if path.is_file() else None
+
+
+def evidence(
+    predictions: Predictions,
+    val: Predictions | None,
+    catalog: Catalog,
+    recipe: Recipe,
+    temperature: float,
+) -> dict[str, Any]:
+    """Return what predictions show, as metrics.json holds it for a split; `val` chooses thresholds and sets."""
     confidence = recipe.evaluation.confidence
-    scores = score(predictions, confidence, recipe.evaluation.resamples)
-    return scores | {"calibration": describe_calibration(predictions, temperature, confidence)}
+    groups = catalog.group[rows_of(catalog, predictions)]
+    scores = score(predictions, confidence, recipe.evaluation.resamples, groups=groups)
+    return scores | {
+        "calibration": describe_calibration(predictions, temperature, confidence),
+        "selective": describe_selection(predictions, val, temperature, confidence),
+        "conformal": conformal(
+            predictions, val, PROMISE, temperature=temperature, confidence=confidence
+        ),
+    }
+
+
+def rows_of(catalog: Catalog, predictions: Predictions) -> np.ndarray:
+    """Return the rows (N,) of a catalog that predictions are of."""
+    row_of = {id_: row for row, id_ in enumerate(catalog.ids)}
+    return np.array([row_of[id_] for id_ in predictions.ids], dtype=np.int64)
 
 
 def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:

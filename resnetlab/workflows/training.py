@@ -236,7 +236,7 @@ def finish_training(
     temperature = calibrate(run, predictions)
     hand_over(run, classifier, catalog, recipe, temperature)
     if predictions is not None:
-        record(run, splits["val"], recipe, predictions, "val", temperature)
+        record(run, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)
 
 

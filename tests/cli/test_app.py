@@ -96,7 +96,9 @@ def test_compare_says_what_few_images_cannot_show(runs: list[Path], tmp_path: Pa
     assert "test images" in capsys.readouterr().out
     page = (tmp_path / "comparison.html").read_text()
     assert "mlp" in page and "cnn" in page
-    assert (tmp_path / "differences.png").is_file() and (tmp_path / "curves.png").is_file()
+    names = ("differences.png", "curves.png", "curves-minutes.png", "costs.png", "only-1.png")
+    assert all((tmp_path / name).is_file() for name in names)
+    assert "Correct by " in page
 
 
 def test_compare_refuses_runs_on_different_images(
@@ -329,7 +331,8 @@ def test_recipes_prints_a_recipe_that_can_be_used(
         (["evaluate", "no-run"], 3, "no-run: no run here"),
         (["evaluate", "no-run", "--split", "train"], 2, "--split must be 'test' or 'val'"),
         (["predict", "no-run", "x.png"], 3, "x.png: no such file or folder"),
-        (["compare", "only-one"], 3, "only-one: no run here"),
+        (["compare", "only-one"], 2, "compare needs two different runs at least"),
+        (["compare", "only-one", "other"], 3, "only-one: no run here"),
         (["nonsense"], 2, "No such command"),
     ],
 )

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from resnetlab.errors import DataError, RecipeError
-from resnetlab.evaluation.comparison import (
-    compare_all,
-    compare_pair,
+from resnetlab.evaluation.comparison import compare_all, compare_pair
+from resnetlab.evaluation.paired import (
     holm,
+    images_to_show,
     mcnemar,
+    mcnemar_mid_p,
     paired_interval,
     smallest_difference,
 )
@@ -142,7 +143,8 @@ def test_a_difference_that_the_test_does_not_show_crowns_nobody():
     assert pair["verdict"] == "not shown"
     assert pair["sentence"] == (
         "resnet18 and mlp differ by 0.6 points [-3.2, 4.4]: "
-        "180 images cannot show which is better (p = 1.0)."
+        "180 images cannot show which is better (p = 1.0). "
+        "About 13,000 more of their kind would show a difference this large."
     )
     smallest = 100 * smallest_difference(180, 9 / 180, 1 - 0.95)
     assert found["summary"] == (
@@ -157,7 +159,8 @@ def test_an_interval_without_zero_does_not_speak_against_the_test():
     assert pair["verdict"] == "not shown"
     assert pair["sentence"] == (
         "resnet18 is 6.2 points more accurate than mlp [0.5, 12.4], "
-        "but the exact test does not show it (p = 0.052)."
+        "but the exact test does not show it (p = 0.052). "
+        "About 120 more of their kind would show a difference this large."
     )
 
 
@@ -279,3 +282,38 @@ def test_what_is_shown_has_an_interval_without_zero_and_a_small_p(rows, confiden
     if pair["verdict"] == "shown":
         assert pair["difference"]["low"] > 0
         assert pair["p_adjusted"] < 1 - confidence
+
+
+@pytest.mark.parametrize(("a", "b"), [(12, 4), (4, 12), (0, 6), (7, 6), (1, 0)])
+def test_the_mid_p_counts_half_of_what_was_observed(a, b):
+    observed = 2 * comb(a + b, min(a, b)) * 0.5 ** (a + b)
+    assert mcnemar_mid_p(a, b) == pytest.approx(mcnemar(a, b) - observed / 2)
+
+
+def test_without_a_difference_the_mid_p_is_one():
+    assert mcnemar_mid_p(0, 0) == mcnemar_mid_p(5, 5) == 1.0
+
+
+def test_equal_models_are_called_different_in_5_of_100_cases_at_most_by_either_p():
+    rng = np.random.default_rng(0)
+    disagreements = rng.binomial(400, 0.08, size=2000)
+    only_a = rng.binomial(disagreements, 0.5)
+    pairs = [(int(a), int(n - a)) for a, n in zip(only_a, disagreements, strict=True)]
+    exact = sum(mcnemar(*pair) < 0.05 for pair in pairs)
+    mid = sum(mcnemar_mid_p(*pair) < 0.05 for pair in pairs)
+    assert exact <= mid <= 100
+    assert mid > 60, "close to what it says, where the exact one is far below"
+
+
+@pytest.mark.parametrize(("difference", "discordant"), [(0.02, 0.08), (0.05, 0.3), (0.01, 0.02)])
+def test_so_many_images_show_the_difference_in_4_of_5_cases(difference, discordant):
+    n = images_to_show(difference, discordant, 0.05)
+    assert smallest_difference(n, discordant, 0.05) == pytest.approx(difference, rel=0.02)
+    rng = np.random.default_rng(1)
+    shares = [(discordant + difference) / 2, (discordant - difference) / 2, 1 - discordant]
+    found = [mcnemar_mid_p(int(a), int(b)) < 0.05 for a, b, _ in rng.multinomial(n, shares, 500)]
+    assert 0.72 < np.mean(found) < 0.88
+
+
+def test_no_difference_is_shown_by_no_number_of_images():
+    assert images_to_show(0.0, 0.1, 0.05) is None

@@ -7,11 +7,15 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from resnetlab.errors import DataError
-from resnetlab.evaluation.intervals import stratified
+from resnetlab.evaluation.intervals import stratified, wilson
 from resnetlab.evaluation.metrics import losses, quick_scores, score
 from resnetlab.evaluation.predictions import Predictions
 
-SHARES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+SHARES = (
+    *("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"),
+    "weighted_f1",
+)
+AGREEMENT = ("kappa", "matthews")
 
 
 def guesses(labels, k: int, skill: float = 1.0, seed: int = 0) -> Predictions:
@@ -57,6 +61,7 @@ def sklearn_scores(labels, predicted) -> dict[str, float]:
         "macro_precision": sk.precision_score(labels, predicted, **macro),
         "macro_recall": sk.recall_score(labels, predicted, **macro),
         "macro_f1": sk.f1_score(labels, predicted, **macro),
+        "weighted_f1": sk.f1_score(labels, predicted, average="weighted", zero_division=0),
     }
 
 
@@ -65,6 +70,19 @@ def test_every_average_equals_scikit_learns(predictions):
     found = score(predictions, resamples=10)
     expected = sklearn_scores(predictions.labels, predictions.predicted)
     assert {name: found[name]["value"] for name in SHARES} == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")
+@every_case
+def test_kappa_and_matthews_equal_scikit_learns(predictions):
+    found = score(predictions, resamples=10)
+    labels, predicted = predictions.labels, predictions.predicted
+    matthews = sk.matthews_corrcoef(labels, predicted)
+    assert found["matthews"]["value"] == pytest.approx(matthews)
+    if len(set(labels) | set(predicted)) > 1:  # else scikit-learn's is no number
+        assert found["kappa"]["value"] == pytest.approx(sk.cohen_kappa_score(labels, predicted))
+    else:
+        assert found["kappa"]["value"] == 0
 
 
 @every_case
@@ -229,6 +247,8 @@ def test_every_interval_holds_its_value_and_lies_in_0_to_1(predictions, confiden
     for figure in [found[name] for name in SHARES] + per_class:
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
     assert 0 <= found["loss"]["low"] <= found["loss"]["value"] <= found["loss"]["high"]
+    for figure in [found[name] for name in AGREEMENT]:
+        assert -1 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
 
 
 @settings(deadline=None, max_examples=40)
@@ -238,3 +258,39 @@ def test_the_order_of_the_images_changes_nothing(predictions, random):
     random.shuffle(order)
     shuffled = predictions.take(np.array(order))
     assert score(shuffled, resamples=15) == score(predictions, resamples=15)
+
+
+def in_groups(groups: int, size: int, seed: int) -> tuple[Predictions, np.ndarray]:
+    """Predictions of which all of a group are correct or none, half of the groups in truth."""
+    rng = np.random.default_rng(seed)
+    right = np.repeat(rng.random(groups) < 0.5, size)
+    labels = np.arange(groups * size) % 2
+    predicted = np.where(right, labels, 1 - labels)
+    ids = [f"{i:05}" for i in rng.permutation(groups * size)]
+    predictions = Predictions.make(ids, labels, np.eye(2)[predicted] * 3, ["a", "b"])
+    return predictions, np.repeat(np.arange(groups), size)
+
+
+def test_groups_are_resampled_whole_and_their_intervals_hold():
+    """Forty clips of ten frames are forty images, not four hundred."""
+    held = {True: 0, False: 0}
+    for seed in range(100):
+        predictions, groups = in_groups(40, 10, seed)
+        for known in held:
+            found = score(predictions, resamples=200, groups=groups if known else None)["accuracy"]
+            held[known] += found["low"] <= 0.5 <= found["high"]
+    assert held[True] >= 93
+    assert held[False] < 60, "as if they were independent, most intervals would be wrong"
+
+
+def test_groups_of_single_images_change_nothing():
+    predictions = CASES["unbalanced"]
+    alone = np.arange(len(predictions))
+    assert score(predictions, resamples=20, groups=alone) == score(predictions, resamples=20)
+
+
+def test_groups_that_are_all_correct_count_as_one_image_each():
+    labels = np.arange(60) % 2
+    predictions = guesses(labels, 2, skill=50)
+    accuracy = score(predictions, resamples=20, groups=np.arange(60) // 6)["accuracy"]
+    assert accuracy == pytest.approx(wilson(10, 10))

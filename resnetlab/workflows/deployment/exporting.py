@@ -225,7 +225,7 @@ def accuracy_kept(
     from resnetlab.data.batches import batches, plan_evaluation, samples_of
     from resnetlab.deploy.export.exported import open_openvino
     from resnetlab.deploy.runtimes import by_torch
-    from resnetlab.evaluation.comparison import paired_interval
+    from resnetlab.evaluation.paired import paired_interval
     from resnetlab.runs.reopen import reopen_data
     from resnetlab.training.inputs import plain_view
 

@@ -1,0 +1,188 @@
+"""Scores, comparisons and runs as a terminal shows them, or as JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from resnetlab.cli.tables import console
+from resnetlab.report.formats import absent_classes, no_image_of
+from resnetlab.system.files import read_json
+
+if TYPE_CHECKING:
+    from resnetlab.runs.run import Run
+
+SHARES = {
+    "accuracy": "accuracy",
+    "top3": "top-3 accuracy",
+    "top5": "top-5 accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "auroc": "macro AUROC",
+    "average_precision": "average precision",
+}
+MOST_SUSPECTS = 20  # on the terminal
+NUMBERS = {"kappa": "Cohen's kappa", "matthews": "Matthews", "loss": "loss"}
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document, whatever the terminal's width."""
+    console.print(json.dumps(document, indent=1, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+def print_scores(scores: dict[str, Any], split: str) -> None:
+    """Print the main figures with their intervals."""
+    console.print(f"\n{split}, {scores['samples']:,} images, {scores['confidence']:.0%} intervals")
+    for name, title in SHARES.items():
+        if scores.get(name) is not None:  # a run from before has not all of them
+            value, low, high = (scores[name][key] for key in ("value", "low", "high"))
+            console.print(f"{title:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+    if absent := absent_classes(scores):
+        console.print(no_image_of(absent), markup=False)
+    for name, title in NUMBERS.items():
+        if one := scores.get(name):
+            console.print(f"{title:<18}{one['value']:7.3f}   {one['low']:.3f} to {one['high']:.3f}")
+    if "calibration" in scores:  # a run from before has none
+        print_calibration(scores["calibration"])
+    console.print()
+
+
+def print_calibration(found: dict[str, Any]) -> None:
+    """Print by how much confidence and accuracy differ, as the logits come and calibrated."""
+    for name, one in (("ECE, uncalibrated", found["ece"]), ("ECE", found["calibrated"]["ece"])):
+        if name == "ECE" or found["temperature"] != 1:
+            value, low, high = (one[key] for key in ("value", "low", "high"))
+            console.print(f"{name:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+
+
+def print_selection(scores: dict[str, Any]) -> None:
+    """Print what thresholds on the confidence give, and sets of classes."""
+    lines = []
+    for row in scores.get("selective", {}).get("thresholds", []):
+        if row["threshold"] is not None:
+            error, share = row["error"], row["coverage"]["value"]
+            lines.append(
+                f"at most {row['wanted']:.0%} wrong: answers from a confidence of {row['threshold']:.3f} on, "
+                f"{share:.1%} of the images, {error['value']:.1%} of them wrong "
+                f"({error['low']:.1%} to {error['high']:.1%})"
+            )
+    found = scores.get("conformal", {})
+    if "cover" in found:
+        cover, each = found["cover"], " of each class" if found["by_class"] else ""
+        lines.append(
+            f"sets that promise to hold the true class of {found['promise']:.4g}{each}: {cover['value']:.1%} do "
+            f"({cover['low']:.1%} to {cover['high']:.1%}), {found['size']:.2f} classes on average"
+        )
+    for line in lines:
+        console.print(line, markup=False)
+    if lines:
+        console.print()
+
+
+def print_label_errors(found: dict[str, Any]) -> None:
+    """Print how many labels are likely wrong, and the likeliest of them."""
+    suspects, looked_at = found["suspects"], found["looked_at"]
+    of = f" of {found['images']:,}" if found["images"] not in (None, looked_at) else ""
+    console.print(
+        f"\n{looked_at:,}{of} images were looked at, those that the network had not learned from: "
+        f"{len(suspects):,} labels worth a look ({len(suspects) / looked_at:.1%}), about "
+        f"{found['share']:.1%} of all estimated to be wrong, the model's own mistakes among them\n"
+    )
+    if not suspects:
+        return
+    table = Table("image", "label", "suggested", box=None, pad_edge=False)
+    for title in ("label's probability", "suggestion's"):
+        table.add_column(title, justify="right")
+    for row in suspects[:MOST_SUSPECTS]:
+        probs = (f"{row[key]:.1%}" for key in ("label_probability", "suggested_probability"))
+        table.add_row(escape(row["id"]), escape(row["label"]), escape(row["suggested"]), *probs)
+    console.print(table)
+    if len(suspects) > MOST_SUSPECTS:
+        console.print(f"... {len(suspects) - MOST_SUSPECTS:,} more")
+
+
+def print_subgroups(scores: dict[str, Any]) -> None:
+    """Print the figures of each part of the images, those that are shown to be worse marked."""
+    for column, rows in scores.get("subgroups", {}).items():
+        table = Table(escape(column), box=None, pad_edge=False)
+        for title in ("images", "accuracy", "interval", "macro F1"):
+            table.add_column(title, justify="right")
+        table.add_column("")
+        for row in rows:
+            accuracy = row["accuracy"]
+            table.add_row(
+                escape(row["value"]),
+                f"{row['images']:,}",
+                f"{accuracy['value']:.1%}",
+                f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+                f"{row['macro_f1']:.3f}",
+                f"shown to be {row['differs']} than elsewhere" if row["differs"] else "",
+            )
+        console.print(table)
+        console.print()
+
+
+def print_paths(folder: Path) -> None:
+    """Print where a run's results lie."""
+    console.print(f"run     {folder}", markup=False)
+    console.print(f"report  {folder / 'report.html'}", markup=False)
+
+
+def print_comparison(comparison: dict[str, Any]) -> None:
+    """Print the table of runs, then what can be said of each pair."""
+    split = {"val": "validation"}.get(comparison["split"], comparison["split"])
+    console.print(
+        f"\n{comparison['samples']:,} {split} images, {comparison['confidence']:.0%} intervals\n"
+    )
+    table = Table("run", box=None, pad_edge=False)
+    for column in ("accuracy", "interval", "macro F1", "loss"):
+        table.add_column(column, justify="right")
+    for run in comparison["runs"]:
+        accuracy = run["accuracy"]
+        interval = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
+        table.add_row(
+            run["name"],
+            f"{accuracy['value']:.1%}",
+            interval,
+            f"{run['macro_f1']:.3f}",
+            "" if run["loss"] is None else f"{run['loss']:.3f}",
+        )
+    console.print(table)
+    console.print()
+    if comparison["absent"]:
+        console.print(f"{no_image_of(comparison['absent'])}\n", markup=False)
+    for pair in comparison["pairs"]:
+        console.print(f"- {pair['sentence']}", markup=False)
+    console.print(f"\n{comparison['summary']}", markup=False)
+
+
+def print_run(run: "Run") -> None:
+    """Print what a run has measured, where it lies, and whether its test split is still closed."""
+    facts = run.metrics
+    searched = (run.folder / "search.json").is_file()  # then no image validates the final network
+    names = {
+        "val": "chosen trial, out of fold" if searched else "validation",
+        "test": "test" if "training" in facts else "all images",
+    }
+    for split, name in names.items():
+        if split in facts:
+            print_scores(facts[split], name)
+    if run.reproduction_file.is_file():
+        print_reproduction(run)
+    print_paths(run.folder)
+    if run.bundle.is_dir() and sum(facts["dataset"]["counts"]["test"]) and not run.ledger:
+        console.print(f"test    not opened yet: resnetlab evaluate {run.folder}", markup=False)
+
+
+def print_reproduction(run: "Run") -> None:
+    """Print how a run compares with the one that it reproduces, and what may explain a difference."""
+    facts = read_json(run.reproduction_file, dict)
+    console.print(facts["summary"], markup=False)
+    if not facts["same"]:
+        for cause in facts["causes"] or ["nothing else differs that is known to matter"]:
+            console.print(f"- {cause}", markup=False)

@@ -1,0 +1,118 @@
+"""Answering only when sure: which share of the images gets an answer, and how often that is wrong.
+
+Confidence is the probability of the predicted class. Below a threshold the image goes to a person.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from resnetlab.evaluation.intervals import wilson
+from resnetlab.evaluation.predictions import Predictions
+
+Floats = NDArray[np.float64]
+
+POINTS = 100  # of a curve, at most
+STEPS = 20  # shares of the images that are tried for a threshold
+WANTED = (0.01, 0.02, 0.05)  # error rates for which a threshold is looked up
+
+
+def describe_selection(
+    predictions: Predictions,
+    validation: Predictions | None = None,
+    temperature: float = 1.0,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Return the risk-coverage curve with its area, and for each WANTED error rate what a threshold gives.
+
+    The thresholds are chosen on `validation` and measured here; without it none is. The result can
+    be written as JSON.
+    """
+    sure, wrong = confidences(predictions, temperature)
+    chosen = []
+    for wanted in WANTED if validation is not None else ():
+        assert validation is not None
+        threshold = threshold_for(wanted, *confidences(validation, temperature))
+        chosen.append({"wanted": wanted} | at_threshold(threshold, sure, wrong, confidence))
+    return {**risk_coverage(sure, wrong, confidence), "thresholds": chosen}
+
+
+def confidences(
+    predictions: Predictions, temperature: float = 1.0
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return how sure (N,) the predictions are, 0..1, and which are wrong (N,)."""
+    return predictions.probs_at(temperature).max(
+        axis=1
+    ), predictions.predicted != predictions.labels
+
+
+def risk_coverage(
+    sure: Floats, wrong: NDArray[np.bool_], confidence: float = 0.95
+) -> dict[str, Any]:
+    """Return the curve from the surest image to all of them, and the area below it (aurc, 0 is best).
+
+    Images of equal confidence are answered together.
+    Source: El-Yaniv and Wiener 2010, JMLR 11, 1605-1641; Geifman and El-Yaniv 2017, NeurIPS.
+    """
+    order = np.argsort(-sure, kind="stable")
+    counts, errors = np.arange(1, len(sure) + 1), wrong[order].cumsum()
+    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))
+    shown = last[np.unique(np.linspace(0, len(last) - 1, POINTS).round().astype(int))]
+    risk = np.interp(counts, counts[last], errors[last] / counts[last])
+    return {
+        "aurc": float(risk.mean()),
+        "curve": [
+            {
+                "threshold": float(sure[order][row]),
+                "coverage": float(counts[row] / len(sure)),
+                "error": wilson(int(errors[row]), int(counts[row]), confidence),
+            }
+            for row in shown.tolist()
+        ],
+    }
+
+
+def threshold_for(
+    wanted: float, sure: Floats, wrong: NDArray[np.bool_], delta: float = 0.05
+) -> float | None:
+    """Return the lowest confidence at which new images are wrong at most at the rate `wanted`.
+
+    With probability 1 - `delta` over the images that it is chosen on: of the surest 5 %, 10 %, ... the
+    most whose exact upper limit is low enough, each held to its share of `delta`. None where too few
+    images are sure enough to promise that.
+    Source: Angelopoulos, Bates, Candès, Jordan and Lei 2021, 'Learn then Test' (Bonferroni), with Clopper
+    and Pearson's limit.
+    """
+    ranked = np.sort(sure)[::-1]
+    found = None
+    for share in range(1, STEPS + 1):
+        threshold = float(ranked[max(round(len(ranked) * share / STEPS), 1) - 1])
+        answered = sure >= threshold
+        limit = upper_limit(int((wrong & answered).sum()), int(answered.sum()), delta / STEPS)
+        if limit <= wanted:
+            found = threshold
+    return found
+
+
+def upper_limit(errors: int, n: int, delta: float) -> float:
+    """Return the one-sided exact upper limit of an error rate, at level `delta`.
+
+    Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
+    """
+    return 1.0 if errors >= n else float(betaincinv(errors + 1, n - errors, 1 - delta))
+
+
+def at_threshold(
+    threshold: float | None, sure: Floats, wrong: NDArray[np.bool_], confidence: float = 0.95
+) -> dict[str, Any]:
+    """Return what a threshold gives: coverage and error with intervals; None where there is none."""
+    if threshold is None:
+        return {"threshold": None, "coverage": None, "error": None}
+    answered = sure >= threshold
+    return {
+        "threshold": threshold,
+        "coverage": wilson(int(answered.sum()), len(sure), confidence),
+        "error": wilson(int((wrong & answered).sum()), int(answered.sum()), confidence),
+    }

@@ -1,0 +1,89 @@
+"""Which of several runs, or tables of predictions made elsewhere, is better."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnetlab.errors import DataError, RecipeError
+from resnetlab.evaluation.comparison import compare_all
+from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.tables import read_predictions
+from resnetlab.report.comparison import write_comparison
+from resnetlab.runs.run import Run, open_run
+from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.differing import draw_differing
+
+
+def compare(
+    places: Sequence[Path], out: Path | None = None, classes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Compare runs on the same images, pair by pair; with `out`, write images and a page there.
+
+    A file among `places` is a table of predictions made elsewhere (see `evaluation.tables`), of
+    `classes`. On the test split where every run has opened it, else on validation. Raises DataError where
+    the runs were not measured on the same images, RecipeError for fewer than two.
+    """
+    if out is not None:
+        require_writable(out)
+    if len({place.resolve() for place in places}) < 2:
+        raise RecipeError("compare needs two different runs at least")
+    names = names_of(places)
+    tables = {
+        name: read_predictions(place, classes).predictions
+        for name, place in names.items()
+        if place.is_file()
+    }
+    runs = {name: open_run(place) for name, place in names.items() if name not in tables}
+    split = shared_split(runs, tables)
+    predictions = {
+        name: tables[name] if name in tables else Predictions.load(runs[name].predictions(split))
+        for name in names
+    }
+    predictions = same_order(predictions)
+    comparison = compare_all(predictions) | {"split": split}
+    if out is not None:
+        galleries = draw_differing(out, comparison, runs, predictions)
+        write_comparison(out, comparison, runs, galleries)
+    return comparison
+
+
+def names_of(places: Sequence[Path]) -> dict[str, Path]:
+    """Return places by their names, or by their paths where two have the same name."""
+    short = [place.stem if place.is_file() else place.name for place in places]
+    return dict(
+        zip(short if len(set(short)) == len(short) else map(str, places), places, strict=True)
+    )
+
+
+def shared_split(runs: Mapping[str, Run], tables: Mapping[str, Predictions]) -> str:
+    """Return the split that all runs have predicted, 'test' for tables alone.
+
+    Where there are tables, it is the one whose images they hold. Raises DataError where there is none.
+    """
+    if not runs:
+        return "test"
+    splits = [
+        split
+        for split in ("test", "val")
+        if all(run.predictions(split).is_file() for run in runs.values())
+    ]
+    if not splits:
+        raise DataError(
+            "the runs share no evaluated split; finish them, or run 'resnetlab evaluate' on each"
+        )
+    if tables:
+        run = next(iter(runs.values()))
+        wanted = set(next(iter(tables.values())).ids)
+        for split in splits:
+            if set(Predictions.load(run.predictions(split)).ids) == wanted:
+                return split
+    return splits[0]
+
+
+def same_order(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
+    """Return tables whose classes are in the order of the first; other classes are left to be told."""
+    first = next(iter(predictions.values())).classes
+    return {
+        name: table.with_classes(first) if sorted(table.classes) == sorted(first) else table
+        for name, table in predictions.items()
+    }

@@ -1,0 +1,134 @@
+"""Evidence from the command line: tables made elsewhere, JSON for pipelines, what is required."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from resnetlab.cli.main import main
+from resnetlab.evaluation.predictions import Predictions
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, digit_folder: Path) -> Path:
+    """A run of a small network, its test split opened."""
+    out = tmp_path_factory.mktemp("runs")
+    quick = ["--epochs", "2", "--weights", "none", "--image-size", "16", "--device", "cpu"]
+    words = ["--model", "mlp", "--out", str(out), "--name", "mlp", "--lr", "0.005"]
+    assert main(["train", str(digit_folder), *words, *quick]) == 0
+    assert main(["evaluate", str(out / "mlp")]) == 0
+    return out / "mlp"
+
+
+@pytest.fixture
+def table(run: Path, tmp_path: Path) -> Path:
+    """The run's own probabilities, as another tool would write them, with the classes in another order."""
+    predictions = Predictions.load(run / "predictions-test.parquet")
+    order = predictions.classes[::-1]
+    other = predictions.with_classes(order)
+    with (tmp_path / "elsewhere.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "camera", *(f"p_{name}" for name in order)])
+        for row, (id_, label) in enumerate(zip(other.ids, other.labels, strict=True)):
+            writer.writerow([id_, order[label], "ab"[row % 2], *other.probs[row].tolist()])
+    return tmp_path / "elsewhere.csv"
+
+
+def test_a_table_made_elsewhere_gives_the_figures_of_the_run(run, table, capsys):
+    assert main(["evaluate", "--predictions", str(table), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = json.loads((run / "metrics.json").read_text())["test"]
+    assert found["accuracy"] == expected["accuracy"]
+    for name in ("auroc", "loss", "macro_f1"):
+        assert found[name]["value"] == pytest.approx(expected[name]["value"], rel=1e-5)
+
+
+def test_a_table_gets_a_report_and_subgroups(table, tmp_path, capsys):
+    out = tmp_path / "report"
+    words = ["evaluate", "--predictions", str(table), "--by", "camera", "--out", str(out)]
+    assert main(words) == 0
+    assert "camera" in capsys.readouterr().out
+    assert {"report.html", "metrics.json", "figures"} <= {path.name for path in out.iterdir()}
+
+
+def test_a_table_is_compared_beside_a_run(run, table, capsys):
+    assert main(["compare", str(run), str(table), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {each["name"] for each in found["runs"]} == {"mlp", "elsewhere"}
+    assert found["pairs"][0]["difference"]["value"] == 0
+    assert found["split"] == "test"
+
+
+def test_standard_output_is_one_document_and_nothing_else(run, digit_folder, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for words in (
+        ["evaluate", str(copy), "--split", "val", "--by", "size"],
+        ["inspect", str(digit_folder)],
+    ):
+        assert main([*words, "--json"]) == 0
+        assert isinstance(json.loads(capsys.readouterr().out), dict)
+    assert "size" in json.loads((copy / "metrics.json").read_text())["val"]["subgroups"]
+
+
+def test_what_is_required_decides_the_exit_code(table, capsys):
+    words = ["evaluate", "--predictions", str(table), "--require"]
+    assert main([*words, "accuracy>=0"]) == 0
+    assert main([*words, "accuracy.low>=1"]) == 7
+    assert "not as required: accuracy.low >= 1, found 0." in capsys.readouterr().err
+
+
+def test_what_is_no_requirement_opens_no_test_split(run, capsys):
+    before = (run / "test_ledger.json").read_text()
+    assert main(["evaluate", str(run), "--require", "accuracy"]) == 2
+    assert main(["evaluate", str(run), "--by", "camera"]) == 2
+    assert "--by must be one of folder, size" in capsys.readouterr().err
+    assert (run / "test_ledger.json").read_text() == before
+
+
+def test_evaluate_takes_a_run_or_a_table(run, table, capsys):
+    assert main(["evaluate"]) == 2
+    assert main(["evaluate", str(run), "--predictions", str(table)]) == 2
+    assert "the folder of a run, or --predictions with a table" in capsys.readouterr().err
+
+
+def test_a_promise_that_validation_cannot_bear_opens_no_test_split(run, capsys):
+    before = (run / "test_ledger.json").read_text()
+    assert main(["evaluate", str(run), "--cover", "0.99"]) == 3
+    assert "takes 99 at least: promise less" in capsys.readouterr().err
+    assert (run / "test_ledger.json").read_text() == before
+
+
+def test_sets_and_thresholds_are_measured_with_validation_choosing_them(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["evaluate", str(copy), "--cover", "0.8"]) == 0
+    assert "sets that promise to hold the true class of 0.8:" in capsys.readouterr().out
+    scores = json.loads((copy / "metrics.json").read_text())["test"]
+    assert scores["conformal"]["promise"] == 0.8
+    assert scores["selective"]["curve"][-1]["coverage"] == 1
+
+
+def test_label_errors_become_a_table_that_a_person_corrects_and_no_file_is_touched(
+    run, digit_folder, tmp_path, capsys
+):
+    before = {path: path.read_bytes() for path in digit_folder.rglob("*.png")}
+    table, fixed = tmp_path / "suspects.csv", tmp_path / "labels.csv"
+    assert main(["label-errors", str(run), "--out", str(table)]) == 0
+    assert "of 120 images were looked at" in capsys.readouterr().out
+    with table.open("w", newline="") as file:  # what a person would fill in
+        writer = csv.writer(file)
+        writer.writerows(
+            [["id", "correct"], ["0/000.png", "3"], ["1/001.png", "drop"], ["2/002.png", ""]]
+        )
+    words = ["inspect", str(digit_folder), "--fix", str(fixed), "--corrections", str(table)]
+    assert main(words) == 0
+    with fixed.open(newline="") as file:
+        labels = {row["path"]: row["label"] for row in csv.DictReader(file)}
+    assert (labels["0/000.png"], labels["1/001.png"], labels["2/002.png"]) == ("3", "", "2")
+    assert {path: path.read_bytes() for path in digit_folder.rglob("*.png")} == before
+
+
+def test_corrections_go_into_a_table(digit_folder, tmp_path, capsys):
+    assert main(["inspect", str(digit_folder), "--corrections", str(tmp_path / "t.csv")]) == 2
+    assert "--corrections need --fix" in capsys.readouterr().err
