@@ -6,6 +6,7 @@ Every verb of the command line is a function here: inspect, train, evaluate, com
 from typing import Any
 
 __all__ = [
+    "ImageClassifier",
     "Recipe",
     "augment",
     "cache",
@@ -18,9 +19,11 @@ __all__ = [
     "find_lr",
     "inspect",
     "label_errors",
+    "load",
     "load_recipe",
     "make",
     "predict",
+    "push",
     "recipe_from",
     "reproduce",
     "resume",

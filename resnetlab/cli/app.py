@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnetlab.cli.data import augment, inspect, make
-from resnetlab.cli.deployment import combine, export, predict, serve
+from resnetlab.cli.deployment import combine, export, predict, push, serve
 from resnetlab.cli.listings import cache, models, recipes
 from resnetlab.cli.results import compare, evaluate, label_errors
 from resnetlab.cli.train import reproduce, resume, train
@@ -51,6 +51,7 @@ for verb in (
     predict,
     export,
     serve,
+    push,
     combine,
     make,
     models,

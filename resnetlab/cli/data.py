@@ -1,6 +1,7 @@
 """Verbs on data alone: inspect, augment, make."""
 
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from resnetlab.cli.options import (
 )
 from resnetlab.cli.scores import print_json
 from resnetlab.cli.tables import console, print_findings
+from resnetlab.errors import MachineError
 
 
 def inspect(
@@ -39,9 +41,15 @@ def inspect(
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
     json: JsonOption = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Show the page in the browser; without --out from /tmp.")
+    ] = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""
     from resnetlab import workflows
+
+    if open_ and out is None:
+        out = Path(tempfile.mkdtemp(prefix="resnetlab-inspect-"))
 
     flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
     findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix, corrections)
@@ -57,6 +65,16 @@ def inspect(
         console.print(f"train   resnetlab train {fix} --images {place}{rest}", markup=False)
     if out is not None:
         console.print(f"page    {out / 'inspect.html'}")
+        if open_:
+            show_page(out / "inspect.html")
+
+
+def show_page(path: Path) -> None:
+    """Open a page in the browser. Raises MachineError where there is none."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        raise MachineError(f"{path}: no browser was found to show it; open the file yourself")
 
 
 def augment(

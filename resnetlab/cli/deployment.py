@@ -1,4 +1,4 @@
-"""Verbs that use a trained model: predict, export, serve, combine."""
+"""Verbs that use a trained model: predict, export, serve, push, combine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="A run, a bundle or an exported model; several with commas between: their mean."
+        help="A run, a bundle, an exported model or hf:user/name; several with commas: their mean."
     ),
 ]
 
@@ -163,11 +163,28 @@ def serve(
     requests: Annotated[
         int, typer.Option(min=1, help="Requests at work at once; others are told to come again.")
     ] = 64,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="Keep answers marked as wrong in this .csv, their images beside it."),
+    ] = None,
 ) -> None:
     """Answer images over HTTP, and show a page to try it. RESNETLAB_API_KEY makes it want a key."""
     from resnetlab import workflows
 
-    workflows.serve(model, host, port, backend, uncertain_below, batch, requests)
+    workflows.serve(model, host, port, backend, uncertain_below, batch, requests, corrections)
+
+
+def push(
+    model: Annotated[Path, typer.Argument(help="A run or a bundle.")],
+    repository: Annotated[str, typer.Argument(help="user/name on the Hugging Face hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="For all to see; a new repository is private else.")
+    ] = False,
+) -> None:
+    """Upload a bundle with its card and scores to the Hugging Face hub."""
+    from resnetlab import workflows
+
+    console.print(f"at      {workflows.push(model, repository, public)}", markup=False)
 
 
 def combine(

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
     from resnetlab.workflows.deployment.combining import combine
+    from resnetlab.workflows.deployment.estimator import ImageClassifier, load
     from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.pushing import push
     from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.evidence.comparing import compare
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.tuning import tune
 
 MODULES = {
+    "ImageClassifier": "deployment.estimator",
     "augment": "data",
     "cache": "data",
     "classify": "deployment.predicting",
@@ -38,8 +41,10 @@ MODULES = {
     "find_lr": "lr_finder",
     "inspect": "data",
     "label_errors": "evidence.labels",
+    "load": "deployment.estimator",
     "make": "data",
     "predict": "deployment.predicting",
+    "push": "deployment.pushing",
     "recipe_from": "continuing",
     "reproduce": "reproducing",
     "resume": "resuming",
@@ -49,6 +54,7 @@ MODULES = {
     "watch": "deployment.watching",
 }
 __all__ = [
+    "ImageClassifier",
     "augment",
     "cache",
     "classify",
@@ -61,8 +67,10 @@ __all__ = [
     "find_lr",
     "inspect",
     "label_errors",
+    "load",
     "make",
     "predict",
+    "push",
     "recipe_from",
     "reproduce",
     "resume",

@@ -188,3 +188,15 @@ def test_models_with_other_classes_can_not_be_averaged(runs, photo_folder, tmp_p
     model = f"{runs[0]},{tmp_path / 'photos'}"
     assert main(["predict", model, str(photo_folder)]) == 4
     assert "can't be averaged: only one of them knows '0'" in capsys.readouterr().err
+
+
+def test_a_page_is_opened_in_the_browser_where_there_is_one(
+    digit_folder, tmp_path, monkeypatch, capsys
+):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    assert main(["inspect", str(digit_folder), "--open", "--out", str(tmp_path)]) == 0
+    assert opened == [(tmp_path / "inspect.html").as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert main(["inspect", str(digit_folder), "--open", "--out", str(tmp_path)]) == 5
+    assert "no browser was found to show it" in capsys.readouterr().err

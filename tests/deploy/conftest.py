@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from resnetlab.cli.main import main
 from resnetlab.deploy.bundle import BundleFacts, facts_for, save_bundle
 from resnetlab.models import Classifier, build
 from resnetlab.recipe import Recipe
 
+SMALL = ["--model", "cnn", "--weights", "none", "--epochs", "15", "--image-size", "32"]
 CLASSES = ("cat", "dog", '猫, "quoted"')
 
 
@@ -33,3 +35,12 @@ def bundle(tmp_path, classifier, facts) -> Path:
     folder = tmp_path / "bundle"
     save_bundle(folder, classifier, facts, "# A card\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> Path:
+    """A small run on real photographs."""
+    out = tmp_path_factory.mktemp("exported")
+    args = ["train", str(photo_folder), "--out", str(out), "--name", "photos", "--device", "cpu"]
+    assert main([*args, *SMALL, "--split", "0.5", "0.3", "0.2"]) == 0
+    return out / "photos"

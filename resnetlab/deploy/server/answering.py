@@ -5,17 +5,20 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from resnetlab.data.store.decode import ImageProblem
+from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.deploy.answers.rows import Row, prediction_row
 from resnetlab.deploy.predictor import FilePrediction, Predictor, Prepared
 from resnetlab.deploy.server.batching import Batcher
+from resnetlab.deploy.server.corrections import Corrections
 from resnetlab.deploy.server.limits import Limits, Refusal
 from resnetlab.deploy.server.live import Live
 from resnetlab.deploy.server.metrics import Metrics
+from resnetlab.errors import RecipeError, ResnetlabError
 
 TOP = 5  # classes named in an answer, beside the probabilities of all
 NO_IMAGE = "not an image"
@@ -30,23 +33,28 @@ class Service:
         backend: str = "auto",
         limits: Limits | None = None,
         uncertain_below: float | None = None,
+        corrections: Path | None = None,
     ) -> None:
         self.limits, self.uncertain_below = limits or Limits(), uncertain_below
         self.metrics = Metrics()
         self.live = Live(folders, backend, self._renewed)
         self.batcher = Batcher(self.limits.batch, self.metrics)
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self.closing = False
+        self.explaining = Lock()
+        self.corrections = None if corrections is None else Corrections(corrections)
 
     def _renewed(self) -> None:
         self.metrics.models += 1
 
     @property
     def full(self) -> bool:
-        """Whether as many requests as are taken are at work."""
-        return self.metrics.active >= self.limits.requests
+        """Whether no more requests are taken: as many are at work, or the end has begun."""
+        return self.closing or self.metrics.active >= self.limits.requests
 
     def close(self) -> None:
         """Answer what still waits, and end."""
+        self.closing = True
         self.live.close()
         self.batcher.close()
         self.decoders.shutdown()
@@ -63,6 +71,8 @@ class Service:
             "runtime": predictor.runtime,
             "models": len(predictor.models),
             "card": self.live.card,
+            "corrections": self.corrections is not None,
+            "explains": not predictor.models[0].alone,
         }
 
     async def answer(self, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
@@ -84,6 +94,33 @@ class Service:
             probs = await asyncio.wrap_future(self.batcher.submit(predictor, prepared))
         return self.row(predictor, name, probs, problem)
 
+    async def explain(self, content: bytes, label: str) -> dict[str, Any]:
+        """Return where the network looks for a class, '' for the likeliest, see `where_it_looked`."""
+        predictor = self.live.predictor
+        if label and label not in predictor.classes:
+            raise Refusal(400, f"'{label}' is none of the classes")
+        return await asyncio.to_thread(self._explained, predictor, content, label)
+
+    def _explained(self, predictor: Predictor, content: bytes, label: str) -> dict[str, Any]:
+        with self.explaining:  # one at a time: torch takes all cores
+            try:
+                return where_it_looked(predictor, content, label)
+            except ImageProblem as problem:
+                raise Refusal(415, f"no sound image: {problem}") from problem
+            except ResnetlabError as error:
+                raise Refusal(501, str(error)) from error
+
+    async def correct(self, content: bytes, label: str) -> dict[str, Any]:
+        """Keep an image with the label that it should have had."""
+        if self.corrections is None:
+            raise Refusal(404, "nothing is kept here; start serve with --corrections FILE.csv")
+        facts = self.live.predictor.facts
+        try:
+            kind = (await asyncio.to_thread(decode, content, 1, facts.max_pixels)).format
+        except ImageProblem as problem:
+            raise Refusal(415, f"no sound image: {problem}") from problem
+        return {"kept": await asyncio.to_thread(self.corrections.add, content, kind, label)}
+
     def row(
         self, predictor: Predictor, name: str, probs: np.ndarray | None, problem: str = ""
     ) -> Row:
@@ -93,6 +130,29 @@ class Service:
         )
         top = [{"class": label, "probability": value} for label, value in row["top"]]
         return row | {"file": name, "top": top}
+
+
+def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[str, Any]:
+    """Return a grid of 0..1 and the box of the image (shares of its sides) that it lies on.
+
+    Of several models the first tells. Raises ImageProblem, CheckpointError, RecipeError.
+    """
+    from resnetlab.deploy.server.attribution import grad_cam
+
+    model = predictor.models[0]
+    if model.alone:
+        raise RecipeError("an exported model doesn't tell where it looked; serve the bundle")
+    pixels = model.preparation.decoded(content)
+    view = model.preparation.square(pixels)
+    classes = model.facts.classes
+    name = label or classes[int(model.runtime.probabilities(view[None])[0].argmax())]
+    grid = grad_cam(model.classifier, view, classes.index(name))
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    crop = model.preparation.fit == "crop"
+    shares = (side / width, side / height) if crop else (1.0, 1.0)
+    box = [(1 - shares[0]) / 2, (1 - shares[1]) / 2, *shares]
+    return {"class": name, "grid": grid.round(3).tolist(), "box": box}
 
 
 def prepare(predictor: Predictor, content: bytes) -> Prepared:

@@ -1,11 +1,15 @@
 """The HTTP interface: images in, classes out, nothing kept."""
 
 import asyncio
+import base64
+import hashlib
 import hmac
+import re
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +20,10 @@ from starlette.requests import ClientDisconnect
 from resnetlab.deploy.server.answering import Service
 from resnetlab.deploy.server.body import read_form
 from resnetlab.deploy.server.limits import Refusal
+from resnetlab.system.progress import log
 
 PAGE = Path(__file__).with_name("page.html")
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src 'self' blob: data:; connect-src 'self'; media-src 'self' blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -53,7 +52,6 @@ class Door:
     """Who may come in: by a key, from pages of this server only."""
 
     key: str | None
-    headers: dict[str, str] = field(default_factory=lambda: dict(HEADERS))
 
     def check(self, request: Request) -> None:
         """Raise Refusal for a request without the key, or from another site's page."""
@@ -81,6 +79,8 @@ def make_app(service: Service, key: str | None = None) -> FastAPI:
         description="Names the class of images. Nothing that is sent is kept.",
     )  # fmt: skip
     door = Door(key)
+    page = PAGE.read_text(encoding="utf-8")
+    headers = HEADERS | {"Content-Security-Policy": policy_for(page)}
 
     @app.middleware("http")
     async def guarded(
@@ -92,24 +92,57 @@ def make_app(service: Service, key: str | None = None) -> FastAPI:
             response = await answer(request)
         except Refusal as refusal:
             response = refused(refusal)
-        response.headers.update(door.headers)
+        response.headers.update(headers)
         known = request.scope.get("route")
         service.metrics.request(
             getattr(known, "path", "other"), response.status_code, time.perf_counter() - started
         )
         return response
 
-    add_routes(app, service)
+    add_routes(app, service, page)
     return app
 
 
-def add_routes(app: FastAPI, service: Service) -> None:
+def policy_for(page: str) -> str:
+    """Return a policy that lets a page run its own script and styles, by their hashes, and ask this server alone."""
+
+    def hashes(tag: str) -> str:
+        parts = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = (hashlib.sha256(part.encode()).digest() for part in parts)
+        return " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
+        "img-src 'self' blob: data:; connect-src 'self'; media-src 'self' blob:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def add_routes(app: FastAPI, service: Service, page: str) -> None:
     """Add what can be asked."""
 
     @app.post("/predict", openapi_extra=IMAGES)
     async def predict(request: Request) -> Response:
         """Name the classes of one image (the body itself) or of many (files of a multipart form)."""
         return await guard(service, request, lambda form: service.answer(form.files))
+
+    @app.post("/explain", openapi_extra=IMAGES)
+    async def explain(request: Request) -> Response:
+        """Tell where the network looked in one image; for a class where the form has a field `label`."""
+        return await guard(
+            service,
+            request,
+            lambda form: service.explain(form.files[0][1], form.fields.get("label", "")),
+        )
+
+    @app.post("/corrections", openapi_extra=IMAGES)
+    async def corrections(request: Request) -> Response:
+        """Keep one image with the form's field `label`, to train from next; only with --corrections."""
+        return await guard(
+            service,
+            request,
+            lambda form: service.correct(form.files[0][1], form.fields.get("label", "")),
+        )
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -135,9 +168,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return service.description()
 
     @app.get("/", response_class=HTMLResponse)
-    async def page() -> str:
+    async def shown() -> str:
         """Give a page to try it."""
-        return PAGE.read_text(encoding="utf-8")
+        return page
 
 
 async def guard(
@@ -145,8 +178,7 @@ async def guard(
 ) -> Response:
     """Read a request's images and answer, within the limits; whatever happens, the place is free again."""
     if service.full:
-        refusal = Refusal(503, f"{service.limits.requests} requests are at work; try again")
-        return refused(refusal)
+        return refused(Refusal(503, "as many requests are at work as are taken; try again"))
     service.metrics.active += 1
     try:
         async with asyncio.timeout(service.limits.seconds):
@@ -159,6 +191,9 @@ async def guard(
         return refused(Refusal(408, f"took longer than {service.limits.seconds:g} s"))
     except ClientDisconnect:
         return Response(status_code=499)  # nobody is there to read it
+    except Exception as error:  # one request must not end the server; its log has the rest
+        log(traceback.format_exc())
+        return refused(Refusal(500, f"a fault in resnetlab ({type(error).__name__})"))
     finally:
         service.metrics.active -= 1
 

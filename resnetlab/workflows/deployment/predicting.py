@@ -134,9 +134,13 @@ def models_of(model: str | Path | Sequence[Path]) -> list[Path]:
 
 
 def model_at(folder: Path) -> Path:
-    """Return the folder of a bundle or an exported model. Raises DataError where there is none."""
+    """Return the folder of a bundle or an exported model, from the hub for hf:user/name. Raises DataError."""
     from resnetlab.deploy.export.exported import is_exported
 
+    if str(folder).startswith("hf:"):
+        from resnetlab.deploy.hub import bundle_from_hub
+
+        return bundle_from_hub(str(folder))
     return folder if is_exported(folder) else bundle_of(folder)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from resnetlab.errors import MachineError, RecipeError
 from resnetlab.system import interruption
 from resnetlab.system.progress import log
-from resnetlab.system.requirements import require_package
+from resnetlab.system.requirements import require_package, require_writable
 from resnetlab.workflows.deployment.predicting import check_threshold, models_of
 
 KEY = "RESNETLAB_API_KEY"  # the environment variable: a command line is there for all to read
@@ -23,12 +23,14 @@ def serve(
     uncertain_below: float | None = None,
     batch: int = 16,
     requests: int = 64,
+    corrections: Path | None = None,
 ) -> None:
     """Answer images over HTTP by a run, a bundle or the mean of several, until SIGTERM or SIGINT.
 
     `batch` images at most are computed together, `requests` are at work at once; others get 503. A bundle
     replaced on disk is taken over. Raises StoppedError at the end, MachineError where the port can't
-    be had or a package is missing, CheckpointError, DataError, RecipeError.
+    be had or a package is missing, CheckpointError, DataError, RecipeError. Into `corrections`, a CSV, go
+    wrong answers that somebody marks, their images beside it.
     """
     for package in PACKAGES:
         require_package(package, "serve", "serve")
@@ -36,6 +38,10 @@ def serve(
     key = os.environ.get(KEY)
     if key is not None and len(key) < 8:
         raise RecipeError(f"{KEY} must have 8 characters at least. Got {len(key)}")
+    if corrections is not None:
+        if corrections.suffix.lower() != ".csv":
+            raise RecipeError(f"--corrections must be a .csv. Got '{corrections.name}'")
+        require_writable(corrections.parent, "choose another --corrections")
     folders = models_of(model)
     listening = bound(host, port)
 
@@ -46,7 +52,7 @@ def serve(
     from resnetlab.deploy.server.limits import Limits
 
     limits = Limits(requests=requests, batch=batch)
-    service = Service(folders, backend, limits, uncertain_below)
+    service = Service(folders, backend, limits, uncertain_below, corrections)
     interruption.raise_if_requested()
     config = uvicorn.Config(
         make_app(service, key),

@@ -1,5 +1,11 @@
 """A service on a small network, asked in this process."""
 
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,3 +51,49 @@ def serving(bundle) -> Iterator[Callable]:
 @pytest.fixture
 def client(serving):
     return serving()
+
+
+class Server:
+    """A server in a process of its own, on a port that is free."""
+
+    def __init__(self, bundle: Path, *more: str) -> None:
+        words = ["serve", str(bundle), "--port", "0", "--backend", "torch", *more]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "resnetlab", *words], stderr=subprocess.PIPE, text=True
+        )
+        for line in self.process.stderr:
+            if found := re.search(r"serving at http://127.0.0.1:(\d+)", line):
+                self.port = int(found[1])
+                break
+
+    def post(self, content: bytes) -> tuple[int, dict]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", "/predict", content, {"Content-Type": "image/jpeg"})
+            response = connection.getresponse()
+            content = response.read()
+            assert response.headers["content-type"] == "application/json", content
+            return response.status, json.loads(content)
+        finally:
+            connection.close()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Server]]:
+    """Start a server on a model, with more words of the command line."""
+    started: list[Server] = []
+
+    def begin(model: Path, *more: str) -> Server:
+        started.append(Server(model, *more))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait()
+        server.process.stderr.close()

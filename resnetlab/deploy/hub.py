@@ -1,0 +1,135 @@
+"""Bundles on the Hugging Face hub: handed over with a card of our own, and taken from there."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from resnetlab.deploy.bundle import CARD, FACTS, WEIGHTS, read_facts
+from resnetlab.errors import CheckpointError, MachineError, RecipeError, one_line
+from resnetlab.system.files import write_text
+
+HUB = "hf:"  # before a repository, user/name
+PATTERNS = [FACTS, WEIGHTS, CARD, "onnx/*", "openvino/*"]  # what a bundle may hold
+PATIENCE_S = 5.0
+
+Result = TypeVar("Result")
+
+
+def repository_of(name: str) -> str:
+    """Return a repository's name, user/name, without what may stand before it. Raises RecipeError."""
+    repository = name.removeprefix(HUB).lstrip("/")
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise RecipeError(f"a repository of the hub is called user/name. Got '{name}'")
+    return repository
+
+
+def bundle_from_hub(name: str) -> Path:
+    """Return the folder of a repository's bundle, from the hub's cache where it can't be reached.
+
+    Raises CheckpointError where the repository holds no bundle, MachineError where it can't be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository = repository_of(name)
+
+    def fetched() -> str:
+        try:
+            reach()
+        except OSError as error:
+            try:
+                return str(snapshot_download(repository, local_files_only=True))
+            except LocalEntryNotFoundError:
+                raise error from None
+        return str(snapshot_download(repository, allow_patterns=PATTERNS, etag_timeout=PATIENCE_S))
+
+    folder = Path(asked(repository, fetched))
+    if not (folder / FACTS).is_file():
+        raise CheckpointError(f"hf:{repository}: holds no bundle of resnetlab (no {FACTS})")
+    return folder
+
+
+def push_bundle(bundle: Path, name: str, card: str, private: bool) -> str:
+    """Upload a bundle with this card as its README; return the address.
+
+    Raises MachineError where the hub refuses or can't be reached.
+    """
+    from huggingface_hub import HfApi
+
+    repository = repository_of(name)
+
+    def sent() -> str:
+        reach()
+        api = HfApi()
+        url = api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="resnetlab-") as place:
+            write_text(Path(place) / CARD, card)
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=bundle,
+                ignore_patterns=[CARD, ".*"],
+                commit_message="A bundle of resnetlab",
+            )
+            api.upload_file(
+                path_or_fileobj=Path(place) / CARD, path_in_repo=CARD, repo_id=repository
+            )
+        return str(url)
+
+    return asked(repository, sent)
+
+
+def asked(repository: str, work: Callable[[], Result]) -> Result:
+    """Do something at the hub; whatever goes wrong there, the way out is the same."""
+    try:
+        return work()
+    except Exception as error:  # the hub's own errors, and those of three libraries below it
+        raise MachineError(
+            f"hf:{repository}: the Hugging Face hub could not do it ({one_line(error)}); see the name, the "
+            "network, and for what is private or written HF_TOKEN or 'hf auth login'"
+        ) from error
+
+
+def reach() -> None:
+    """Raise OSError where the hub can't be reached: its own client would try for half a minute."""
+    from resnetlab.models.published import require_hub
+
+    require_hub()
+
+
+def hub_card(bundle: Path, metrics: dict[str, Any]) -> str:
+    """Return a bundle's card with what the hub reads at its head: what it is for, and measured scores.
+
+    `metrics` are a run's, or empty: then there are no scores.
+    """
+    facts, _ = read_facts(bundle / FACTS)
+    head: dict[str, Any] = {
+        "library_name": "resnetlab",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "resnetlab", facts.network],
+    }
+    split = next((name for name in ("test", "val") if name in metrics), None)
+    text = (bundle / CARD).read_text(encoding="utf-8") if (bundle / CARD).is_file() else ""
+    if split is not None:
+        scores, name = metrics[split], metrics["dataset"]["name"]
+        accuracy = scores["accuracy"]
+        head["model-index"] = [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": "image-classification"},
+                        "dataset": {"name": name, "type": name, "split": split},
+                        "metrics": [{"type": "accuracy", "value": round(accuracy["value"], 4)}],
+                    }
+                ],
+            }
+        ]
+        text += (
+            f"\nAccuracy on {metrics['dataset']['name']} ({split}, {sum(metrics['dataset']['counts'][split])} "
+            f"images): {accuracy['value']:.1%}, 95% interval {accuracy['low']:.1%} to {accuracy['high']:.1%}.\n"
+        )
+    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n{text}"

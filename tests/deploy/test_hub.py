@@ -1,0 +1,162 @@
+"""A bundle goes to a hub and comes from there: a server on this machine that speaks as much of it as is needed."""
+
+import base64
+import hashlib
+import json
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from huggingface_hub import constants
+
+from resnetlab import predict
+from resnetlab.cli.main import main
+from resnetlab.errors import MachineError, RecipeError
+
+COMMIT = "1" * 40
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Keeps the files of one repository, user/photos."""
+
+    files: dict[str, bytes]
+    created: list[dict]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            self.created.append(json.loads(body))
+            self.answer({"url": f"{constants.ENDPOINT}/user/photos"})
+        elif self.path == "/api/validate-yaml":
+            self.answer({"errors": [], "warnings": []})
+        elif "/preupload/" in self.path:
+            names = [each["path"] for each in json.loads(body)["files"]]
+            self.answer(
+                {
+                    "files": [
+                        {"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names
+                    ]
+                }
+            )
+        elif "/commit/" in self.path:
+            for line in body.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    value = entry["value"]
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+            url = f"{constants.ENDPOINT}/user/photos/commit/" + COMMIT
+            self.answer({"success": True, "commitOid": COMMIT, "commitUrl": url})
+        else:
+            self.answer({}, 404)
+
+    def do_HEAD(self) -> None:
+        self.send_file(body=False)
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/api/models/user/photos/tree/"):
+            tree = [
+                {"type": "file", "path": name, "size": len(content), "oid": "2" * 40}
+                for name, content in self.files.items()
+            ]
+            self.answer(tree)
+        elif self.path.startswith("/api/models/user/photos"):
+            siblings = [{"rfilename": name} for name in self.files]
+            self.answer({"id": "user/photos", "sha": COMMIT, "siblings": siblings})
+        else:
+            self.send_file(body=True)
+
+    def send_file(self, body: bool) -> None:
+        content = self.files.get(self.path.partition(f"/resolve/{COMMIT}/")[2])
+        if content is None:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def answer(self, value: dict | list, status: int = 200) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    handler = type("OwnHub", (Hub,), {"files": {}, "created": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", address, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def photos(photo_folder):
+    return sorted(photo_folder.rglob("*.jpg"))[::8]
+
+
+def test_a_run_goes_to_the_hub_with_its_scores_and_answers_from_there(hub, run, photos, capsys):
+    assert main(["push", str(run), "user/photos"]) == 0
+    assert hub.created[0]["visibility"] == "private"
+    assert set(hub.files) >= {"model.json", "model.safetensors", "README.md"}
+    _, head, text = hub.files["README.md"].decode().split("---\n", 2)
+    front = yaml.safe_load(head)
+    assert front["library_name"] == "resnetlab"
+    assert front["pipeline_tag"] == "image-classification"
+    value = front["model-index"][0]["results"][0]["metrics"][0]["value"]
+    assert 0 <= value <= 1
+    assert "95% interval" in text
+
+    expected = predict(run, photos)
+    assert predict("hf:user/photos", photos) == expected
+
+
+def test_without_the_hub_the_cache_answers(hub, run, photos, monkeypatch):
+    main(["push", str(run), "user/photos", "--public"])
+    assert hub.created[0]["visibility"] == "public"
+    expected = predict("hf:user/photos", photos)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert predict("hf:user/photos", photos) == expected
+
+
+def test_a_folder_in_the_hubs_form_is_a_bundle(run, tmp_path, photos):
+    folder = shutil.copytree(run / "bundle", tmp_path / "models--user--photos")
+    assert predict(folder, photos) == predict(run, photos)
+
+
+def test_a_repository_that_is_not_there_is_told_in_a_line(hub, photos):
+    with pytest.raises(MachineError, match=r"hf:user/gone: the Hugging Face hub could not do it"):
+        predict("hf:user/gone", photos)
+
+
+@pytest.mark.parametrize("name", ["photos", "a/b/c", "/x", ""])
+def test_a_name_that_is_no_repository_is_refused(run, name):
+    from resnetlab import push
+
+    with pytest.raises(RecipeError, match="is called user/name"):
+        push(run, name)
