@@ -108,7 +108,7 @@ def predictor(backend: str, settings: Settings) -> Metrics:
         "same class": f"{same:.2%}",
         "largest difference of a probability": f"{np.abs(probs - exact).max():.2g}",
         "first call, images/s": first,
-        "by": ours.runtime.name,
+        "by": ours.models[0].runtime.name,
     }
 
 

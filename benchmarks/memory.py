@@ -71,7 +71,7 @@ def training_memory(count: int, settings: Settings) -> Metrics:
     from resnetlab.workflows.training import finish_training
 
     catalog, store = repeated(settings, count)
-    recipe = resolve_training(recipe_for(settings), len(catalog.classes), count)
+    recipe = resolve_training(recipe_for(settings), catalog.counts("train"))
     samples = samples_of(catalog, store, "train")
     for _ in batches(samples, plan_evaluation(count, 32), training_view(recipe, 0), 2):
         pass

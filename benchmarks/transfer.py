@@ -104,7 +104,7 @@ def our_features(settings: Settings) -> Metrics:
 
     dataset = read_data(divided(settings), recipe_for(settings))
     samples = samples_of(divide(dataset.catalog, dataset.recipe), dataset.store, "train")
-    recipe, network = settle(dataset.recipe, len(dataset.catalog.classes), len(samples))
+    recipe, network = settle(dataset.recipe, dataset.catalog.counts("train"))
     torch.set_num_threads(int(recipe.training.threads))
     with tempfile.TemporaryDirectory(dir=settings.work) as cache:
         os.environ["RESNETLAB_CACHE"] = cache

@@ -9,6 +9,7 @@ __all__ = [
     "Recipe",
     "augment",
     "cache",
+    "combine",
     "compare",
     "evaluate",
     "evaluate_bundle",

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from resnetlab.cli.data import augment, inspect, make
+from resnetlab.cli.deployment import combine, predict
 from resnetlab.cli.listings import cache, models, recipes
-from resnetlab.cli.results import compare, evaluate, label_errors, predict
+from resnetlab.cli.results import compare, evaluate, label_errors
 from resnetlab.cli.train import reproduce, resume, train
 from resnetlab.cli.tune import tune
 
@@ -48,6 +49,7 @@ for verb in (
     compare,
     label_errors,
     predict,
+    combine,
     make,
     models,
     recipes,

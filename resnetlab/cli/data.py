@@ -79,14 +79,21 @@ def augment(
 
 def make(
     name: Annotated[
-        str, typer.Argument(help="digit-sum: four digits side by side, label their sum.")
+        str,
+        typer.Argument(
+            help="digit-sum: four digits side by side, label their sum; digits: one; digit-pairs: two, "
+            "label 0 to 99, uneven classes."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     count: Annotated[int, typer.Option(help="Number of images.")] = 30_000,
     seed: Annotated[int, typer.Option(help="Random seed: decides what they show.")] = 0,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Divided into splits that show different scans.")
+    ] = False,
 ) -> None:
     """Make a data set for experiments, from real scanned digits."""
     from resnetlab import workflows
 
-    workflows.make(name, out, count, seed)
+    workflows.make(name, out, count, seed, apart)
     console.print(f"{count:,} images: {out}", markup=False)

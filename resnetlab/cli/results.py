@@ -1,4 +1,4 @@
-"""Verbs that evaluate and predict: evaluate, compare, predict."""
+"""Verbs that evaluate: evaluate, compare."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +28,9 @@ def evaluate(
     run: Annotated[
         Path | None, typer.Argument(help="Folder of a finished run; with --data, a bundle too.")
     ] = None,
-    split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="test or val; with --data, only this split of it.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Score on these labelled images instead, as a new run.")
     ] = None,
@@ -69,17 +71,21 @@ def evaluate(
     required = requirements.parse(require or [])
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
-    folder, name = run, {"val": "validation"}.get(split, split)
+    if split not in (None, "test", "val"):
+        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
+    folder = run
     if predictions is not None:
         scores = workflows.evaluate_predictions(predictions, listed(classes), by or (), out)
         folder, name = out, predictions.name
     elif data is not None:
         assert run is not None
-        scored = workflows.evaluate_bundle(run, data, out or Path("runs"))
+        scored = workflows.evaluate_bundle(run, data, out or Path("runs"), split)
         scores, folder, name = scored.metrics["test"], scored.folder, "all images"
     else:
         assert run is not None
-        scores = workflows.evaluate(run, split_named(split), by or (), cover, by_class)
+        chosen: Literal["test", "val"] = "val" if split == "val" else "test"
+        scores = workflows.evaluate(run, chosen, by or (), cover, by_class)
+        name = {"val": "validation"}.get(chosen, chosen)
     show_scores(scores, name, folder, json)
     requirements.require(scores, required)
 
@@ -94,15 +100,6 @@ def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bo
     print_subgroups(scores)
     if folder is not None:
         print_paths(folder)
-
-
-def split_named(name: str) -> Literal["val", "test"]:
-    """Return a split by its name. Raises RecipeError for another."""
-    if name == "test":
-        return "test"
-    if name == "val":
-        return "val"
-    raise RecipeError(f"--split must be 'test' or 'val'. Got '{name}'")
 
 
 def listed(names: str | None) -> list[str]:
@@ -161,27 +158,3 @@ def label_errors(
         console.print(
             f"fix     resnetlab inspect DATA --fix labels.csv --corrections {out}", markup=False
         )
-
-
-def predict(
-    model: Annotated[Path, typer.Argument(help="Folder of a run or a bundle.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path | None, typer.Option(help="Write a CSV with all probabilities.")] = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="auto, torch (fp32), torch-bf16, openvino, openvino-bf16, openvino-int8, onnx."
-        ),
-    ] = "auto",
-) -> None:
-    """Predict the class of images."""
-    from resnetlab import workflows
-
-    rows = workflows.predict(model, images, out, backend)
-    if out is not None:
-        bad = sum(bool(row["problem"]) for row in rows)
-        console.print(f"{len(rows)} files, {bad} of them no usable image: {out}")
-        return
-    for row in rows:
-        result = row["problem"] or f"{row['class']}  {row['probability']:.1%}"
-        console.print(f"{row['file']}  {result}", markup=False)

@@ -14,6 +14,8 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Augment
 from resnetlab.system.threads import in_order, sign_of_life, threads
 
+SHOWING = np.uint64(0x9E3779B97F4A7C15)  # added to a sample's key for each showing before
+SHOWING_BITS = 40  # of a row, above which stands how often it was shown before
 cv2.setNumThreads(1)  # the threads here already take all cores
 
 
@@ -51,6 +53,7 @@ class Samples:
     """The images of one split, bound to the store: M samples, ordered by content.
 
     `ids` (M,), `labels` (M,), `records` of the store (M,), `keys` that address their randomness.
+    A row may tell of a further showing of a sample in the same epoch, see `resampled`.
     """
 
     store: PixelStore
@@ -70,20 +73,23 @@ class Samples:
         """Return one view of each of these samples."""
         images = np.empty((len(rows), view.image_size, view.image_size, 3), dtype=np.uint8)
         self._render_all(rows, view, images)
+        rows, _ = showings(rows)
         return Batch(images, self.labels[rows], rows)
 
     def vary(self, rows: np.ndarray, view: View) -> tuple[np.ndarray, Variations]:
         """Return the mean colours (B, 3) of these samples, in 0..255, and how a view varies each."""
+        rows, showing = showings(rows)
         records, index = self.records[rows], self.store.index
         widths = index["width"][records].astype(np.int64)
         heights = index["height"][records].astype(np.int64)
         means = index["sums"][records] / (widths * heights)[:, None]
-        return means, view.draw(self.keys[rows], widths / heights)
+        keys = self.keys[rows] + showing.astype(np.uint64) * SHOWING
+        return means, view.draw(keys, widths / heights)
 
     def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
         means, variations = self.vary(rows, view)
         images = []
-        for record in self.records[rows].tolist():
+        for record in self.records[showings(rows)[0]].tolist():
             images.append(self.store.image(record))
             sign_of_life()
         render_all(images, variations, means, view.fit, out)
@@ -133,6 +139,33 @@ def plan_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[np.nd
         batch_count = min(batch_count, max(1, count // 2))
     generator = np.random.Generator(np.random.Philox(key=[seed, 0], counter=[0, 0, epoch, 1]))
     return np.array_split(generator.permutation(count), batch_count)
+
+
+def resampled(labels: np.ndarray, sampler: str, seed: int, epoch: int) -> np.ndarray:
+    """Return which of N samples an epoch shows, (N,): a function of (seed, epoch) and their labels.
+
+    'balanced' shows each class equally often, 'square_root' in proportion to the square root of its
+    number of samples. All of a class are shown before one is again, and then varied anew: how often
+    a row was shown before stands in its upper bits, see `showings`.
+    """
+    count = len(labels)
+    classes, numbers = np.unique(labels, return_counts=True)
+    shares = numbers**0.5 if sampler == "square_root" else np.ones(len(classes))
+    ends = np.rint(np.cumsum(shares) / shares.sum() * count).astype(int)
+    shown = []
+    for label, quota in zip(classes, np.diff(ends, prepend=0), strict=True):
+        generator = np.random.Generator(
+            np.random.Philox(key=[seed, 1], counter=[0, int(label), epoch, 1])
+        )
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        places = np.arange(quota)
+        shown.append(rows[places % len(rows)] + (places // len(rows) << SHOWING_BITS))
+    return np.concatenate(shown)
+
+
+def showings(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples that rows (B,) of a plan mean, and how often each was shown before."""
+    return rows & ((1 << SHOWING_BITS) - 1), rows >> SHOWING_BITS
 
 
 def plan_evaluation(count: int, batch_size: int) -> list[np.ndarray]:

@@ -67,6 +67,20 @@ class Catalog:
             chosen &= self.split == split
         return np.flatnonzero(chosen)
 
+    def take(self, rows: np.ndarray) -> "Catalog":
+        """Return a catalog of these samples alone, without classes that none of them has."""
+        columns = {
+            field.name: getattr(self, field.name)[rows]
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        there = np.unique(columns["labels"][columns["labels"] >= 0])
+        new = np.full(len(self.classes) + 1, -1)  # the last stands for the unlabelled, -1
+        new[there] = np.arange(len(there))
+        columns["labels"] = new[columns["labels"]]
+        classes = tuple(self.classes[label] for label in there)
+        return self.with_columns(**columns, classes=classes)
+
     def counts(self, split: str) -> np.ndarray:
         """Return how many sound samples of each class a split holds, (K,)."""
         return np.bincount(self.labels[self.rows(split)], minlength=len(self.classes))

@@ -39,12 +39,21 @@ def read_data(data: Path, recipe: Recipe) -> Dataset:
     return read_listed(name_of(data), *list_data(data, recipe))
 
 
-def list_data(data: Path, recipe: Recipe, as_one: bool = False) -> tuple[Catalog, Recipe]:
+def list_data(
+    data: Path, recipe: Recipe, as_one: bool = False, split: str | None = None
+) -> tuple[Catalog, Recipe]:
     """List the images without reading them; settle what the recipe leaves open about them.
 
-    With `as_one`, splits that the data is divided into already are put together.
+    With `as_one`, splits that the data is divided into already are put together; with `split`, only that
+    one is taken. Raises DataError where the data has no such split.
     """
     catalog = read_source(data, recipe.data)
+    if split is not None:
+        catalog = catalog.take(np.flatnonzero(catalog.split == split))
+        if not len(catalog):
+            raise DataError(
+                f"{data}: is not divided into splits, or has none that is called {split}"
+            )
     if as_one:
         catalog = catalog.with_columns(split=objects([""] * len(catalog)))
     return catalog, resolve_data(recipe, catalog)

@@ -1,26 +1,25 @@
-"""The bundle: weights, class names and the exact way to prepare an image. Nothing is a pickle."""
+"""The bundle: weights, class names and the exact way to prepare an image. Nothing is a pickle.
+
+Torch is imported where weights are touched: an exported model is used without it.
+"""
 
 import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-
-from resnetlab.data.store.pixels import short_side_for
 from resnetlab.errors import CheckpointError, RecipeError, one_line
-from resnetlab.models import build
-from resnetlab.models.classifier import Classifier
-from resnetlab.models.pretrained import described
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 from resnetlab.system.files import whole, write_json, write_text
 
+if TYPE_CHECKING:
+    from resnetlab.models.classifier import Classifier
+
 FORMAT = 1
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
+ADAPTERS = "adapters.safetensors"  # what was learned beside frozen weights
 
 
 @dataclass(frozen=True)
@@ -42,28 +41,47 @@ class BundleFacts:
     horizontal_flip: bool = False
     hidden: tuple[int, ...] = ()
     value_range: tuple[float, float] | None = None  # black and white in images of more than 8 bits
+    upsample: int = 0  # times that the image's sides are doubled before the network
+    pool: str = "average"
     temperature: float = 1.0  # by which logits are divided before they become probabilities
+    # How the image is divided and its parts' answers combined, see models.parts.PartsPlan
+    parts: dict[str, Any] | None = None
 
 
-def save_bundle(folder: Path, classifier: Classifier, facts: BundleFacts, card: str) -> None:
-    """Write weights, facts and card. The facts come last: without them there is no bundle."""
+def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card: str) -> None:
+    """Write weights, facts and card. The facts come last: without them there is no bundle.
+
+    Adapters become part of the weights; they are also written alone.
+    """
+    from safetensors.torch import save as save_tensors
+
+    from resnetlab.models.lora import has_adapters, merged_state, save_adapters
+
     state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in merged_state(classifier).items()
     }
     content = save_tensors(state)
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
+    if has_adapters(classifier):
+        save_adapters(folder / ADAPTERS, classifier)
     write_text(folder / CARD, card)
     digest = hashlib.sha256(content).hexdigest()
     write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})
 
 
-def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
+def load_bundle(folder: Path) -> "tuple[Classifier, BundleFacts]":
     """Return the classifier, in evaluation mode, and its facts.
 
     Raises CheckpointError where the bundle is incomplete, damaged, or from a newer version.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_tensors
+
+    from resnetlab.models.pretrained import described
+
     facts, digest = read_facts(folder / FACTS)
     try:
         content = (folder / WEIGHTS).read_bytes()
@@ -73,15 +91,7 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
         raise CheckpointError(f"{folder / WEIGHTS}: is damaged (its checksum differs)")
     try:
         check_facts(facts)
-        classifier = build(
-            facts.network,
-            len(facts.classes),
-            facts.image_size,
-            facts.stem,
-            facts.dropout,
-            horizontal_flip=facts.horizontal_flip,
-            hidden=facts.hidden,
-        )
+        classifier, weighted = network_of(facts)
     except (RecipeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder / FACTS}: no network can be built by it ({one_line(error)})"
@@ -94,13 +104,40 @@ def load_bundle(folder: Path) -> tuple[Classifier, BundleFacts]:
         if not tensor.isfinite().all():
             raise CheckpointError(f"{folder / WEIGHTS}: {name} holds what is no finite number")
     try:
-        classifier.load_state_dict(weights)
+        weighted.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"{folder}: the weights don't fit {facts.network} with {len(facts.classes)} classes "
             f"({str(error).splitlines()[-1].strip():.200}); they are of {described(weights)}"
         ) from error
     return classifier.eval(), facts
+
+
+def network_of(facts: BundleFacts) -> tuple["Classifier", "Classifier"]:
+    """Return the network that facts describe, with fresh weights, and what of it a bundle's weights fill.
+
+    Raises RecipeError, TypeError or ValueError where there is no such network.
+    """
+    from resnetlab.models import build
+    from resnetlab.models.parts import PartsClassifier, PartsPlan
+
+    plan = None
+    if facts.parts is not None:
+        plan = PartsPlan(**facts.parts | {"classes": tuple(facts.parts["classes"])})
+    network = build(
+        facts.network,
+        len(plan.classes if plan else facts.classes),
+        plan.image_size if plan else facts.image_size,
+        facts.stem,
+        facts.dropout,
+        horizontal_flip=facts.horizontal_flip,
+        hidden=facts.hidden,
+        upsample=facts.upsample,
+        pool=facts.pool,
+    )
+    if plan is None:
+        return network, network
+    return cast("Classifier", PartsClassifier(network, plan, facts.classes)), network
 
 
 def read_facts(path: Path) -> tuple[BundleFacts, str]:
@@ -113,15 +150,18 @@ def read_facts(path: Path) -> tuple[BundleFacts, str]:
                 f"{path}: is of format {version}, this version of resnetlab reads format {FORMAT}; update resnetlab"
             )
         digest = values.pop("weights_sha256")
-        values["classes"] = tuple(values["classes"])
-        values["hidden"] = tuple(values.get("hidden", ()))
-        if values.get("value_range") is not None:
-            values["value_range"] = tuple(values["value_range"])
-        return BundleFacts(**values), digest
+        return facts_from(values), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not the description of a bundle ({one_line(error)})"
         ) from error
+
+
+def facts_from(values: dict[str, Any]) -> BundleFacts:
+    """Return the facts that stand in a JSON file. Raises KeyError or TypeError where they don't."""
+    lists = ("hidden", "value_range")
+    tuples = {name: tuple(values[name]) for name in lists if values.get(name) is not None}
+    return BundleFacts(**values | tuples | {"classes": tuple(values["classes"])})
 
 
 def check_facts(facts: BundleFacts) -> None:
@@ -138,6 +178,8 @@ def check_facts(facts: BundleFacts) -> None:
 
 def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
+    from resnetlab.data.store.pixels import short_side_for
+
     return BundleFacts(
         network=recipe.model.name,
         stem=recipe.model.stem,
@@ -150,6 +192,8 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0
         horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=recipe.model.hidden,
         value_range=None if recipe.data.value_range == "auto" else recipe.data.value_range,
+        upsample=recipe.model.upsample,
+        pool=recipe.model.pool,
         temperature=temperature,
     )
 
@@ -168,6 +212,8 @@ def recipe_of(facts: BundleFacts) -> Recipe:
             "stem": facts.stem,
             "hidden": list(facts.hidden),
             "dropout": facts.dropout,
+            "upsample": facts.upsample,
+            "pool": facts.pool,
         },
         "evaluation": {"horizontal_flip": facts.horizontal_flip},
     }

@@ -1,11 +1,8 @@
 """Which way to compute: what is here is tried on some of the images, and must keep the predictions."""
 
-import time
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import softmax
 
+from resnetlab.deploy.runtime import Runtime, probabilities_by, seconds_of
 from resnetlab.deploy.runtimes import Compute, installed, make_compute
 from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
@@ -13,48 +10,9 @@ from resnetlab.training.hardware.probe import fastest_precision
 
 COMPARED = 16  # images on which another way is held against fp32
 CALIBRATED = 64  # others, from which int8 takes the range of its numbers
-TIMED = 8  # of those compared, computed once more against the clock
 WORTH_S = 20.0  # work left from which converting the network, some seconds, can pay
 # The most that a probability may be off: in fp32 sums are taken in another order, no more.
 TOLERANCE = {"torch-bf16": 0.02, "openvino-bf16": 0.02, "openvino": 1e-4, "onnx": 1e-4}
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """A way to compute probabilities, and how far it is from PyTorch in fp32.
-
-    On `compared` images the likeliest class was the same `agreed` times and no probability was
-    off by more than `difference`. With `exact`, images whose two likeliest classes could change
-    places within `tolerance` are computed again by that.
-    """
-
-    name: str
-    compute: Compute
-    exact: Compute | None = None
-    tolerance: float = 0.0
-    difference: float = 0.0
-    agreed: int = 0
-    compared: int = 0
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return float64 probabilities (B, K) for prepared images, uint8 (B, S, S, 3)."""
-        probs = probabilities_by(self.compute, images)
-        if self.exact is not None:
-            close = margins(probs) < 2 * self.tolerance
-            if close.any():
-                probs[close] = probabilities_by(self.exact, images[close])
-        return probs
-
-    def __str__(self) -> str:
-        """Name it, and say in a line what it costs in precision."""
-        if not self.compared:
-            return f"{self.name} in fp32"
-        kept = f"; where two classes are nearer than {2 * self.tolerance:g}, torch in fp32"
-        return (
-            f"{self.name} (against fp32 on {self.compared} of the images: same class "
-            f"{self.agreed} times, probabilities at most {self.difference:.1g} off)"
-            f"{kept if self.exact else ''}"
-        )
 
 
 def named(name: str, classifier: Classifier, samples: np.ndarray) -> Runtime:
@@ -69,7 +27,7 @@ def named(name: str, classifier: Classifier, samples: np.ndarray) -> Runtime:
     return compare(name, compute, expected, samples[apart])
 
 
-def choose(classifier: Classifier, samples: np.ndarray, count: int) -> Runtime:
+def choose(classifier: Classifier, samples: np.ndarray, count: float) -> Runtime:
     """Return the fastest runtime that keeps the predictions, for `count` images like `samples`.
 
     It keeps them where no probability of the samples is off by its TOLERANCE. Runtimes that convert
@@ -126,23 +84,3 @@ def compare(
     agreed = int((found.argmax(axis=1) == expected.argmax(axis=1)).sum())
     difference = float(np.abs(found - expected).max())
     return Runtime(name, compute, exact, tolerance, difference, agreed, len(samples))
-
-
-def probabilities_by(compute: Compute, images: np.ndarray) -> np.ndarray:
-    """Return float64 probabilities (B, K)."""
-    probs: np.ndarray = softmax(compute(images).astype(np.float64), axis=1)
-    return probs
-
-
-def margins(probs: np.ndarray) -> np.ndarray:
-    """Return how far the likeliest class lies before the next one, (B,)."""
-    best = np.partition(probs, -2, axis=1)
-    margin: np.ndarray = best[:, -1] - best[:, -2]
-    return margin
-
-
-def seconds_of(runtime: Runtime, samples: np.ndarray) -> float:
-    """Return the seconds an image takes, once the runtime has been used before."""
-    started = time.perf_counter()
-    runtime.probabilities(samples[:TIMED])
-    return (time.perf_counter() - started) / len(samples[:TIMED])

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from resnetlab.models.classifier import Classifier
+from resnetlab.models.parts import PartsClassifier
 
 
 def folded(classifier: Classifier) -> Classifier:
@@ -16,6 +17,9 @@ def folded(classifier: Classifier) -> Classifier:
     layer to layer stays as it is.
     """
     classifier = copy.deepcopy(classifier).eval()
+    if isinstance(classifier, PartsClassifier):
+        classifier.part = folded(classifier.part)
+        return classifier
     backbone = classifier.backbone
     for conv_name, norm_name in foldable(backbone):
         conv, norm = backbone.get_submodule(conv_name), backbone.get_submodule(norm_name)

@@ -1,35 +1,30 @@
-"""Prediction from files with nothing but a bundle."""
+"""Prediction from files with nothing but a bundle, or the mean over several."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from resnetlab.data.augment.draw import PLAIN
-from resnetlab.data.augment.render import render
 from resnetlab.data.formats import why_not_by_name
-from resnetlab.data.store.decode import ImageProblem, decode
-from resnetlab.deploy.bundle import load_bundle
-from resnetlab.deploy.choice import CALIBRATED, COMPARED, Runtime, choose, named
-from resnetlab.deploy.fold import calibrated, folded
-from resnetlab.deploy.runtimes import by_torch, check_backend
+from resnetlab.data.store.decode import ImageProblem
+from resnetlab.deploy.model import FEW, Model
 from resnetlab.errors import CheckpointError
-from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.progress import Progress
 from resnetlab.system.remarks import remarks_collected
 from resnetlab.system.threads import in_order, threads
 
-FEW = 64  # images below which nothing is tried: PyTorch in fp32 predictions at once
 AHEAD = 3  # batches decoded while the network works on another
+BATCH = 32
 
-Read = Callable[[Path], bytes]
-Prepared = np.ndarray | ImageProblem
+Read = Callable[[], bytes]  # gives a file's bytes, or raises OSError
+Item = tuple[Path, Read]
+Views = list[np.ndarray]  # one image as each distinct preparation makes it, uint8 (S, S, 3)
+Prepared = Views | ImageProblem
 
 
 @dataclass(frozen=True)
@@ -44,118 +39,148 @@ class FilePrediction:
 class Predictor:
     """A bundle, ready to predict; the same preparation as in training and evaluation.
 
-    `backend` is one of deploy.runtimes.BACKENDS, or 'auto': the fastest that keeps the class that
-    fp32 gives, for few images fp32 itself. `runtime` is what answered last. Raises RecipeError
-    for an unknown backend, MachineError for one that is not installed.
+    Of several bundles the probabilities are averaged; their classes must be the same, in any order. See
+    Model for `backend` and errors. Raises CheckpointError where the classes differ.
     """
 
-    def __init__(self, bundle: Path, device: str = "cpu", backend: str = "auto") -> None:
-        check_backend(backend, device)
-        keep_freed_memory()
-        classifier, self.facts = load_bundle(bundle)
-        network = calibrated(folded(classifier), self.facts.temperature)
-        self.classifier = network.to(device).to(memory_format=torch.channels_last)
-        self.backend = backend
-        self.exact = self.runtime = Runtime("torch", by_torch(self.classifier))
-        self.settled: Runtime | None = None
+    def __init__(
+        self, bundles: Path | Sequence[Path], device: str = "cpu", backend: str = "auto"
+    ) -> None:
+        folders = [bundles] if isinstance(bundles, Path) else list(bundles)
+        self.models = [Model(folder, device, backend) for folder in folders]
+        self.facts = self.models[0].facts
+        self.classes = self.facts.classes
+        self.orders = [class_order(self.models[0], model) for model in self.models]
+        self.preparations = list(dict.fromkeys(model.preparation for model in self.models))
+
+    @property
+    def runtime(self) -> str:
+        """What answered last, in a line."""
+        return "; ".join(dict.fromkeys(str(model.runtime) for model in self.models))
 
     def predict(
         self,
         paths: Sequence[Path],
-        batch_size: int = 32,
+        batch_size: int = BATCH,
         workers: int | None = None,
-        read: Read = Path.read_bytes,
+        read: Callable[[Path], bytes] = Path.read_bytes,
     ) -> list[FilePrediction]:
-        """Return a prediction for every file, in order; a file that is no sound image says why.
+        """Return a prediction for every file, in order; a file that is no sound image says why."""
+        items = [(path, partial(read, path)) for path in paths]
+        return list(self.stream(items, batch_size, workers))
+
+    def stream(
+        self, items: Iterable[Item], batch_size: int = BATCH, workers: int | None = None
+    ) -> Iterator[FilePrediction]:
+        """Give a prediction for every file, in order and as they come, in bounded memory.
 
         `workers` threads (None: one a core) decode the next batches while the network works on one.
-        `read` gives a file's bytes, or raises OSError.
+        Where `items` has a length, progress knows the time left.
         """
-        prepare = partial(self._prepare, read)
-        predictions: list[FilePrediction] = []
+        count = len(items) if isinstance(items, Sequence) else None
         with (
             remarks_collected("decoders of images"),
             threads(workers or os.cpu_count() or 1) as pool,
-            Progress("predicting", len(paths)) as progress,
+            Progress("predicting", count) as progress,
         ):
-            self.runtime = runtime = self._settle(paths, pool, prepare)
-            for chunk, images in prepared_ahead(paths, batch_size, pool, prepare):
-                predictions += predict_batch(runtime, chunk, images)
+            items = self._settle(items, count, pool)
+            for chunk, images in prepared_ahead(items, batch_size, pool, self.prepare):
+                yield from self.predict_batch([path for path, _ in chunk], images)
                 progress.advance(len(chunk))
-        return predictions
 
-    def _settle(
-        self, paths: Sequence[Path], pool: ThreadPoolExecutor, prepare: Callable[[Path], Prepared]
-    ) -> Runtime:
-        """Decide who computes; a choice once made on many images stays for the next many."""
-        by_itself = self.backend == "auto"
-        if self.backend == "torch" or (by_itself and len(paths) < FEW):
-            return self.exact
-        if self.settled is None:
-            wanted = COMPARED if by_itself else COMPARED + CALIBRATED
-            found = in_order(pool, prepare, spread(paths, wanted), AHEAD)
-            sound = [image for image in found if isinstance(image, np.ndarray)]
-            if not sound:
-                return self.exact
-            samples = np.stack(sound)
-            self.settled = (
-                choose(self.classifier, samples, len(paths))
-                if by_itself
-                else named(self.backend, self.classifier, samples)
-            )
-        return self.settled
-
-    def _prepare(self, read: Read, path: Path) -> Prepared:
-        facts = self.facts
+    def prepare(self, item: Item) -> Prepared:
+        """Return an image as each preparation makes it, or what is wrong with it."""
+        path, read = item
         if why := why_not_by_name(path.name):
             return ImageProblem(why)
         try:
-            image = decode(
-                read(path), facts.short_side, facts.max_pixels, value_range=facts.value_range
-            )
+            content = read()
+            return [prepare(content) for prepare in self.preparations]
         except OSError as error:
-            return ImageProblem(f"can't be read ({error.strerror})")
+            return ImageProblem(f"can't be read ({error.strerror or error})")
         except ImageProblem as problem:
             return problem
-        out = np.empty((facts.image_size, facts.image_size, 3), dtype=np.uint8)
-        render(image.pixels, PLAIN, np.zeros(3), facts.fit, out)
-        return out
+
+    def predict_batch(
+        self, paths: Sequence[Path], images: Sequence[Prepared]
+    ) -> Iterator[FilePrediction]:
+        """Give the predictions to a batch: one computation for all that are sound."""
+        sound = [image for image in images if not isinstance(image, ImageProblem)]
+        each = iter(self.probabilities(sound) if sound else ())
+        for path, image in zip(paths, images, strict=True):
+            if isinstance(image, ImageProblem):
+                yield FilePrediction(path, None, str(image))
+            else:
+                yield FilePrediction(path, next(each))
+
+    def probabilities(self, views: Sequence[Views]) -> np.ndarray:
+        """Return float64 probabilities (B, K) of prepared images, in the order of `classes`.
+
+        Raises CheckpointError where a logit is no finite number, which no sound bundle gives.
+        """
+        batches = {
+            preparation: np.stack([view[place] for view in views])
+            for place, preparation in enumerate(self.preparations)
+        }
+        found = [
+            model.runtime.probabilities(batches[model.preparation])[:, order]
+            for model, order in zip(self.models, self.orders, strict=True)
+        ]
+        probs: np.ndarray = found[0] if len(found) == 1 else np.mean(found, axis=0)
+        if not np.isfinite(probs).all():
+            raise CheckpointError("the model's logits are not finite: its weights are damaged")
+        return probs
+
+    def _settle(
+        self, items: Iterable[Item], count: int | None, pool: ThreadPoolExecutor
+    ) -> Iterable[Item]:
+        """Let each model decide who computes; return the items, of which some may have been waited for."""
+        if isinstance(items, Sequence):
+            known: Sequence[Item] = items
+        else:
+            items = iter(items)
+            known = list(islice(items, FEW))
+            items = chain(known, items)
+            count = None if len(known) == FEW else len(known)
+        for model in self.models:
+            view = self.preparations.index(model.preparation)
+
+            def sample(wanted: int, view: int = view) -> list[np.ndarray]:
+                found = in_order(pool, self.prepare, spread(known, wanted), wanted)
+                return [image[view] for image in found if not isinstance(image, ImageProblem)]
+
+            model.settle(sample, float("inf") if count is None else count)
+        return items
 
 
-def predict_batch(
-    runtime: Runtime, paths: Sequence[Path], images: Sequence[Prepared]
-) -> list[FilePrediction]:
-    """Return the predictions to a batch: one computation for all that are sound.
-
-    Raises CheckpointError where a logit is no finite number, which no sound bundle gives.
-    """
-    sound = [image for image in images if isinstance(image, np.ndarray)]
-    probs = runtime.probabilities(np.stack(sound)) if sound else np.empty(0)
-    if not np.isfinite(probs).all():
-        raise CheckpointError("the model's logits are not finite: its weights are damaged")
-    each = iter(probs)
-    return [
-        FilePrediction(path, None, str(image))
-        if isinstance(image, ImageProblem)
-        else FilePrediction(path, next(each))
-        for path, image in zip(paths, images, strict=True)
-    ]
+def class_order(first: Model, model: Model) -> list[int]:
+    """Return where a model has each class of the first. Raises CheckpointError where they differ."""
+    classes = model.facts.classes
+    odd = sorted(set(first.facts.classes) ^ set(classes))
+    if odd:
+        raise CheckpointError(
+            f"{first.folder} and {model.folder} can't be averaged: only one of them knows '{odd[0]}'"
+        )
+    return [classes.index(name) for name in first.facts.classes]
 
 
 def prepared_ahead(
-    paths: Sequence[Path],
+    items: Iterable[Item],
     batch_size: int,
     pool: ThreadPoolExecutor,
-    prepare: Callable[[Path], Prepared],
-) -> Iterator[tuple[Sequence[Path], list[Prepared]]]:
+    prepare: Callable[[Item], Prepared],
+) -> Iterator[tuple[list[Item], list[Prepared]]]:
     """Give the batches in order, each with its prepared images, at most AHEAD of them early."""
-    stream = in_order(pool, prepare, paths, AHEAD * batch_size)
-    for start in range(0, len(paths), batch_size):
-        chunk = paths[start : start + batch_size]
-        yield chunk, list(islice(stream, len(chunk)))
+
+    def both(item: Item) -> tuple[Item, Prepared]:
+        return item, prepare(item)
+
+    stream = in_order(pool, both, items, AHEAD * batch_size)
+    while batch := list(islice(stream, batch_size)):
+        yield [item for item, _ in batch], [image for _, image in batch]
 
 
-def spread(paths: Sequence[Path], count: int) -> Sequence[Path]:
-    """Return at most `count` of the paths, from the first to the last: folders are often classes."""
-    step = max(1, -(-len(paths) // count))
-    return paths[::step]
+def spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """Return at most `count` of the items, from the first to the last: folders are often classes."""
+    step = max(1, -(-len(items) // count))
+    return items[::step]

@@ -1,4 +1,7 @@
-"""The ways to compute the same network: PyTorch, OpenVINO, ONNX Runtime; in fp32, bf16 or int8."""
+"""The ways to compute the same network: PyTorch, OpenVINO, ONNX Runtime; in fp32, bf16 or int8.
+
+Torch is imported where it computes or converts, so that names can be checked without it.
+"""
 
 import contextlib
 import io
@@ -6,16 +9,17 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from resnetlab.deploy.graph import IMAGES, as_onnx
 from resnetlab.errors import MachineError, RecipeError, one_line
-from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnetlab.models.classifier import Classifier
 
 Compute = Callable[[np.ndarray], np.ndarray]  # images uint8 (B, S, S, 3) -> logits (B, K)
 
@@ -28,7 +32,7 @@ NEEDS = {
 }
 
 
-def make_compute(name: str, classifier: Classifier, samples: np.ndarray) -> Compute:
+def make_compute(name: str, classifier: "Classifier", samples: np.ndarray) -> Compute:
     """Return what computes logits by the backend of this name; see BACKENDS.
 
     `classifier` is folded, in evaluation mode, channels last. `samples`, uint8 (P, S, S, 3), are
@@ -69,8 +73,10 @@ def installed(name: str) -> bool:
     return all(find_spec(package) for package in NEEDS.get(name, ()))
 
 
-def by_torch(classifier: Classifier, low: bool = False) -> Compute:
+def by_torch(classifier: "Classifier", low: bool = False) -> Compute:
     """Compute by PyTorch in fp32; `low`: all but the head in bf16."""
+    import torch
+
     device = classifier.mean.device
 
     def compute(images: np.ndarray) -> np.ndarray:
@@ -84,9 +90,12 @@ def by_torch(classifier: Classifier, low: bool = False) -> Compute:
     return compute
 
 
-def by_openvino(classifier: Classifier, samples: np.ndarray, precision: str = "f32") -> Compute:
+def by_openvino(classifier: "Classifier", samples: np.ndarray, precision: str = "f32") -> Compute:
     """Compute by OpenVINO in 'f32', 'bf16' or 'i8', with as many threads as PyTorch."""
     import openvino
+    import torch
+
+    from resnetlab.deploy.graph import as_onnx
 
     core = openvino.Core()
     model = core.read_model(as_onnx(classifier, samples.shape[1]))
@@ -112,9 +121,12 @@ def quantised(model: Any, samples: np.ndarray) -> Any:
         return nncf.quantize(model, dataset, subset_size=len(samples))
 
 
-def by_onnx(classifier: Classifier, samples: np.ndarray) -> Compute:
+def by_onnx(classifier: "Classifier", samples: np.ndarray) -> Compute:
     """Compute by ONNX Runtime in fp32, with as many threads as PyTorch."""
     import onnxruntime
+    import torch
+
+    from resnetlab.deploy.graph import IMAGES, as_onnx
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -128,7 +140,7 @@ def by_onnx(classifier: Classifier, samples: np.ndarray) -> Compute:
     return compute
 
 
-BACKENDS: dict[str, Callable[[Classifier, np.ndarray], Compute]] = {
+BACKENDS: dict[str, Callable[["Classifier", np.ndarray], Compute]] = {
     "torch": lambda classifier, _: by_torch(classifier),
     "torch-bf16": lambda classifier, _: by_torch(classifier, low=True),
     "openvino": by_openvino,

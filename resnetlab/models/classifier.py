@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -39,7 +40,7 @@ class Backbone(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Turn normalised float images (N, 3, H, W) into features (N, D)."""
-        return run(self.stages().values(), images)
+        return run(self.stages().values(), images).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the features: a bare backbone has no classes."""
@@ -70,7 +71,8 @@ class Classifier(nn.Module):
     `mean` and `std` are three numbers each, for pixel values in 0 to 1. The first `frozen` stages
     of the backbone don't learn (see `freeze`); they and the rest can run one without the other.
     `hidden` gives the widths of dense layers between backbone and head; `dropout` comes before the
-    head, with `hidden` after each of those. `horizontal_flip` is for evaluation alone.
+    head, with `hidden` after each of those. `horizontal_flip` is for evaluation alone. `upsample` doubles
+    the sides of images so many times before the network sees them, each pixel becoming four.
 
     Raises:
         RecipeError: `mean` or `std` can't be those of pixel values in 0 to 1.
@@ -89,6 +91,7 @@ class Classifier(nn.Module):
         std: Sequence[float] = IMAGENET_STD,
         horizontal_flip: bool = False,
         hidden: Sequence[int] = (),
+        upsample: int = 0,
     ) -> None:
         super().__init__()
         mean, std = [float(value) for value in mean], [float(value) for value in std]
@@ -99,6 +102,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.frozen = 0
         self.horizontal_flip = horizontal_flip
+        self.upsample = upsample
         self.hidden = dense_layers(backbone.feature_dim, hidden, dropout)
         self.dropout = nn.Dropout(0.0 if hidden else dropout)
         self.head = nn.Linear((backbone.feature_dim, *hidden)[-1], num_classes)
@@ -130,6 +134,13 @@ class Classifier(nn.Module):
         floats = torch.addcmul(shift, rows, scale)
         return floats.reshape(*floats.shape[:2], width, 3).permute(0, 3, 1, 2)
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (N, 3, H, W) into what the network sees: normalised, and enlarged if asked."""
+        images = self.normalise(images)
+        if self.upsample:
+            images = F.interpolate(images, scale_factor=2.0**self.upsample, mode="nearest")
+        return images
+
     def features(self, images: Tensor) -> Tensor:
         """Turn uint8 images (N, 3, H, W) into features (N, D).
 
@@ -143,7 +154,7 @@ class Classifier(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Turn uint8 images (N, 3, H, W) into features (N, D), each by what it shows alone."""
-        features: Tensor = self.hidden(self.backbone.features(self.normalise(images)))
+        features: Tensor = self.hidden(self.backbone.features(self.prepare(images)))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -159,14 +170,14 @@ class Classifier(nn.Module):
     def prefix(self, images: Tensor) -> Tensor:
         """Turn uint8 images (N, 3, H, W) into what the frozen stages make of them, (N, ...)."""
         assert self.divisible
-        images = self.normalise(images)
+        images = self.prepare(images)
         if self.frozen == len(self._stages()):
             return self.backbone.features(images)
         return run(self._stages()[: self.frozen], images)
 
     def rest(self, maps: Tensor) -> Tensor:
         """Turn what `prefix` gives into logits (N, K); the two together are `forward`."""
-        features = self.hidden(run(self._stages()[self.frozen :], maps))
+        features = self.hidden(run(self._stages()[self.frozen :], maps).flatten(1))
         logits: Tensor = self.head(self.dropout(features))
         return logits
 

@@ -28,6 +28,9 @@ class Augment(Section):
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of the colour circle
+    # One more change an image, drawn from turn, shift, shear, brightness, contrast, saturation and none,
+    # as strong as chance will (Müller and Hutter 2021, TrivialAugment)
+    trivial: bool = False
     erase: Fraction = 0.0  # chance that a rectangle of 2 to 33 % is filled with the mean colour
 
     @model_validator(mode="before")

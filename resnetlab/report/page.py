@@ -10,7 +10,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from resnetlab.errors import DataError
 from resnetlab.report import formats, trials, words
-from resnetlab.report.style import DPI, SPLIT_NAMES
+from resnetlab.report.drawing.style import DPI, SPLIT_NAMES
 from resnetlab.system import files
 
 Json = Mapping[str, Any]
@@ -20,6 +20,7 @@ PX_AN_INCH = 100  # so that letters of all figures have the size of the text bes
 CAPTIONS = {
     "classes": "Images of each class, in all and in each split. Every panel has its own scale.",
     "augmented": "Training images as the network sees them, varied anew in every epoch.",
+    "restored": "Validation images, and below each what the network restores from its code.",
     "curves": "Loss and accuracy over the epochs. The ring is the epoch whose weights are kept.",
     "confusion": "True classes in rows, predicted classes in columns. Correct predictions lie on "
     "the pale diagonal; the redder a cell, the more mistakes.",

@@ -19,8 +19,8 @@ VIEWS = 7  # augmented views beside each original
 
 def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
     """Draw the classes in each split, and some training images as the network will see them."""
-    from resnetlab.report.figures import class_distribution
-    from resnetlab.report.galleries import contact_sheet
+    from resnetlab.report.drawing.figures import class_distribution
+    from resnetlab.report.drawing.galleries import contact_sheet
 
     counts = {split: catalog.counts(split).tolist() for split in ("train", "val", "test")}
     class_distribution(counts, catalog.classes, run.figures / "classes.png")
@@ -30,6 +30,14 @@ def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> 
         row = int(np.flatnonzero(samples.labels == label)[0])
         rows.append((name, augmented_views(samples, row, recipe)))
     contact_sheet(rows, run.figures / "augmented.png")
+
+
+def draw_restored(run: Run, images: np.ndarray, restored: np.ndarray) -> None:
+    """Draw images and what an autoencoder makes of them, both uint8 (N, S, S, 3)."""
+    from resnetlab.report.drawing.galleries import contact_sheet
+
+    rows = [("image", list(images)), ("restored", list(restored))]
+    contact_sheet(rows, run.figures / "restored.png")
 
 
 def augmented_views(samples: Samples, row: int, recipe: Recipe) -> list[np.ndarray]:
@@ -68,7 +76,7 @@ def draw_results(
 
 def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
     """Draw what needs no image: confusion matrix and scores of each class."""
-    from resnetlab.report.figures import confusion_matrix, per_class_scores
+    from resnetlab.report.drawing.figures import confusion_matrix, per_class_scores
 
     classes, matrix = predictions.classes, scores["confusion_matrix"]
     confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
@@ -85,7 +93,7 @@ def draw_images(
 
     `predictions` are those of the rows, in their order.
     """
-    from resnetlab.report.galleries import sample_predictions
+    from resnetlab.report.drawing.galleries import sample_predictions
 
     size = evaluation_size(recipe)
     images = np.empty((len(rows), size, size, 3), dtype=np.uint8)
@@ -103,7 +111,7 @@ def draw_images(
 
 def write_report(run: Run, history: Sequence[dict[str, Any]] | None = None) -> None:
     """Write the run's report; with the history, draw its curves first."""
-    from resnetlab.report.curves import learning_curves
+    from resnetlab.report.drawing.curves import learning_curves
     from resnetlab.report.page import write_run_report
 
     if history is not None:

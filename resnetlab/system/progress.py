@@ -30,13 +30,13 @@ class Progress:
     """Counts images (or other things) done, with rate and time left.
 
     On a terminal a line is drawn over and over; elsewhere a line appears every 20 seconds, so that
-    short work leaves none. Where it counts, long work can be ended.
+    short work leaves none. Where it counts, long work can be ended. A `total` of None is not known.
     """
 
     def __init__(
         self,
         title: str,
-        total: int,
+        total: int | None,
         unit: str = "images",
         done: int = 0,
         stoppable: bool = True,
@@ -78,6 +78,8 @@ class Progress:
         return (self.done - self.done_before) / max(time.monotonic() - self.started, 1e-9)
 
     def __str__(self) -> str:
+        if self.total is None:
+            return f"{self.title}  {self.done:,}  {self.rate:,.0f} {self.unit}/s"
         left = (self.total - self.done) / max(self.rate, 1e-9)
         share = self.done / max(self.total, 1)
         bar = f"{'━' * round(24 * share):╌<24}" if self.live else f"{share:4.0%}"

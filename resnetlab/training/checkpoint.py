@@ -14,7 +14,7 @@ from resnetlab.errors import CheckpointError, one_line
 from resnetlab.models.classifier import Classifier, learned_state
 from resnetlab.models.pretrained import described
 from resnetlab.system.files import unwritable, whole
-from resnetlab.training.optim.ema import Average
+from resnetlab.training.optim.average import Average
 
 MODEL, OPTIMIZER, AVERAGE = "model.", "optimizer.", "average."
 FACTS = "resnetlab"  # the file's metadata: progress and checksum
@@ -69,7 +69,9 @@ def load_checkpoint(
             f"is {described(learned_state(model))}"
         )
     if average is not None and not average.state.keys() <= averaged.keys():
-        raise CheckpointError(f"{path}: holds no averaged weights, which training.ema asks for")
+        raise CheckpointError(
+            f"{path}: holds no averaged weights, which training.ema or swa_from asks for"
+        )
     model.load_state_dict(weights, strict=False)  # all that is asked for is there
     if optimizer is not None:
         optimizer.load_state_dict(optimizer_state(tensors, optimizer))

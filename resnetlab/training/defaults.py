@@ -1,5 +1,6 @@
 """What 'auto' means: from a recipe, the images and the machine to a recipe with no 'auto' left."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.defaults import SMALL_UP_TO_PX, settle_augment
 from resnetlab.errors import RecipeError
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, did_you_mean
 from resnetlab.runs.run import bundle_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ FINE_TUNING = {
     "clip_norm": 1.0,
     "warmup_epochs": 1.0,
 }
+RECONSTRUCTION = 10.0  # so much smaller are its errors than the loss on the class
+UNEVEN = 2  # times the images of the smallest class
 WARMUP_FRAC = 0.1  # of the epochs, when fine-tuning
 IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, GPU_EPOCHS = 24_000, 3, 30, 20
 FROM_SCRATCH = {
@@ -40,21 +43,35 @@ SCRATCH_EPOCHS = 30
 
 def resolve_listed(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, "Classifier"]:
     """As `settle`, before images are read and divided: by the most that may be training's."""
-    count = int(np.isin(catalog.split, ["", "train"]).sum())
-    return settle(recipe, len(catalog.classes), count)
+    refuse_class_weights(recipe, catalog.classes)
+    unsplit = catalog.sound & np.isin(catalog.split, ["", "train"])
+    labels = catalog.labels[unsplit]
+    return settle(recipe, np.bincount(labels[labels >= 0], minlength=len(catalog.classes)))
 
 
-def resolve_training(recipe: Recipe, num_classes: int, count: int) -> Recipe:
+def refuse_class_weights(recipe: Recipe, classes: Sequence[str]) -> None:
+    """Raise RecipeError where training.class_weights names a class that there isn't."""
+    named = recipe.training.class_weights
+    for name in named if isinstance(named, dict) else ():
+        if name not in classes:
+            raise RecipeError(
+                f"training.class_weights: there is no class {name!r}{did_you_mean(name, classes)}"
+            )
+
+
+def resolve_training(recipe: Recipe, counts: np.ndarray) -> Recipe:
     """Return the recipe with no 'auto' left, see `settle`."""
-    return settle(recipe, num_classes, count)[0]
+    return settle(recipe, counts)[0]
 
 
-def settle(recipe: Recipe, num_classes: int, count: int) -> tuple[Recipe, "Classifier"]:
+def settle(recipe: Recipe, counts: np.ndarray) -> tuple[Recipe, "Classifier"]:
     """Return the recipe with no 'auto' left, and the network that it describes.
 
-    `count` is the number of training images. Raises MachineError where weights can't be had: no
-    training from scratch takes their place unasked.
+    `counts` (K,) is the number of training images of each class. Raises MachineError where weights
+    can't be had: no training from scratch takes their place unasked.
     """
+    count = int(counts.sum())
+    from resnetlab.models.networks.autoencoder import Autoencoder
     from resnetlab.models.networks.resnet import ResNet
     from resnetlab.training.initial import build_network
     from resnetlab.training.optim.optimizers import stage_lrs
@@ -65,13 +82,47 @@ def settle(recipe: Recipe, num_classes: int, count: int) -> tuple[Recipe, "Class
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
     recipe = recipe.override({"model.weights": weights})
-    network = build_network(recipe, num_classes)
+    network = build_network(recipe, len(counts))
     refuse_sizes(recipe, network.backbone.any_size)
     if isinstance(network.backbone, ResNet):
         recipe = recipe.override({"model.stem": network.backbone.stem})
-    recipe = fill_in(settle_machine(recipe, network), weights != "none", count)
+    recipe = settle_monitor(settle_machine(recipe, network), counts)
+    recipe = settle_reconstruction(recipe, isinstance(network.backbone, Autoencoder))
+    recipe = fill_in(recipe, weights != "none", count)
     stage_lrs(network, recipe.training)  # a stage that isn't there shows now
     return settle_frozen_views(recipe, network, count), network
+
+
+def settle_monitor(recipe: Recipe, counts: np.ndarray) -> Recipe:
+    """Return the recipe in which it is settled what decides which epoch is the best."""
+    if recipe.training.monitor != "auto":
+        return recipe
+    uneven = counts.max() > UNEVEN * max(int(counts.min()), 1)
+    monitor = "balanced_accuracy" if uneven else "accuracy"
+    return recipe.override({"training.monitor": monitor})
+
+
+def settle_reconstruction(recipe: Recipe, has_decoder: bool) -> Recipe:
+    """Return the recipe in which it is settled what restoring the image counts."""
+    weight, training = recipe.training.reconstruction, recipe.training
+    if weight == "auto":
+        weight = RECONSTRUCTION if has_decoder else 0.0
+    if not weight:
+        return recipe.override({"training.reconstruction": 0.0})
+    if not has_decoder:
+        raise RecipeError(
+            f"training.reconstruction must be 0 for {recipe.model.name}, which has no decoder. Got {weight:g}"
+        )
+    for key, given in (
+        ("model.freeze", recipe.model.freeze != "none"),
+        ("model.upsample", recipe.model.upsample),
+        ("training.mixup", training.mixup),
+        ("training.cutmix", training.cutmix),
+        ("training.start_size", training.start_size),
+    ):
+        if given:
+            raise RecipeError(f"{key} can't be used while the image is restored; leave it out")
+    return recipe.override({"training.reconstruction": weight})
 
 
 def refuse_sizes(recipe: Recipe, any_size: bool) -> None:
@@ -98,15 +149,16 @@ def settle_frozen_views(recipe: Recipe, classifier: "Classifier", count: int) ->
     from resnetlab.training.stored_features import image_bytes, suggest_views
 
     training = recipe.training
-    if training.mixup and training.frozen_views not in ("auto", 0):
+    mixes = training.mixup or training.cutmix
+    if mixes and training.frozen_views not in ("auto", 0):
         raise RecipeError(
-            "training.frozen_views must be 0 with training.mixup: what is stored are maps of single "
+            "training.frozen_views must be 0 with training.mixup or cutmix: what is stored are maps of single "
             f"images. Got {training.frozen_views} instead"
         )
     if training.frozen_views != "auto":
         return recipe
     views = 0
-    if classifier.frozen and training.start_size is None and not training.mixup:
+    if classifier.frozen and training.start_size is None and not mixes:
         precision: Literal["fp32", "bf16"] = "bf16" if training.precision == "bf16" else "fp32"
         each = image_bytes(classifier, int(recipe.data.image_size), precision)
         views = suggest_views(int(training.epochs), each, count)
@@ -206,5 +258,8 @@ def wants_published_weights(recipe: Recipe) -> bool:
         return False
     if name not in MODELS:  # of timm
         return True
-    big = int(recipe.data.image_size) > SMALL_UP_TO_PX and recipe.model.stem != "small"
+    big = (
+        int(recipe.data.image_size) << recipe.model.upsample > SMALL_UP_TO_PX
+        and recipe.model.stem != "small"
+    )
     return name.startswith("resnet") and big

@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from resnetlab.data.batches import Samples
+from resnetlab.evaluation.metrics import quick_scores
+from resnetlab.evaluation.predictions import Predictions
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment, Recipe
 from resnetlab.training.inputs import plain_view
+from resnetlab.training.optim.losses import Criterion, make_criterion
 from resnetlab.training.stored_features import Precision, StoredFeatures, store_features
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the smaller, the more regularised
@@ -20,6 +23,7 @@ CUSTOMARY = 1e-2  # where nothing validates
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
 FLIPPED = Augment(flip=1.0)
+PLAIN = Criterion()
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class HeadFit:
     """
 
     accuracy: float | None
+    score: float | None  # by what the recipe monitors
     neighbours: float | None
     strength: float
     seconds: float
@@ -52,19 +57,34 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
     val_features = (val_features - mean) / std
     weight = torch.zeros(classifier.head.out_features, features.shape[1])
     bias = torch.zeros(classifier.head.out_features)
-    best, chosen = (-1.0, -math.inf), (weight, bias, CUSTOMARY)
+    monitor = recipe.training.monitor
+    names = tuple(map(str, range(len(bias))))
+    criterion = make_criterion(recipe.training, names, train.labels)
+    best, chosen = (-math.inf, -math.inf), (weight, bias, CUSTOMARY)
+    at_best: dict[str, float] = {}
     for strength in STRENGTHS if len(val) else (CUSTOMARY,):
-        weight, bias = logistic_regression(features, labels, weight, bias, strength)
-        score = score_of(val_features @ weight.T + bias, val_labels)
+        weight, bias = logistic_regression(features, labels, weight, bias, strength, criterion)
+        if not len(val):
+            chosen = weight, bias, strength
+            break
+        logits = val_features @ weight.T + bias
+        found = quick_scores(Predictions.make(val.ids, val.labels, logits.numpy(), names))
+        score = -found["loss"] if monitor == "loss" else found[monitor], -found["loss"]
         if score > best:
-            best, chosen = score, (weight.clone(), bias.clone(), strength)
+            best, chosen, at_best = score, (weight.clone(), bias.clone(), strength), found
     weight, bias, strength = chosen
     scaled = weight / std
     with torch.no_grad():
         classifier.head.weight.copy_(scaled)
         classifier.head.bias.copy_(bias - scaled @ mean)
     neighbours = nearest_accuracy(features, labels, val_features, val_labels) if len(val) else None
-    return HeadFit(best[0] if len(val) else None, neighbours, strength, time.monotonic() - started)
+    return HeadFit(
+        accuracy=at_best.get("accuracy"),
+        score=at_best.get(monitor),
+        neighbours=neighbours,
+        strength=strength,
+        seconds=time.monotonic() - started,
+    )
 
 
 def cross_validate_head(
@@ -125,11 +145,17 @@ def as_floats(stored: StoredFeatures) -> Tensor:
 
 
 def logistic_regression(
-    features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, strength: float
+    features: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    strength: float,
+    criterion: Criterion = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Return weight (K, D) and bias (K,) that fit labels (M,) best, begun from those given.
 
-    Minimises scikit-learn's loss: cross-entropy plus the squared weights over 2 `strength` M.
+    Minimises scikit-learn's loss: cross-entropy plus the squared weights over 2 `strength` M. Of the
+    `criterion` what it says about classes counts: their weights and offsets.
     """
     weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=ROUNDS, line_search_fn="strong_wolfe")
@@ -137,21 +163,16 @@ def logistic_regression(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = F.cross_entropy(F.linear(features, weight, bias), labels)
+        logits = F.linear(features, weight, bias)
+        if criterion.offsets is not None:
+            logits = logits + criterion.offsets
+        value = F.cross_entropy(logits, labels, criterion.weights)
         value = value + penalty * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     return weight.detach(), bias.detach()
-
-
-def score_of(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return accuracy, and the negative loss, which decides between equals."""
-    if not len(labels):
-        return 0.0, 0.0
-    accuracy = (logits.argmax(dim=1) == labels).double().mean()
-    return float(accuracy), -float(F.cross_entropy(logits, labels))
 
 
 def nearest_accuracy(

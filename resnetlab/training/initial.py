@@ -10,14 +10,17 @@ from resnetlab.data.batches import Samples, View, samples_of
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.moments import moments
 from resnetlab.data.store.pixels import PixelStore
+from resnetlab.errors import RecipeError
 from resnetlab.models import build
 from resnetlab.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, freeze
 from resnetlab.models.head import load_head
+from resnetlab.models.lora import add_adapters, load_adapters
 from resnetlab.models.pretrained import load_weights
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Model, Recipe
 from resnetlab.training.hardware.device import make_fabric, starting_threads
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.optim.learner import Learner, make_learner
+from resnetlab.training.optim.losses import make_criterion
 from resnetlab.training.predict import as_images
 
 # Mean and deviation of each channel, for pixel values in 0 to 1.
@@ -43,12 +46,28 @@ def build_network(recipe: Recipe, num_classes: int) -> Classifier:
         model.dropout,
         horizontal_flip=recipe.evaluation.horizontal_flip is True,
         hidden=model.hidden,
+        upsample=model.upsample,
+        pool=model.pool,
+        drop_path=model.drop_path,
     )
     if model.weights != "none":
         network.set_moments(*load_weights(network, model.weights, model.name))
     network.freeze_norms = recipe.training.freeze_norms
     freeze(network, model.freeze)
+    if model.lora.rank:
+        adapt(network, model)
     return network
+
+
+def adapt(network: Classifier, model: Model) -> None:
+    """Let the network learn by low-rank adapters alone. Raises RecipeError where stages are frozen too."""
+    if model.freeze != "none":
+        raise RecipeError(
+            f"model.freeze must be none with model.lora, which freezes all weights itself. Got {model.freeze}"
+        )
+    add_adapters(network, model.lora.rank, model.lora.alpha, model.lora.targets)
+    if model.lora.adapters is not None:
+        load_adapters(Path(model.lora.adapters), network)
 
 
 def initial_classifier(
@@ -78,7 +97,8 @@ def initial_learner(
     threads = starting_threads(training)
     fabric = make_fabric(str(training.device), str(training.precision), threads)
     fabric.to_device(classifier)
-    learner = make_learner(fabric, classifier, classifier, training)
+    criterion = make_criterion(training, catalog.classes, catalog.labels[catalog.rows("train")])
+    learner = make_learner(fabric, classifier, classifier, training, criterion)
     learner.model.train()
     return classifier, learner
 
@@ -87,7 +107,7 @@ def look(classifier: Classifier, samples: Samples, view: View) -> None:
     """Show a network the training images that decide its first weights."""
     count = min(len(samples), classifier.backbone.init_images)
     images = as_images(samples.batch(np.arange(count), view).images)
-    classifier.backbone.init_from(classifier.normalise(images))
+    classifier.backbone.init_from(classifier.prepare(images))
 
 
 def normalisation(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from resnetlab.data.batches import Samples, Source, batches, plan_epoch
+from resnetlab.data.batches import Samples, Source, batches, plan_epoch, resampled
 from resnetlab.errors import DivergedError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
@@ -27,8 +27,10 @@ from resnetlab.training.history import (
 )
 from resnetlab.training.inputs import evaluation_inputs, plain_view, training_inputs, training_view
 from resnetlab.training.optim.learner import Learner, address, make_learner
+from resnetlab.training.optim.losses import make_criterion
 from resnetlab.training.optim.schedules import lr_factor
 from resnetlab.training.predict import as_images, predict
+from resnetlab.training.reconstruction import Reconstructing
 from resnetlab.training.stored_features import Rest
 from resnetlab.training.watch import Watch
 
@@ -69,9 +71,13 @@ def fit(
     """
     training = recipe.training
     fabric.to_device(classifier.to(memory_format=torch.channels_last))
+    trained: torch.nn.Module
     trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
     scored, held_out = evaluation_inputs(classifier, val, recipe)
-    learner = make_learner(fabric, classifier, trained, training)
+    criterion = make_criterion(training, classes, train.labels)
+    if training.reconstruction:
+        trained = Reconstructing(classifier)
+    learner = make_learner(fabric, classifier, trained, training, criterion)
     checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
     done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
     if training.schedule == "plateau" and not len(val):
@@ -151,6 +157,9 @@ def train_epoch(
     """
     training, epoch = recipe.training, len(history)
     plan = plan_epoch(len(samples), training.batch_size, recipe.seed, epoch)
+    if training.sampler != "shuffled":
+        shown = resampled(samples.labels, training.sampler, recipe.seed, epoch)
+        plan = [shown[rows] for rows in plan]
     steps = [plan[i : i + training.accumulate] for i in range(0, len(plan), training.accumulate)]
     batches_done = done.step * training.accumulate
     stream = batches(
@@ -168,7 +177,12 @@ def train_epoch(
             factor = lr_factor(training, now, past)
             seed = address(recipe.seed, epoch, step)
             totals += learner.step(
-                list(islice(stream, len(group))), factor, seed, epoch * len(steps) + step, now
+                list(islice(stream, len(group))),
+                factor,
+                seed,
+                epoch * len(steps) + step,
+                now,
+                epoch + 1 if step == len(steps) - 1 else None,
             )
             progress.advance(sum(map(len, group)))
             if step % CHECK_EVERY == 0 or step == len(steps) - 1:

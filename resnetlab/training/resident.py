@@ -10,7 +10,7 @@ from torch import Tensor
 
 from resnetlab.data.augment.draw import Variations
 from resnetlab.data.augment.render import affine, colour_matrices, keep_pixels
-from resnetlab.data.batches import Batch, Samples, View
+from resnetlab.data.batches import Batch, Samples, View, showings
 
 MEMORY_SHARE = 0.2  # of the GPU's free memory, at most, that images may take
 
@@ -45,6 +45,7 @@ class ResidentSamples:
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return one view of each of these samples; `images` is a tensor on the device."""
         means, variations = self.samples.vary(rows, view)
+        rows, _ = showings(rows)
         images = self.pixels[torch.from_numpy(rows).to(self.pixels.device)]
         views = render_tensor(images, variations, means, view.fit, view.image_size)
         return Batch(views, self.samples.labels[rows], rows)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from xxhash import xxh3_64_digest
 
-from resnetlab.data.batches import Batch, Samples, View, batches, plan_evaluation
+from resnetlab.data.batches import Batch, Samples, View, batches, plan_evaluation, showings
 from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment
@@ -53,9 +53,17 @@ class StoredFeatures:
         return len(self.ids)
 
     def batch(self, rows: np.ndarray, view: View) -> Batch:
-        """Return these samples as the view's epoch shows them; past the last view the first follows."""
+        """Return these samples as the view's epoch shows them; past the last view the first follows.
+
+        A further showing of a sample in an epoch takes a view further on.
+        """
         assert replace(view, epoch=0) == self.view, "stored for another view"
-        return Batch(self.maps[view.epoch % len(self.maps)][rows], self.labels[rows], rows)
+        rows, showing = showings(rows)
+        if not showing.any():
+            return Batch(self.maps[view.epoch % len(self.maps)][rows], self.labels[rows], rows)
+        return Batch(
+            self.maps[(view.epoch + showing) % len(self.maps), rows], self.labels[rows], rows
+        )
 
 
 class Rest(nn.Module):

@@ -80,6 +80,7 @@ def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, 
     training, space = resolved.training, recipe.tuning.space
     values: dict[str, Any] = {
         "training.device": training.device,
+        "training.monitor": training.monitor,
         "training.precision": training.precision,
         "training.feature_precision": training.feature_precision,
         "training.threads": max(1, int(training.threads) // jobs),
@@ -118,7 +119,7 @@ def planned(
 
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
     train = len(folds[0].catalog.rows("train"))
-    trial = resolve_training(recipe, len(catalog.classes), train)
+    trial = resolve_training(recipe, folds[0].catalog.counts("train"))
     seconds = epoch_seconds(folds[0].catalog, store, trial)
     wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
     growth = len(catalog.rows("train")) / train

@@ -167,7 +167,7 @@ def train_folds(work: Work, trial: optuna.Trial, values: Values, watch: "Watch")
     """
     catalog = work.folds[0].catalog
     images = len(catalog.rows("train"))
-    recipe, network = settle(work.recipe.override(values), len(catalog.classes), images)
+    recipe, network = settle(work.recipe.override(values), catalog.counts("train"))
     facts = {"values": values} | cost_of(network, recipe, images * len(work.folds))
     for name, value in facts.items():
         trial.set_user_attr(name, value)

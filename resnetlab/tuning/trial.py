@@ -22,7 +22,7 @@ from resnetlab.training.history import History, best_epoch, read_history
 from resnetlab.training.initial import initial_classifier
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.loop import fit
-from resnetlab.training.optim.ema import Average
+from resnetlab.training.optim.average import make_average
 from resnetlab.training.predict import predict
 
 PREDICTIONS = "predictions.parquet"
@@ -96,7 +96,7 @@ def load_scored(classifier: Classifier, recipe: Recipe, checkpoints: Path) -> No
     if training.patience is not None:
         load_checkpoint(checkpoints / "best.safetensors", classifier)
         return
-    average = None if training.ema is None else Average(classifier, training.ema)
+    average = make_average(classifier, training)
     load_checkpoint(checkpoints / "last.safetensors", classifier, None, average)
     if average is not None:
         average.settle()

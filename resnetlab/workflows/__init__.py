@@ -1,24 +1,54 @@
 """The verbs: the only place that joins the layers.
 
-Torch takes seconds to load; what needs it is imported where it is used, so that `inspect`, `compare`
-and `--help` answer at once.
+Each is loaded when it is first asked for, and torch, which takes seconds, where it is used: so that
+`predict` from an exported model, `inspect`, `compare` and `--help` answer at once.
 """
 
-from resnetlab.workflows.continuing import recipe_from
-from resnetlab.workflows.data import augment, cache, inspect, make
-from resnetlab.workflows.evidence.comparing import compare
-from resnetlab.workflows.evidence.labels import label_errors
-from resnetlab.workflows.evidence.tables import evaluate_predictions
-from resnetlab.workflows.lr_finder import find_lr
-from resnetlab.workflows.reproducing import reproduce
-from resnetlab.workflows.results import evaluate, evaluate_bundle, predict
-from resnetlab.workflows.resuming import resume
-from resnetlab.workflows.training import train
-from resnetlab.workflows.tuning import tune
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from resnetlab.workflows.continuing import recipe_from
+    from resnetlab.workflows.data import augment, cache, inspect, make
+    from resnetlab.workflows.deployment.combining import combine
+    from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.watching import watch
+    from resnetlab.workflows.evidence.comparing import compare
+    from resnetlab.workflows.evidence.labels import label_errors
+    from resnetlab.workflows.evidence.tables import evaluate_predictions
+    from resnetlab.workflows.lr_finder import find_lr
+    from resnetlab.workflows.reproducing import reproduce
+    from resnetlab.workflows.results import evaluate, evaluate_bundle
+    from resnetlab.workflows.resuming import resume
+    from resnetlab.workflows.training import train
+    from resnetlab.workflows.tuning import tune
+
+MODULES = {
+    "augment": "data",
+    "cache": "data",
+    "classify": "deployment.predicting",
+    "combine": "deployment.combining",
+    "compare": "evidence.comparing",
+    "evaluate": "results",
+    "evaluate_bundle": "results",
+    "evaluate_predictions": "evidence.tables",
+    "find_lr": "lr_finder",
+    "inspect": "data",
+    "label_errors": "evidence.labels",
+    "make": "data",
+    "predict": "deployment.predicting",
+    "recipe_from": "continuing",
+    "reproduce": "reproducing",
+    "resume": "resuming",
+    "train": "training",
+    "tune": "tuning",
+    "watch": "deployment.watching",
+}
 __all__ = [
     "augment",
     "cache",
+    "classify",
+    "combine",
     "compare",
     "evaluate",
     "evaluate_bundle",
@@ -33,4 +63,12 @@ __all__ = [
     "resume",
     "train",
     "tune",
+    "watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a verb when it is first asked for."""
+    if name not in MODULES:
+        raise AttributeError(f"module 'resnetlab.workflows' has no attribute '{name}'")
+    return getattr(import_module(f"resnetlab.workflows.{MODULES[name]}"), name)

@@ -11,7 +11,7 @@ from resnetlab.data.dataset import list_data, name_of, read_data
 from resnetlab.data.defaults import settle_augment
 from resnetlab.data.description import describe_dataset, plan_splits
 from resnetlab.data.sources.layout.names import parse
-from resnetlab.data.sources.made import write_digit_sum
+from resnetlab.data.sources.made import MADE_SETS, write_made_set
 from resnetlab.data.sources.tables.write import write_label_table
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.recipe import Augment, Recipe, did_you_mean, validate
@@ -25,8 +25,6 @@ from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_outside, require_writable
 from resnetlab.workflows.evidence.labels import corrected
 from resnetlab.workflows.steps import read_and_say
-
-MADE_SETS = {"digit-sum": write_digit_sum}
 
 
 def inspect(
@@ -59,14 +57,17 @@ def inspect(
     return findings
 
 
-def make(name: str, out: Path, count: int, seed: int = 0) -> None:
-    """Write a made set of images into a new folder. Raises RecipeError for a name that is none."""
+def make(name: str, out: Path, count: int, seed: int = 0, apart: bool = False) -> None:
+    """Write a made set of images into a new folder, see `write_made_set`.
+
+    Raises RecipeError for a name that is none.
+    """
     if name not in MADE_SETS:
         raise RecipeError(
             f"there is no made set '{name}' (there are: {', '.join(MADE_SETS)}){did_you_mean(name, MADE_SETS)}"
         )
     require_writable(out)
-    MADE_SETS[name](out, count, seed)
+    write_made_set(name, out, count, seed, apart)
 
 
 def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None) -> int:

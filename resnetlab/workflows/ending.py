@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from resnetlab.data.batches import Samples
+from resnetlab.data.catalog import Catalog
+from resnetlab.evaluation.confidence.temperature import fit_temperature
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.progress import log
@@ -31,6 +32,28 @@ def settle_flips(
         )
     classifier.horizontal_flip = helps
     return recipe.override({"evaluation.horizontal_flip": helps})
+
+
+def settle_adjustment(
+    classifier: "Classifier", val: Samples, catalog: Catalog, recipe: Recipe
+) -> Recipe:
+    """Return the recipe in which it is settled how logits are adjusted by the classes' frequencies.
+
+    The head of the classifier has taken it in then.
+    """
+    from resnetlab.training.adjustment import adjust_head, best_tau
+
+    tau, counts = recipe.evaluation.logit_adjustment, catalog.counts("train")
+    if tau == "fit":
+        tau = 0.0
+        if len(val):
+            tau, scores = best_tau(classifier, val, catalog.classes, counts, recipe)
+            log(
+                f"logits  adjusted by {tau:g} of the classes' log frequencies: balanced accuracy on validation "
+                f"{scores[tau]:.1%}, without {scores[0.0]:.1%}"
+            )
+    adjust_head(classifier, counts, tau)
+    return recipe.override({"evaluation.logit_adjustment": tau})
 
 
 def calibrate(run: Run, val: Predictions | None) -> float:
@@ -60,16 +83,18 @@ def describe_training(
     training, monitor = recipe.training, recipe.training.monitor
     before = run.metrics.get("training", {})  # where a finished one was made longer
     best = best_epoch(history, monitor) if history else 0
-    at_first = run.metrics.get("head", run.metrics.get("start", {})).get("accuracy")
-    tuned = history[best - 1]["val_accuracy"] if history else None
-    kept = at_first is not None and (tuned is None or at_first > tuned)
+    start = run.metrics.get("head", run.metrics.get("start", {}))
+    at_first = start.get("score", start.get(monitor))
+    tuned = history[best - 1][f"val_{monitor}"] if history else None
+    sign = -1 if monitor == "loss" else 1
+    kept = at_first is not None and (tuned is None or sign * at_first > sign * tuned)
     finished = len(history) == int(training.epochs)
     return {
         "epochs": training.epochs,
         "epochs_run": len(history),
         "best_epoch": best,
         "monitor": monitor,
-        "best_score": history[best - 1][f"val_{monitor}"] if history else at_first,
+        "best_score": tuned if history else at_first,
         "head_kept": kept and training.head_first,
         "start_kept": kept and not training.head_first,
         "seconds": seconds + before.get("seconds", 0.0),

@@ -1,4 +1,4 @@
-"""What a trained model is worth, and what it says."""
+"""What a trained model is worth."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +10,8 @@ import numpy as np
 from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
-from resnetlab.data.sources.unlabelled import read_unlabelled
-from resnetlab.deploy.table import prediction_rows, write_predictions
 from resnetlab.errors import DataError
-from resnetlab.evaluation.conformal import PROMISE
+from resnetlab.evaluation.confidence.conformal import PROMISE
 from resnetlab.report import results
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
 from resnetlab.runs.unfinished import (
@@ -99,11 +97,13 @@ def score_split(
     return scores
 
 
-def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
+def evaluate_bundle(
+    bundle: Path, data: Path, out: Path = Path("runs"), split: str | None = None
+) -> Run:
     """Score a bundle on labelled images that it was not made from; return the new run.
 
-    Every sound image counts, whatever split of DATA it lies in. Raises DataError where DATA has
-    a class that the bundle doesn't know.
+    Every sound image counts, whatever split of DATA it lies in, or those of one `split`. Raises
+    DataError where DATA has a class that the bundle doesn't know.
     """
     from resnetlab.deploy.bundle import FACTS, read_facts
 
@@ -112,7 +112,7 @@ def evaluate_bundle(bundle: Path, data: Path, out: Path = Path("runs")) -> Run:
     run = create_run(out, f"{name_of(data)}-{facts.network}-evaluation")
     log(f"run {run.folder}")
     with run.held(), discarded_without_recipe(run):
-        score_bundle(run, bundle, data)
+        score_bundle(run, bundle, data, split)
     return run
 
 
@@ -120,17 +120,19 @@ def go_on_scoring(folder: Path, arguments: dict[str, Any], anyway: bool) -> None
     """Score a bundle on labelled images from the beginning, into the run that was cut off."""
     run = Run(folder)
     with run.held():
-        score_bundle(run, Path(arguments["bundle"]), Path(arguments["data"]))
+        score_bundle(
+            run, Path(arguments["bundle"]), Path(arguments["data"]), arguments.get("split")
+        )
 
 
-def score_bundle(run: Run, bundle: Path, data: Path) -> None:
+def score_bundle(run: Run, bundle: Path, data: Path, split: str | None = None) -> None:
     """Score a bundle on labelled images, into a run that is held."""
     from resnetlab.deploy.bundle import load_bundle, recipe_of
 
-    arguments = {"bundle": lasting(bundle), "data": lasting(data)}
+    arguments = {"bundle": lasting(bundle), "data": lasting(data), "split": split}
     with unfinished(run.folder, "evaluate_bundle", **arguments):
         classifier, facts = load_bundle(bundle_of(bundle))
-        catalog, recipe = list_data(data, recipe_of(facts), as_one=True)
+        catalog, recipe = list_data(data, recipe_of(facts), True, split)
         say_notes(catalog)
         unknown = sorted(set(catalog.classes) - set(facts.classes))
         if unknown:
@@ -165,26 +167,3 @@ def overlap_notes(model: Path, catalog: Catalog) -> tuple[str, ...]:
     note = f"{seen} of these {len(catalog)} images trained this model: the figures flatter it"
     log(f"note: {note}")
     return (note,)
-
-
-def predict(
-    model: Path, images: Sequence[Path], out: Path | None = None, backend: str = "auto"
-) -> list[dict[str, Any]]:
-    """Classify files, or folders and archives of files, with a run or a bundle; with `out`, write a CSV.
-
-    Returns a row a file: file, class, probability, one probability a class, problem. A file that
-    is no sound image gets no class but a problem. `backend` computes, see Predictor. Raises
-    CheckpointError, DataError, RecipeError for an unknown backend, MachineError for one not installed.
-    """
-    from resnetlab.deploy.predictor import Predictor
-
-    if out is not None:
-        require_writable(out.parent)
-    contents = read_unlabelled(images)
-    predictor = Predictor(bundle_of(model), backend=backend)
-    answers = predictor.predict(list(contents), read=lambda path: contents[path]())
-    log(f"computed by {predictor.runtime}")
-    rows = prediction_rows(answers, predictor.facts.classes)
-    if out is not None:
-        write_predictions(out, rows)
-    return rows

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from resnetlab.data.batches import samples_of
-from resnetlab.evaluation.temperature import fit_temperature
+from resnetlab.evaluation.confidence.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.report import results
 from resnetlab.runs.run import Run
@@ -34,7 +34,7 @@ def best_recipe(work: Work, facts: dict[str, Any]) -> Recipe:
         }
     )
     catalog = all_train(work.catalog)
-    return resolve_training(best, len(catalog.classes), len(catalog.rows("train")))
+    return resolve_training(best, catalog.counts("train"))
 
 
 def retrain(run: Run, work: Work, best: Recipe, facts: dict[str, Any]) -> None:

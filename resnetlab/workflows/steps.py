@@ -13,11 +13,11 @@ from resnetlab.data.catalog import SPLITS, Catalog
 from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
-from resnetlab.evaluation.calibration import describe_calibration
-from resnetlab.evaluation.conformal import PROMISE, conformal
+from resnetlab.evaluation.confidence.calibration import describe_calibration
+from resnetlab.evaluation.confidence.conformal import PROMISE, conformal
+from resnetlab.evaluation.confidence.selective import describe_selection
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.selective import describe_selection
 from resnetlab.recipe import Recipe, evaluation_size, validate
 from resnetlab.report import results
 from resnetlab.runs.differences import differences
@@ -47,6 +47,8 @@ def from_bundle(recipe: Recipe) -> Recipe:
         "model.name": facts.network,
         "model.stem": facts.stem,
         "model.hidden": list(facts.hidden),
+        "model.upsample": facts.upsample,
+        "model.pool": facts.pool,
     }
     if model.weights == "auto":
         values["model.weights"] = lasting(Path(named))
@@ -243,15 +245,21 @@ def recipe_digest(run: Run) -> str:
 
 def describe_model(classifier: Any, recipe: Recipe) -> dict[str, Any]:
     """Return name, size and cost of a network."""
+    from resnetlab.models.parts import PartsClassifier
     from resnetlab.models.stages import stage_table
 
     image_size = evaluation_size(recipe)
     parameters = list(classifier.parameters())
+    if isinstance(classifier, PartsClassifier):
+        plan = classifier.plan
+        macs = plan.count * stage_table(classifier.part, plan.image_size)[-1].macs
+    else:
+        macs = stage_table(classifier, image_size)[-1].macs
     return {
         "name": recipe.model.name,
         "parameters": sum(p.numel() for p in parameters),
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "macs": stage_table(classifier, image_size)[-1].macs,
+        "macs": macs,
         "image_size": image_size,
     }
 

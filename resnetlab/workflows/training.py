@@ -29,7 +29,7 @@ from resnetlab.system.requirements import (
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
-from resnetlab.workflows.ending import calibrate, describe_training, settle_flips
+from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.start import begin, hand_over
@@ -176,6 +176,7 @@ def finish_training(
     from resnetlab.training.initial import initial_classifier
     from resnetlab.training.loop import fit
     from resnetlab.training.optim.optimizers import learning_table
+    from resnetlab.training.reconstruction import restored_images
     from resnetlab.training.watch import watch_training
 
     if store.beside is not None:
@@ -210,6 +211,9 @@ def finish_training(
     trained = max(len(history) - done, 0)
     log(f"trained {trained} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
+    if training.reconstruction and len(splits["val"]):
+        shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)
+        results.draw_restored(run, *shown)
     images = trained * len(splits["train"])
     facts = describe_training(run, history, recipe, images, seconds)
     if history and (facts["head_kept"] or facts["start_kept"]):
@@ -219,7 +223,15 @@ def finish_training(
         if training.head_first:
             fit_head(classifier, splits["train"], splits["val"], recipe)
     recipe = settle_flips(classifier, splits["val"], catalog.classes, recipe)
-    run.add_metrics(training=facts | {"horizontal_flip": recipe.evaluation.horizontal_flip})
+    recipe = settle_adjustment(classifier, splits["val"], catalog, recipe)
+    settled = recipe.evaluation
+    run.add_metrics(
+        training=facts
+        | {
+            "horizontal_flip": settled.horizontal_flip,
+            "logit_adjustment": settled.logit_adjustment,
+        }
+    )
     predictions = predict_split(classifier, splits["val"], catalog, recipe)
     temperature = calibrate(run, predictions)
     hand_over(run, classifier, catalog, recipe, temperature)

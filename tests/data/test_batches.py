@@ -15,13 +15,16 @@ from resnetlab.data.audit.quarantine import audit
 from resnetlab.data.augment.draw import PLAIN, Variations, draw
 from resnetlab.data.augment.render import render
 from resnetlab.data.batches import (
+    SHOWING_BITS,
     Batch,
     Samples,
     View,
     batches,
     plan_epoch,
     plan_evaluation,
+    resampled,
     samples_of,
+    showings,
 )
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.folder import read_folder
@@ -313,3 +316,31 @@ def test_an_error_in_a_worker_reaches_the_caller(samples, workers):
     plan = [np.array([0]), np.array([10**6])]
     with pytest.raises(IndexError):
         list(batches(samples, plan, View(16, "crop"), workers))
+
+
+@given(
+    numbers=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    sampler=st.sampled_from(["balanced", "square_root"]),
+    seed=st.integers(0, 99),
+)
+def test_a_sampler_shows_classes_as_often_as_it_promises(numbers, sampler, seed):
+    labels = np.repeat(np.arange(len(numbers)), numbers)
+
+    rows, showing = showings(resampled(labels, sampler, seed, epoch=1))
+
+    assert len(rows) == len(labels)
+    shares = np.array(numbers) ** (0.5 if sampler == "square_root" else 0)
+    shown = np.bincount(labels[rows], minlength=len(numbers))
+    assert np.abs(shown - shares / shares.sum() * len(labels)).max() <= 1
+    for label in range(len(numbers)):  # none again before all were shown
+        times = np.bincount(rows[labels[rows] == label], minlength=len(labels))[labels == label]
+        assert times.max() - times.min() <= 1
+    assert len(set(zip(rows.tolist(), showing.tolist(), strict=True))) == len(rows)
+
+
+def test_a_sample_shown_again_in_an_epoch_is_varied_anew(samples):
+    view = View(8, "crop", Augment(rotation_deg=90.0), seed=0, epoch=0)
+
+    first, again = samples.batch(np.array([3, 3 + (1 << SHOWING_BITS)]), view).images
+
+    assert not np.array_equal(first, again)

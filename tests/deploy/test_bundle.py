@@ -94,7 +94,10 @@ def test_the_facts_are_plain_to_read(bundle):
         "horizontal_flip": False,
         "hidden": [],
         "value_range": None,
+        "upsample": 0,
+        "pool": "average",
         "temperature": 1.0,
+        "parts": None,
     }
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from resnetlab.deploy import choice
-from resnetlab.deploy.choice import Runtime, choose, named, probabilities_by
+from resnetlab.deploy.choice import choose, named
+from resnetlab.deploy.runtime import Runtime, probabilities_by
 from resnetlab.deploy.runtimes import by_torch
 from resnetlab.errors import MachineError
 

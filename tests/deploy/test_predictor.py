@@ -12,9 +12,10 @@ from PIL import Image, ImageOps
 from resnetlab.data.batches import View, samples_of
 from resnetlab.data.sources.folder import read_folder
 from resnetlab.data.store.pixels import read_images
-from resnetlab.deploy import choice, predictor
+from resnetlab.deploy import choice
 from resnetlab.deploy.bundle import save_bundle
-from resnetlab.deploy.predictor import AHEAD, FEW, Predictor, prepared_ahead, spread
+from resnetlab.deploy.model import FEW
+from resnetlab.deploy.predictor import AHEAD, Predictor, prepared_ahead, spread
 from resnetlab.deploy.runtimes import BACKENDS, installed
 from resnetlab.errors import RecipeError
 from resnetlab.training.predict import predict
@@ -187,7 +188,7 @@ def test_every_backend_names_the_same_classes(bundle, many, backend):
 
     found = np.stack([each.probs for each in asked.predict(many)])
 
-    assert backend in ("auto", asked.runtime.name)
+    assert backend in ("auto", asked.models[0].runtime.name)
     assert np.abs(found - expected).max() < 0.05  # int8; the others are held to less elsewhere
     sure = np.sort(expected)[:, -1] - np.sort(expected)[:, -2] > 0.1
     same = found.argmax(axis=1) == expected.argmax(axis=1)
@@ -213,7 +214,7 @@ def test_every_backend_speaks_calibrated_probabilities(
 
 
 def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
-    monkeypatch.setattr(predictor, "choose", pytest.fail)
+    monkeypatch.setattr(choice, "choose", pytest.fail)
     asked = Predictor(bundle)
 
     asked.predict(many[:-1])
@@ -222,10 +223,8 @@ def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
 
 
 def test_what_was_chosen_for_many_images_is_kept_for_the_next_many(bundle, many, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        predictor, "choose", lambda *rest: calls.append(rest) or choice.choose(*rest)
-    )
+    calls, choose = [], choice.choose
+    monkeypatch.setattr(choice, "choose", lambda *rest: calls.append(rest) or choose(*rest))
     asked = Predictor(bundle)
 
     first, second = asked.predict(many), asked.predict(many)
@@ -235,10 +234,8 @@ def test_what_was_chosen_for_many_images_is_kept_for_the_next_many(bundle, many,
 
 
 def test_the_choice_is_made_on_images_from_all_places(bundle, many, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        predictor, "choose", lambda *rest: seen.append(rest[1:]) or choice.choose(*rest)
-    )
+    seen, choose = [], choice.choose
+    monkeypatch.setattr(choice, "choose", lambda *rest: seen.append(rest[1:]) or choose(*rest))
 
     Predictor(bundle).predict(many)
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from resnetlab.cli.tables import console, print_search
-from resnetlab.report import parallel as drawn
+from resnetlab.report.drawing import parallel as drawn
+from resnetlab.report.drawing.style import DPI, WIDTH
 from resnetlab.report.page import write_run_report
 from resnetlab.report.search import _best_epoch as best_epoch
 from resnetlab.report.search import draw_search
-from resnetlab.report.style import DPI, WIDTH
 from resnetlab.report.trials import ranked, setting_names, setting_text
 
 SPACE = {

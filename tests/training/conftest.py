@@ -24,6 +24,8 @@ SIDE = 18
 # Resolved: no 'auto' that the loop would meet.
 RESOLVED = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
     "training.head_first": False,
+    "training.monitor": "accuracy",
+    "training.reconstruction": 0.0,
     "training.feature_precision": "fp32",
     "evaluation.horizontal_flip": False,
 }

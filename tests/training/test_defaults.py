@@ -6,18 +6,22 @@ from PIL import Image
 
 from resnetlab.data.defaults import resolve_data, suggest_image_size
 from resnetlab.data.sources.folder import read_folder
-from resnetlab.errors import DataError, MachineError
+from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.recipe import AUGMENT_PRESETS, Augment, Recipe
 from resnetlab.runs.run import bundle_of
 from resnetlab.training import initial
 from resnetlab.training.defaults import (
     fill_in,
+    refuse_class_weights,
     resolve_training,
     settle_machine,
+    settle_monitor,
     suggest_lr,
     wants_published_weights,
 )
 from resnetlab.training.hardware import device
+
+COUNTS = np.array([40, 30, 30])  # training images of each class
 
 
 @pytest.fixture
@@ -197,7 +201,7 @@ def test_weights_that_cannot_be_had_never_become_a_training_from_scratch(monkeyp
     monkeypatch.setattr(initial, "load_weights", no_network)
 
     with pytest.raises(MachineError, match="can't be fetched"):
-        resolve_training(settled(model__name=name, data__image_size=96), 3, 100)
+        resolve_training(settled(model__name=name, data__image_size=96), COUNTS)
 
 
 @pytest.mark.parametrize(
@@ -255,14 +259,14 @@ def test_weights_that_were_asked_for_are_not_done_without(monkeypatch):
     recipe = settled(model__name="resnet18", model__weights="imagenet", data__image_size=96)
 
     with pytest.raises(MachineError, match="can't be fetched"):
-        resolve_training(recipe, 3, 100)
+        resolve_training(recipe, COUNTS)
 
 
 @pytest.mark.parametrize(("size", "stem"), [(32, "small"), (96, "imagenet")])
 def test_the_size_decides_the_stem_of_a_resnet(size, stem):
     recipe = settled(model__name="resnet18", model__weights="none", data__image_size=size)
 
-    assert resolve_training(recipe, 3, 100).model.stem == stem
+    assert resolve_training(recipe, COUNTS).model.stem == stem
 
 
 def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):
@@ -273,3 +277,26 @@ def test_a_bundle_is_found_by_its_folder_or_that_of_its_run(tmp_path):
     assert bundle_of(bundle) == bundle_of(tmp_path / "run") == bundle
     with pytest.raises(DataError, match=r"neither a bundle .* nor a finished run"):
         bundle_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("counts", "monitor"),
+    [([50, 50], "accuracy"), ([100, 50], "accuracy"), ([101, 50], "balanced_accuracy")],
+)
+def test_uneven_classes_are_monitored_by_balanced_accuracy(counts, monitor):
+    recipe = settle_monitor(Recipe(), np.array(counts))
+
+    assert recipe.training.monitor == monitor
+
+
+def test_a_named_monitor_stays():
+    recipe = settled(training__monitor="macro_f1")
+
+    assert settle_monitor(recipe, np.array([9, 1])).training.monitor == "macro_f1"
+
+
+def test_a_weight_for_a_class_that_there_is_not_is_refused():
+    recipe = settled(training__class_weights={"cats": 2.0})
+
+    with pytest.raises(RecipeError, match=r"there is no class 'cats', did you mean 'cat'"):
+        refuse_class_weights(recipe, ("cat", "dog"))

@@ -16,6 +16,7 @@ from resnetlab.training.checkpoint import read_checkpoint
 from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.optim import learner
 from resnetlab.training.optim.learner import Learner, make_learner
+from resnetlab.training.optim.losses import Criterion
 from resnetlab.training.predict import predict
 
 CLASSES = ("high", "middle", "low")
@@ -54,7 +55,7 @@ def test_one_small_batch_is_learned_by_heart(make_recipe, make_samples, make_cla
     few = make_samples(6)
     fabric = make_fabric("cpu", "fp32")
     classifier = make_classifier(recipe).to(memory_format=torch.channels_last)
-    pupil = make_learner(fabric, classifier, classifier, recipe.training)
+    pupil = make_learner(fabric, classifier, classifier, recipe.training, Criterion())
 
     for epoch in range(20):
         past = [{"epoch": number + 1, "val_loss": None} for number in range(epoch)]
@@ -476,7 +477,7 @@ def test_a_network_that_comes_in_evaluation_mode_learns_in_training_mode(
     recipe = make_recipe()
     classifier = make_classifier(recipe)
     fabric = make_fabric("cpu", "fp32")
-    pupil = make_learner(fabric, classifier, classifier, recipe.training)
+    pupil = make_learner(fabric, classifier, classifier, recipe.training, Criterion())
     pupil.model.eval()
 
     loop.train_epoch(pupil, make_samples(6), recipe, [])

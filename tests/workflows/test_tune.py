@@ -193,7 +193,7 @@ def test_s0s_search_word_for_word(digit_folder, tmp_path, capsys):
 
 def test_s1s_search_over_the_head_and_a_model_from_it(digit_folder, tmp_path, capsys):
     line = (
-        f"--recipe s1-search --model mlp --image-size 16 --out {tmp_path} --name s1 "
+        f"--recipe s1-resnet50-search --model mlp --image-size 16 --out {tmp_path} --name s1 "
         "--set training.epochs=1 --set evaluation.resamples=100"
     )
     assert main(["tune", str(digit_folder), *line.split()]) == 0
@@ -452,7 +452,7 @@ def test_a_search_plans_itself_to_its_budget(digit_folder, tmp_path, monkeypatch
 
 
 def test_when_the_time_is_up_the_best_so_far_is_taken(digit_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(workflows.tuning, "planned", two_trials_in_time)
+    monkeypatch.setattr("resnetlab.workflows.tuning.planned", two_trials_in_time)
     recipe = recipe_for({"training.lr": [0.01, 0.02, 0.03, 0.04]})
     run = workflows.tune(digit_folder, recipe, tmp_path, budget_s=3600.0)
     states = [row["state"] for row in found_in(run)["trials"]]

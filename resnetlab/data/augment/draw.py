@@ -12,6 +12,18 @@ ERASE_SCALE = (0.02, 0.33)  # Zhong et al. 2020, Random Erasing
 ERASE_RATIO = (0.3, 3.3)
 NUMBERS = 18  # random numbers that an image draws in an epoch
 FLIP = 4  # index of the one that decides the flip
+TRIVIAL = 18  # index of the first of two that decide the one more change
+# The strongest of each, from Cubuk et al. 2020, RandAugment, in our units; beside them none.
+STRONGEST = {
+    "angle_deg": 30.0,
+    "right": 0.45,
+    "down": 0.45,
+    "shear_rows": 0.3,
+    "shear_columns": 0.3,
+    "brightness": 0.9,
+    "contrast": 0.9,
+    "saturation": 0.9,
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class Variations:
     flip: np.ndarray | bool = False
     angle_deg: np.ndarray | float = 0.0  # clockwise
     shift: np.ndarray | tuple[float, float] = (0.0, 0.0)  # right and down, share of the output
+    shear: np.ndarray | tuple[float, float] = (0.0, 0.0)  # of rows to the right, of columns down
     whole_pixels: bool = True  # where nothing else resamples, the shift is rounded to such
     brightness: np.ndarray | float = 1.0
     contrast: np.ndarray | float = 1.0
@@ -47,7 +60,7 @@ def draw(
     Each setting has its own numbers in the stream, so that switching one on leaves the others as
     they were.
     """
-    u = uniforms(seed, epoch, keys, NUMBERS)
+    u = uniforms(seed, epoch, keys, NUMBERS + 2 * augment.trivial)
     reach = 2 * u - 1  # -1..1
     box = erase = None
     if augment.crop_scale:
@@ -55,18 +68,38 @@ def draw(
     if augment.erase:
         erase = draw_boxes(ERASE_SCALE, ERASE_RATIO, np.ones(len(keys)), u[13:17])
         erase[u[12] >= augment.erase] = 0
+    more = draw_trivial(u[TRIVIAL:]) if augment.trivial else {}
+    shift = (reach[6:8] * augment.translate_frac).T
+    shear = np.zeros_like(shift)
+    if more:
+        shift = shift + np.stack([more["right"], more["down"]], axis=1)
+        shear = np.stack([more["shear_rows"], more["shear_columns"]], axis=1)
     return Variations(
         box=box,
         flip=draw_flips(augment, seed, epoch, keys, u[FLIP]),
-        angle_deg=reach[5] * augment.rotation_deg,
-        shift=(reach[6:8] * augment.translate_frac).T,
+        angle_deg=reach[5] * augment.rotation_deg + more.get("angle_deg", 0.0),
+        shift=shift,
+        shear=shear,
         whole_pixels=augment.whole_pixels or not augment.translate_frac,
-        brightness=1 + reach[8] * augment.brightness,
-        contrast=1 + reach[9] * augment.contrast,
-        saturation=1 + reach[10] * augment.saturation,
+        brightness=(1 + reach[8] * augment.brightness) * (1 + more.get("brightness", 0.0)),
+        contrast=(1 + reach[9] * augment.contrast) * (1 + more.get("contrast", 0.0)),
+        saturation=(1 + reach[10] * augment.saturation) * (1 + more.get("saturation", 0.0)),
         hue=reach[11] * augment.hue,
         erase=erase,
     )
+
+
+def draw_trivial(u: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how strong each change of STRONGEST is for each of B images, from u (2, B): one, or none.
+
+    Source: Müller and Hutter 2021, 'TrivialAugment', arXiv:2103.10158. Of its changes those that are one
+    warp or one colour matrix; a change of the histogram or of single bits is neither.
+    """
+    chosen = np.floor(u[0] * (len(STRONGEST) + 1)).astype(int)
+    return {
+        name: np.where(chosen == number, (2 * u[1] - 1) * strongest, 0.0)
+        for number, (name, strongest) in enumerate(STRONGEST.items())
+    }
 
 
 def draw_flips(

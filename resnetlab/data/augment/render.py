@@ -79,7 +79,8 @@ def keep_pixels(
     Shifted by whole pixels they need no resampling, which would blur small images.
     """
     by_whole = variations.box is None and variations.whole_pixels
-    untouched = (np.asarray(variations.angle_deg) == 0) & by_whole
+    straight = (np.asarray(variations.shear) == 0).all(axis=-1)
+    untouched = (np.asarray(variations.angle_deg) == 0) & straight & by_whole
     return np.asarray((widths == size) & (heights == size) & untouched)
 
 
@@ -107,7 +108,7 @@ def affine(
 ) -> np.ndarray:
     """Return the matrices (B, 2, 3) from output pixels to image pixels, for sides (B,) in px.
 
-    The output square is shifted, turned and flipped back, then laid over the box.
+    The output square is shifted, sheared, turned and flipped back, then laid over the box.
     """
     left, top, width_frac, height_frac = np.asarray(
         WHOLE if variations.box is None else variations.box
@@ -123,6 +124,8 @@ def affine(
     # Columns: what one step to the right and one step down in the output mean in the image.
     a, b = horizontal_flip * box_widths * cos / size, horizontal_flip * box_widths * sin / size
     c, d = -box_heights * sin / size, box_heights * cos / size
+    rows, columns = np.broadcast_to(variations.shear, (len(widths), 2)).T
+    a, b, c, d = a + b * columns, b + a * rows, c + d * columns, d + c * rows
     shift_px = np.broadcast_to(variations.shift, (len(widths), 2)) * size
     whole = keep_pixels(widths, heights, size, variations)
     shift_px = np.where(whole[:, None], np.rint(shift_px), shift_px)

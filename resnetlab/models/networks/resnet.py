@@ -6,10 +6,11 @@ Source: He et al. 2015, 'Deep Residual Learning for Image Recognition', arXiv:15
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from resnetlab.errors import RecipeError
-from resnetlab.models.classifier import Backbone
+from resnetlab.models.classifier import Backbone, run
 from resnetlab.models.networks.norm import BatchNorm2d
 
 Stem = Literal["imagenet", "small"]
@@ -20,6 +21,7 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut: the block of ResNet-18 and 34."""
 
     expansion: ClassVar[int] = 1
+    drop_path = 0.0  # chance that training skips it
 
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, H, W) -> (N, width, H / stride, W / stride)."""
         out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
+        out = drop_path(self.bn2(self.conv2(out)), self.drop_path, self.training)
         out += self.downsample(x)
         total: Tensor = self.relu(out)
         return total
@@ -47,6 +49,7 @@ class Bottleneck(nn.Module):
     """
 
     expansion: ClassVar[int] = 4
+    drop_path = 0.0  # chance that training skips it
 
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -64,7 +67,7 @@ class Bottleneck(nn.Module):
         """(N, channels_in, H, W) -> (N, 4 width, H / stride, W / stride)."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
+        out = drop_path(self.bn3(self.conv3(out)), self.drop_path, self.training)
         out += self.downsample(x)
         total: Tensor = self.relu(out)
         return total
@@ -104,6 +107,21 @@ class ResNet(Backbone):
         stages = super().stages()
         stages.pop("fc", None)
         return stages
+
+    def set_drop_path(self, chance: float) -> None:
+        """Let training skip the last block with this chance, and those before it less, evenly.
+
+        Source: Huang et al. 2016, 'Deep Networks with Stochastic Depth', arXiv:1603.09382.
+        """
+        blocks = [block for block in self.modules() if isinstance(block, BasicBlock | Bottleneck)]
+        for number, block in enumerate(blocks, 1):
+            block.drop_path = chance * number / len(blocks)
+
+    def flatten(self, image_size: int) -> None:
+        """Give all places of the last map as features, for images of `image_size` px, not their mean."""
+        places = run([*self.stages().values()][:-1], torch.zeros(1, 3, image_size, image_size))
+        self.avgpool = nn.Sequential(nn.Flatten())
+        self.feature_dim, self.any_size = places.numel(), False
 
     def forward(self, images: Tensor) -> Tensor:
         """Give logits (N, K), or features (N, D) where there is no `fc`."""
@@ -150,6 +168,14 @@ def stem_for(image_size: int, stem: str) -> Stem:
     if stem == "imagenet":
         return "imagenet"
     raise RecipeError(f"model.stem must be 'auto', 'imagenet' or 'small'. Got {stem!r} instead.")
+
+
+def drop_path(x: Tensor, chance: float, training: bool) -> Tensor:
+    """Set what a block adds to its shortcut to zero for some images of (N, C, H, W), and raise the others."""
+    if not (chance and training):
+        return x
+    kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= chance
+    return x * (kept / (1 - chance)).to(x.dtype)
 
 
 def _stage(block: Block, channels_in: int, width: int, depth: int, stride: int) -> nn.Sequential:

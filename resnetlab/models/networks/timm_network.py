@@ -17,19 +17,30 @@ TOLERANCE = 1e-4
 class TimmNetwork(Backbone):
     """A network of timm for square images of `image_size` px, fresh weights.
 
+    With a `pool` of 'flatten' all places of its last map are its features, `drop_path` is the chance
+    that training skips its last block.
+
     Its stages are its children; long containers of blocks are divided into their items. Where running
     them one after the other gives the network's own features, which is tried, it is a chain.
 
     Raises:
-        RecipeError: timm has no such network, or it takes no images of this size.
+        RecipeError: timm has no such network, or it takes no images of this size, no pool or no
+            drop_path.
 
     """
 
     prefix = "net."
 
-    def __init__(self, name: str, image_size: int) -> None:
+    def __init__(
+        self, name: str, image_size: int, pool: str = "average", drop_path: float = 0.0
+    ) -> None:
         super().__init__()
-        self.any_size, self.net = _create(name, image_size)
+        settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+        if pool == "flatten":
+            settings["global_pool"] = ""
+        self.any_size, self.net = _create(name, image_size, settings)
+        self.flattens = pool == "flatten"
+        self.any_size = self.any_size and not self.flattens
         self.config: dict[str, Any] = dict(self.net.pretrained_cfg)
         head = self.config.get("classifier") or ()
         self.classifier_names = (head,) if isinstance(head, str) else tuple(head)
@@ -50,7 +61,7 @@ class TimmNetwork(Backbone):
         if self.chain:
             return super().features(images)
         features: Tensor = self.net.forward_head(self.net.forward_features(images), pre_logits=True)
-        return features
+        return features.flatten(1)
 
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return published weights under this backbone's names, without their classifier."""
@@ -73,13 +84,13 @@ class TimmNetwork(Backbone):
             raise RecipeError(
                 f"model.name: this network takes no images of {size} px ({one_line(error)})"
             ) from error
-        if features.ndim != 2:
+        if features.ndim != 2 and not self.flattens:
             raise RecipeError("model.name: this network of timm gives no features; choose another")
-        return image, features
+        return image, features.flatten(1)
 
     def _is_chain(self, image: Tensor, features: Tensor) -> bool:
         try:
-            chained = run(self.stages().values(), image)
+            chained = run(self.stages().values(), image).flatten(1)
         except Exception:  # whatever a network says to inputs that it was not made for
             return False
         same_shape = chained.shape == features.shape
@@ -101,18 +112,30 @@ def timm_names() -> list[str]:
     return list(timm.list_models())
 
 
-def _create(name: str, image_size: int) -> tuple[bool, Any]:
+def _create(name: str, image_size: int, settings: dict[str, Any]) -> tuple[bool, Any]:
     """Return whether a network takes images of any size, and the network without its head."""
     import timm
 
     try:
         # Transformers with one size are made for the one that is asked for.
-        return False, timm.create_model(name, num_classes=0, img_size=image_size)
+        return False, timm.create_model(name, num_classes=0, img_size=image_size, **settings)
     except TypeError:  # a network that knows no such argument takes any size
-        return True, timm.create_model(name, num_classes=0)
+        return True, _create_any_size(name, settings)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise RecipeError(
             f"model.name: {name} can't be made for images of {image_size} px ({error})"
+        ) from error
+
+
+def _create_any_size(name: str, settings: dict[str, Any]) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(name, num_classes=0, **settings)
+    except TypeError as error:
+        raise RecipeError(
+            f"model.name: {name} has no blocks to skip or no pool to leave out; set model.drop_path=0 and "
+            f"model.pool=average ({error})"
         ) from error
 
 

@@ -17,8 +17,8 @@ from resnetlab.recipe import Training
 from resnetlab.system.progress import log
 from resnetlab.training.hardware.depthwise import fast_depthwise
 from resnetlab.training.hardware.micro_batches import out_of_memory
-from resnetlab.training.optim.ema import Average
-from resnetlab.training.optim.losses import cross_entropy
+from resnetlab.training.optim.average import Average, make_average
+from resnetlab.training.optim.losses import Criterion, cross_entropy
 from resnetlab.training.optim.mixup import Mix, draw_mix
 from resnetlab.training.optim.optimizers import make_optimizer, set_lr
 from resnetlab.training.predict import as_images
@@ -32,18 +32,26 @@ class Learner:
     model: Any
     optimizer: Any
     training: Training
+    criterion: Criterion
     forward: AbstractContextManager[Any] = field(default_factory=nullcontext)  # of the network
     average: Average | None = None
     micro_batches: int = 1  # into which a batch is divided, where memory doesn't hold it at once
     restarts: int = 0  # after divergence; each halves the learning rate
 
     def step(
-        self, group: list[Batch], factor: float, seed: int, steps: int, time: float = math.inf
+        self,
+        group: list[Batch],
+        factor: float,
+        seed: int,
+        steps: int,
+        time: float = math.inf,
+        epochs_done: int | None = None,
     ) -> Tensor:
         """Learn from batches that make one step; return their summed loss and number correct, (2,).
 
         The learning rate is `factor` of its highest, of stages that have begun to learn at `time`
-        (epochs); dropout and mixup follow from the seed. `steps` of the training are done before.
+        (epochs); dropout and mixup follow from the seed. `steps` of the training are done before;
+        where this is the last of an epoch, `epochs_done` will be.
         """
         set_lr(self.optimizer, factor * self.lr_scale, time)
         sums = self.gradients(group, seed)
@@ -57,7 +65,7 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:
-            self.average.update(steps)
+            self.average.update(steps, epochs_done)
         return sums
 
     @property
@@ -93,51 +101,61 @@ class Learner:
     def backward(self, group: list[Batch], seed: int) -> Tensor:
         """Add up the gradients of a step; return summed loss and number correct."""
         seed_dropout(self.fabric.device, seed)
-        count = sum(len(batch.rows) for batch in group)
+        total = sum(
+            self.criterion.total(torch.from_numpy(batch.labels).to(self.fabric.device))
+            for batch in group
+        )
         sums = torch.zeros(2, device=self.fabric.device)
         for number, batch in enumerate(group):
             images = self.fabric.to_device(as_images(batch.images))
             labels = self.fabric.to_device(torch.from_numpy(batch.labels))
             mix = None
-            if self.training.mixup:
-                mixup_seed = address(seed, number)
-                mix = draw_mix(self.training.mixup, len(labels), mixup_seed, labels.device)
+            if self.training.mixup or self.training.cutmix:
+                alphas = self.training.mixup, self.training.cutmix
+                mix = draw_mix(*alphas, len(labels), address(seed, number), labels.device)
                 images = mix.images(images)
             for rows in torch.arange(len(labels), device=labels.device).chunk(self.micro_batches):
-                sums += self.learn(images, labels, rows, mix, count)
+                sums += self.learn(images, labels, rows, mix, total)
         return sums
 
     def learn(
-        self, images: Tensor, labels: Tensor, rows: Tensor, mix: Mix | None, count: int
+        self, images: Tensor, labels: Tensor, rows: Tensor, mix: Mix | None, total: float
     ) -> Tensor:
-        """Add the gradients of a micro-batch, as its share of a step over `count`.
+        """Add the gradients of a micro-batch, as its share of a step whose images count `total`.
 
         The loss returned is without smoothing and mixup, so that it compares with validation's.
         """
         whole = len(rows) == len(labels)
         with self.forward:
             logits = self.model(images if whole else images[rows])
-        smoothing = float(self.training.label_smoothing)
+        # A network that restores the image gives the errors beside.
+        logits, errors = logits if isinstance(logits, tuple) else (logits, None)
         own = labels if whole else labels[rows]
         if mix is None:
-            loss = cross_entropy(logits, own, smoothing)
+            loss = self.criterion(logits, own)
         else:
             others = labels[mix.partners[rows]]
-            loss = mix.loss(logits, own, others, smoothing)
-        self.fabric.backward(loss.sum() / count)
+            loss = mix.loss(logits, own, others, self.criterion, mix.share_in(images))
+        if errors is not None:
+            loss = loss + float(self.training.reconstruction) * errors
+        self.fabric.backward(loss.sum() / total)
         with torch.no_grad():
             plain = cross_entropy(logits, own, 0.0).sum()
             return torch.stack([plain, (logits.argmax(dim=1) == own).sum().to(plain.dtype)])
 
 
 def make_learner(
-    fabric: Fabric, classifier: Classifier, part: nn.Module, training: Training
+    fabric: Fabric,
+    classifier: Classifier,
+    part: nn.Module,
+    training: Training,
+    criterion: Criterion,
 ) -> Learner:
     """Return a learner for the part of a classifier that works in each step."""
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
-    average = None if training.ema is None else Average(classifier, training.ema)
+    average, criterion = make_average(classifier, training), criterion.to(fabric.device)
     forward = fast_depthwise(part, str(training.precision), fabric.device.type)
-    return Learner(fabric, model, optimizer, training, forward, average)
+    return Learner(fabric, model, optimizer, training, criterion, forward, average)
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:

@@ -610,3 +610,52 @@ def test_presets_are_the_settings_of_the_documents():
     assert min(s3.brightness, s3.contrast, s3.saturation, s3.hue) > 0
     assert s3.crop_scale is None
     assert s3.translate_frac == s3.erase == 0
+
+
+# One change more an image
+
+
+def test_each_image_gets_one_trivial_change_at_most_and_none_too_strong():
+    keys = np.arange(4000, dtype=np.uint64) * np.uint64(2**50 + 7)
+
+    drawn = draw(Augment(trivial=True), 0, 0, keys, np.ones(len(keys)))
+
+    shift, shear = np.asarray(drawn.shift), np.asarray(drawn.shear)
+    changes = {
+        "angle": (np.asarray(drawn.angle_deg), 30),
+        "right": (shift[:, 0], 0.45),
+        "down": (shift[:, 1], 0.45),
+        "rows": (shear[:, 0], 0.3),
+        "columns": (shear[:, 1], 0.3),
+        "brightness": (np.asarray(drawn.brightness) - 1, 0.9),
+        "contrast": (np.asarray(drawn.contrast) - 1, 0.9),
+        "saturation": (np.asarray(drawn.saturation) - 1, 0.9),
+    }
+    changed = np.stack([values != 0 for values, _ in changes.values()])
+    assert changed.sum(axis=0).max() == 1
+    np.testing.assert_allclose(changed.mean(axis=1), 1 / 9, atol=0.03)  # and as often none
+    for values, strongest in changes.values():
+        assert 0.9 * strongest < np.abs(values).max() <= strongest
+
+
+def test_a_trivial_change_leaves_the_other_numbers_as_they_were():
+    keys = np.arange(50, dtype=np.uint64)
+    others = Augment(crop_scale=(0.3, 1.0), flip=0.5, erase=0.5)
+
+    plain = draw(others, 3, 1, keys, np.ones(50))
+    more = draw(others.model_copy(update={"trivial": True}), 3, 1, keys, np.ones(50))
+
+    for name in ("box", "flip", "erase"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(more, name))
+
+
+def test_shear_moves_lower_rows_to_the_right():
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[:, 20] = 255  # an upright line
+    out = np.empty_like(image)
+
+    render(image, Variations(shear=(0.5, 0.0)), np.zeros(3), "crop", out)
+
+    top, bottom = (int(out[row, :, 0].argmax()) for row in (5, 35))
+    assert abs(top - bottom) == pytest.approx(15, abs=1)
+    assert out[20, :, 0].argmax() == pytest.approx(20, abs=1)

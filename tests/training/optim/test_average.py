@@ -1,4 +1,4 @@
-"""The moving average is what is scored and kept; the weights themselves go on as if there were none."""
+"""The average is what is scored and kept; the weights themselves go on as if there were none."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from resnetlab.models import build
 from resnetlab.models.classifier import freeze
 from resnetlab.training.checkpoint import read_checkpoint
 from resnetlab.training.history import best_epoch
-from resnetlab.training.optim.ema import Average
+from resnetlab.training.optim.average import EpochMean, MovingAverage
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def classifier():
     ],
 )
 def test_it_forgets(classifier, decay, steps, kept):
-    average = Average(classifier, decay)
+    average = MovingAverage(classifier, decay)
     with torch.no_grad():
         classifier.head.bias.fill_(8.0)
         before = average.state["head.bias"].clone()
 
-    average.update(steps)
+    average.update(steps, None)
 
     torch.testing.assert_close(average.state["head.bias"], kept * before + (1 - kept) * 8)
 
@@ -36,14 +36,14 @@ def test_it_forgets(classifier, decay, steps, kept):
 def test_the_norms_statistics_are_averaged_and_counts_and_frozen_stages_are_not(classifier):
     freeze(classifier, "layer3")
 
-    names = set(Average(classifier, 0.9).state)
+    names = set(MovingAverage(classifier, 0.9).state)
 
     assert "backbone.layer4.0.bn1.running_mean" in names
     assert not any("num_batches" in name or "layer3" in name for name in names)
 
 
 def test_the_network_has_its_own_weights_back_after_an_error(classifier):
-    average = Average(classifier, 0.9)
+    average = MovingAverage(classifier, 0.9)
     with torch.no_grad():
         classifier.head.bias.fill_(8.0)
 
@@ -71,3 +71,31 @@ def test_the_average_is_kept_as_the_best_and_learning_goes_on_without_it(
         if tensor.is_floating_point():
             assert torch.equal(best[f"model.{name}"], last[f"average.{name}"])
     assert not torch.equal(best["model.head.weight"], last["model.head.weight"])
+
+
+def test_the_mean_is_over_the_ends_of_epochs_from_the_first_that_counts(classifier):
+    mean = EpochMean(classifier, first=2)
+    for epoch, value in enumerate((100.0, 1.0, 2.0, 6.0), 1):
+        with torch.no_grad():
+            classifier.head.bias.fill_(value + 50)  # in the midst of an epoch
+            mean.update(epoch, None)
+            classifier.head.bias.fill_(value)
+            mean.update(epoch, epoch)
+
+    torch.testing.assert_close(mean.state["head.bias"], torch.full((3,), 3.0))
+
+
+def test_the_mean_of_epochs_is_what_a_training_keeps_and_survives_a_cut(
+    train, make_recipe, tmp_path
+):
+    recipe = make_recipe(training__swa_from=0.5, training__epochs=4, training__schedule="constant")
+    train(recipe, tmp_path / "whole")
+    train(recipe.override({"training.epochs": 3, "training.swa_from": 2 / 3}), tmp_path / "cut")
+    train(recipe, tmp_path / "cut")
+
+    whole, cut = (
+        read_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors")[0]
+        for name in ("whole", "cut")
+    )
+    assert not torch.equal(whole["average.head.weight"], whole["model.head.weight"])
+    assert torch.equal(whole["average.head.weight"], cut["average.head.weight"])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from resnetlab.report.style import INK, MUTED, WIDTH, WRONG, bare, drawing, panel, shorten
+from resnetlab.report.drawing.style import INK, MUTED, WIDTH, WRONG, bare, drawing, panel, shorten
 
 MOST_VISIBLE_PIXELS = 64  # a smaller image is enlarged with its pixels left sharp
 _GAP = 0.12

@@ -1,0 +1,1 @@
+"""Predictions as people want them: tables, a competition's form, folders of classes."""

@@ -1,0 +1,1 @@
+"""Models for other runtimes: made, compared with the original, and used without torch."""

@@ -1,0 +1,1 @@
+"""The verbs that use a trained model: predict, export, serve, push."""
