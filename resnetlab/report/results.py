@@ -61,7 +61,10 @@ def draw_results(
     recipe: Recipe,
 ) -> None:
     """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
+    from resnetlab.report.thumbnails import write_thumbnails
+
     draw_scores(run, split, predictions, scores)
+    write_thumbnails(run, split, predictions, samples, recipe)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
     draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)
@@ -75,8 +78,10 @@ def draw_results(
 
 
 def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
-    """Draw what needs no image: confusion matrix and scores of each class."""
+    """Draw what needs no image: confusion matrix, scores of each class, calibration; tables as CSV."""
+    from resnetlab.report.drawing.charts import reliability_diagram, risk_coverage_curve
     from resnetlab.report.drawing.figures import confusion_matrix, per_class_scores
+    from resnetlab.report.files import write_tables
 
     classes, matrix = predictions.classes, scores["confusion_matrix"]
     confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
@@ -84,6 +89,11 @@ def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str
         matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
     )
     per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
+    write_tables(run.folder / "tables", split, scores)
+    if "calibration" in scores:
+        reliability_diagram(scores["calibration"], run.figures / f"reliability-{split}.png")
+    if "selective" in scores:
+        risk_coverage_curve(scores["selective"], run.figures / f"risk-coverage-{split}.png")
 
 
 def draw_images(

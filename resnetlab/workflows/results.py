@@ -13,6 +13,7 @@ from resnetlab.data.description import describe_dataset
 from resnetlab.errors import DataError
 from resnetlab.evaluation.confidence.conformal import PROMISE
 from resnetlab.report import results
+from resnetlab.report.files import write_tables
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
 from resnetlab.runs.unfinished import (
     discarded_without_recipe,
@@ -66,6 +67,7 @@ def evaluate(
         if asked:
             scores = scores | asked
             run.add_metrics(**{split: scores})
+            write_tables(run.folder / "tables", split, scores)
             results.write_report(run)
         return scores
 

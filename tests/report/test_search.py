@@ -135,7 +135,8 @@ def printed(found: dict[str, Any]) -> str:
 def test_a_search_gives_four_figures(tmp_path: Path) -> None:
     draw_search(search(), tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == FIGURES
-    assert all(image(path).shape[1] == round(WIDTH * DPI) for path in tmp_path.iterdir())
+    assert all(image(path).shape[1] == round(WIDTH * DPI) for path in tmp_path.glob("*.png"))
+    assert {path.stem for path in tmp_path.glob("*.svg")} == FIGURES
 
 
 @pytest.mark.parametrize(
