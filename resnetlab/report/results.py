@@ -1,6 +1,6 @@
 """Figures and page of a run, from its predictions, scores and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,16 @@ def draw_results(
     scores: dict[str, Any],
     samples: Samples,
     recipe: Recipe,
+    cams: Mapping[int, np.ndarray] | None = None,
 ) -> None:
-    """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
+    """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split.
+
+    `cams` are maps (S, S) from 0 to 1 of where the network saw what it predicted, by row.
+    """
     from resnetlab.report.thumbnails import write_thumbnails
 
     draw_scores(run, split, predictions, scores)
-    write_thumbnails(run, split, predictions, samples, recipe)
+    write_thumbnails(run, split, predictions, samples, recipe, cams or {})
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
     draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)

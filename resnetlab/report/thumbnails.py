@@ -1,6 +1,7 @@
 """Small pictures for the page: those that a reader will ask to see, and no more than a mail can hold."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -62,9 +63,17 @@ def chosen_rows(predictions: Predictions) -> Rows:
 
 
 def write_thumbnails(
-    run: Run, split: str, predictions: Predictions, samples: Samples, recipe: Recipe
+    run: Run,
+    split: str,
+    predictions: Predictions,
+    samples: Samples,
+    recipe: Recipe,
+    cams: Mapping[int, NDArray[np.float32]],
 ) -> None:
-    """Write thumbnails and what belongs to them, as the page shows them, into the run's figures."""
+    """Write thumbnails and what belongs to them, as the page shows them, into the run's figures.
+
+    `cams` (S, S) from 0 to 1, by row, lie over a second picture of these images.
+    """
     rows = chosen_rows(predictions)
     size = evaluation_size(recipe)
     image = np.empty((size, size, 3), dtype=np.uint8)
@@ -80,6 +89,7 @@ def write_thumbnails(
                 "confidence": round(float(sure[row]), 4),
                 "jpeg": as_text(image),
             }
+            | ({"cam": as_text(overlaid(image, cams[row]))} if row in cams else {})
         )
     place = {row: index for index, row in enumerate(rows.tolist())}
     found = {
@@ -87,6 +97,13 @@ def write_thumbnails(
         for name, chosen in galleries(predictions).items()
     }
     write_json(run.figures / f"thumbnails-{split}.json", {"pictures": pictures, "galleries": found})
+
+
+def overlaid(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return an image in grey below the colours of a map: dark blue for nothing, yellow for most."""
+    colours = cv2.applyColorMap(np.rint(255 * cam).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.addWeighted(grey, 0.45, colours[:, :, ::-1], 0.55, 0))
 
 
 def as_text(image: NDArray[np.uint8]) -> str:

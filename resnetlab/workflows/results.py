@@ -23,16 +23,10 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.measuring import measure
 from resnetlab.workflows.evidence.sets import conformal_of, require_promise
 from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
-from resnetlab.workflows.steps import (
-    begin_run,
-    describe_model,
-    measure,
-    read_and_say,
-    return_to,
-    say_notes,
-)
+from resnetlab.workflows.steps import begin_run, describe_model, read_and_say, return_to, say_notes
 
 
 def evaluate(
