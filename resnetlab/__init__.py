@@ -14,6 +14,7 @@ __all__ = [
     "evaluate",
     "evaluate_bundle",
     "evaluate_predictions",
+    "export",
     "find_lr",
     "inspect",
     "label_errors",
@@ -23,6 +24,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
 ]

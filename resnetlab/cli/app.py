@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from resnetlab.cli.data import augment, inspect, make
-from resnetlab.cli.deployment import combine, predict
+from resnetlab.cli.deployment import combine, export, predict, serve
 from resnetlab.cli.listings import cache, models, recipes
 from resnetlab.cli.results import compare, evaluate, label_errors
 from resnetlab.cli.train import reproduce, resume, train
@@ -49,6 +49,8 @@ for verb in (
     compare,
     label_errors,
     predict,
+    export,
+    serve,
     combine,
     make,
     models,

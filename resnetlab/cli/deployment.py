@@ -1,7 +1,7 @@
-"""Verbs that use a trained model: predict, combine."""
+"""Verbs that use a trained model: predict, export, serve, combine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -90,6 +90,84 @@ def print_tally(tally: "Tally", uncertain_below: float | None) -> None:
         console.print(f"- {each}", markup=False, soft_wrap=True)
     if tally.unusable > len(tally.named):
         console.print(f"- and {tally.unusable - len(tally.named):,} more")
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A run or a bundle.")],
+    format: Annotated[str, typer.Option(help="onnx, openvino, torch.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for it; unless given, one in the bundle.")
+    ] = None,
+    preparation: Annotated[
+        str,
+        typer.Option(help="inside: takes images of any size; outside: prepared ones, as ours."),
+    ] = "inside",
+    quantize: Annotated[
+        str | None, typer.Option(help="int8, with openvino: smaller and faster, less exact.")
+    ] = None,
+    max_loss: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Accuracy that --quantize may cost.")
+    ] = 0.01,
+    images: Annotated[
+        Path | None, typer.Option(help="Images to compare on; unless given, a run's validation.")
+    ] = None,
+) -> None:
+    """Export a model for another runtime; it is compared with the original before it counts."""
+    from resnetlab import workflows
+
+    found = workflows.export(model, format, out, preparation, quantize, max_loss, images)
+    print_export(found)
+
+
+def print_export(found: dict[str, Any]) -> None:
+    """Print where an exported model lies, and how it compares with the original."""
+    comparison = found["comparison"]
+    names = {"prepared": "prepared images", "files": "files, prepared by the graph"}
+    for what, name in names.items():
+        if what in comparison:
+            each = comparison[what]
+            console.print(
+                f"{name}: the same class {each['same_class']} of {each['images']} times, "
+                f"probabilities at most {each['largest_difference']:.1g} off"
+            )
+    if "accuracy" in found:
+        kept, loss = found["accuracy"], found["accuracy"]["loss"]
+        console.print(
+            f"accuracy on {kept['images']} validation images: {kept['int8']:.1%}, before {kept['original']:.1%}; "
+            f"lost {loss['value']:.1%} (95% interval {loss['low']:.1%} to {loss['high']:.1%})"
+        )
+    console.print(
+        f"speed   {comparison['ms']:.1f} ms an image, PyTorch {comparison['torch_ms']:.1f} ms"
+    )
+    megabytes = comparison["bytes"] / 1e6
+    console.print(f"model   {found['folder']} ({megabytes:.1f} MB)", markup=False, soft_wrap=True)
+    script = found["folder"] / "predict.py"
+    console.print(f"try     python {script} photo.jpg", markup=False, soft_wrap=True)
+
+
+def serve(
+    model: ModelArgument,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: from anywhere.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    uncertain_below: Annotated[
+        float | None, typer.Option(help="Mark what has a lower probability as uncertain.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="As for predict; auto: the fastest that is there.")
+    ] = "auto",
+    batch: Annotated[
+        int, typer.Option(min=1, help="Images computed together at most; 1: each alone.")
+    ] = 16,
+    requests: Annotated[
+        int, typer.Option(min=1, help="Requests at work at once; others are told to come again.")
+    ] = 64,
+) -> None:
+    """Answer images over HTTP, and show a page to try it. RESNETLAB_API_KEY makes it want a key."""
+    from resnetlab import workflows
+
+    workflows.serve(model, host, port, backend, uncertain_below, batch, requests)
 
 
 def combine(

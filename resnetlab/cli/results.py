@@ -71,9 +71,8 @@ def evaluate(
     required = requirements.parse(require or [])
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
-    if split not in (None, "test", "val"):
-        raise RecipeError(f"--split must be 'test' or 'val'. Got '{split}'")
-    folder = run
+    chosen = split_named(split)
+    folder, name = run, {"val": "validation"}.get(chosen, chosen)
     if predictions is not None:
         scores = workflows.evaluate_predictions(predictions, listed(classes), by or (), out)
         folder, name = out, predictions.name
@@ -83,9 +82,7 @@ def evaluate(
         scores, folder, name = scored.metrics["test"], scored.folder, "all images"
     else:
         assert run is not None
-        chosen: Literal["test", "val"] = "val" if split == "val" else "test"
         scores = workflows.evaluate(run, chosen, by or (), cover, by_class)
-        name = {"val": "validation"}.get(chosen, chosen)
     show_scores(scores, name, folder, json)
     requirements.require(scores, required)
 
@@ -100,6 +97,15 @@ def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bo
     print_subgroups(scores)
     if folder is not None:
         print_paths(folder)
+
+
+def split_named(name: str | None) -> Literal["val", "test"]:
+    """Return a split by its name, test without one. Raises RecipeError for another."""
+    if name in (None, "test"):
+        return "test"
+    if name == "val":
+        return "val"
+    raise RecipeError(f"--split must be 'test' or 'val'. Got '{name}'")
 
 
 def listed(names: str | None) -> list[str]:

@@ -1,5 +1,6 @@
 """From DATA to a catalog, its pixels and what the audit found."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +89,22 @@ def guess_groups(
     found = name_groups(catalog, store)
     if found is None:
         return catalog, None
-    notes = filter(None, (found.sentence, found.warning))
+    notes = filter(None, (found.sentence, found.warning, *divided_groups(catalog, found.group)))
     return catalog.with_columns(notes=(*catalog.notes, *notes)), found.group
+
+
+def divided_groups(catalog: Catalog, group: np.ndarray) -> Iterator[str]:
+    """Give sentences on groups (N,) that the data's own splits divide: nobody declared them, so they stay."""
+    trained = group[catalog.split == "train"]
+    for split, name in (("val", "validation"), ("test", "test")):
+        rows = np.flatnonzero(catalog.split == split)
+        shared = rows[np.isin(group[rows], trained)]
+        if len(shared):
+            yield (
+                f"{len(shared):,} of {len(rows):,} {name} images are of a group that training has images of too, the "
+                f"first is {catalog.ids[shared[0]]}: figures on them flatter. The splits are the data's own and "
+                "stay; put the images together and let resnetlab divide them"
+            )
 
 
 def read_pixels(catalog: Catalog, recipe: Recipe) -> tuple[Catalog, PixelStore]:

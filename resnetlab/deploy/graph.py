@@ -31,17 +31,25 @@ def as_onnx(classifier: Classifier, image_size: int) -> bytes:
     Takes `images`, uint8 (B, S, S, 3) with S `image_size` px, and gives `logits`, (B, K).
     """
     image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
+    return onnx_bytes(FromPixels(classifier), image, {IMAGES: {0: "B"}, LOGITS: {0: "B"}})
+
+
+def onnx_bytes(module: nn.Module, images: Tensor, axes: dict[str, dict[int, str]]) -> bytes:
+    """Return a module of one input as an ONNX file's bytes.
+
+    `axes` are the names of what goes in and what comes out, in order, each with its axes of any length.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The older exporter: a second or two for ResNet-50, where the newer one takes ten.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            FromPixels(classifier),
-            (image,),
+            module,
+            (images,),
             buffer,  # type: ignore[arg-type]  # the older exporter writes into one too
             dynamo=False,
-            input_names=[IMAGES],
-            output_names=[LOGITS],
-            dynamic_axes={IMAGES: {0: "B"}, LOGITS: {0: "B"}},
+            input_names=list(axes)[:1],
+            output_names=list(axes)[1:],
+            dynamic_axes=axes,
         )
     return buffer.getvalue()

@@ -43,12 +43,12 @@ class Model:
                     f"--backend {backend} out, or give the bundle it was made from"
                 )
             ready = load_exported(folder)
-            self.facts, self.alone = ready.facts, True
+            self.facts, self.digest, self.alone = ready.facts, ready.digest, True
         else:
-            self.facts, digest = read_facts(folder / FACTS)
+            self.facts, self.digest = read_facts(folder / FACTS)
             self.alone = False
             if backend == "auto" and device == "cpu":
-                ready = ready_in(folder, digest)
+                ready = ready_in(folder, self.digest)
         self.preparation = Preparation.of(self.facts)
         self.ready = None if ready is None else ready.runtime
         self.runtime = self.ready or self.exact

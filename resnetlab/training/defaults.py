@@ -208,8 +208,10 @@ def fill_in(recipe: Recipe, pretrained: bool, count: int) -> Recipe:
     customary["epochs"] = epochs_for(count, training.device) if pretrained else SCRATCH_EPOCHS
     open_keys = {key for key in customary if getattr(training, key) == "auto"}
     values = {f"training.{key}": customary[key] for key in open_keys}
-    if training.optimizer not in ("auto", "adamw") and "layer_decay" in open_keys:
-        values["training.layer_decay"] = 1.0  # it was chosen for AdamW
+    if "layer_decay" in open_keys and (
+        training.optimizer not in ("auto", "adamw") or recipe.model.lora.rank
+    ):
+        values["training.layer_decay"] = 1.0  # it was chosen for AdamW, and for weights
     recipe = recipe.override(values)
     if "warmup_epochs" in open_keys and pretrained:
         warmup = WARMUP_FRAC * int(recipe.training.epochs)

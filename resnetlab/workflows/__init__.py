@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
     from resnetlab.workflows.deployment.combining import combine
+    from resnetlab.workflows.deployment.exporting import export
     from resnetlab.workflows.deployment.predicting import classify, predict
+    from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.evidence.comparing import compare
     from resnetlab.workflows.evidence.labels import label_errors
@@ -32,6 +34,7 @@ MODULES = {
     "evaluate": "results",
     "evaluate_bundle": "results",
     "evaluate_predictions": "evidence.tables",
+    "export": "deployment.exporting",
     "find_lr": "lr_finder",
     "inspect": "data",
     "label_errors": "evidence.labels",
@@ -40,6 +43,7 @@ MODULES = {
     "recipe_from": "continuing",
     "reproduce": "reproducing",
     "resume": "resuming",
+    "serve": "deployment.serving",
     "train": "training",
     "tune": "tuning",
     "watch": "deployment.watching",
@@ -53,6 +57,7 @@ __all__ = [
     "evaluate",
     "evaluate_bundle",
     "evaluate_predictions",
+    "export",
     "find_lr",
     "inspect",
     "label_errors",
@@ -61,6 +66,7 @@ __all__ = [
     "recipe_from",
     "reproduce",
     "resume",
+    "serve",
     "train",
     "tune",
     "watch",

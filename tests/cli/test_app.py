@@ -331,7 +331,8 @@ def test_recipes_prints_a_recipe_that_can_be_used(
         (["evaluate", "no-run"], 3, "no-run: no run here"),
         (["evaluate", "no-run", "--split", "train"], 2, "--split must be 'test' or 'val'"),
         (["predict", "no-run", "x.png"], 3, "x.png: no such file or folder"),
-        (["compare", "only-one"], 3, "only-one: no run here"),
+        (["compare", "only-one"], 2, "compare needs two different runs at least"),
+        (["compare", "only-one", "other"], 3, "only-one: no run here"),
         (["nonsense"], 2, "No such command"),
     ],
 )

@@ -103,7 +103,7 @@ def odd_classes(catalog: Catalog) -> Iterator[str]:
         if other != name:
             yield f"classes '{other}' and '{name}' differ by case or blanks only; they are kept apart"
     counts = catalog.counts("all")
-    few = np.flatnonzero(counts < FEW)
+    few = np.flatnonzero((counts > 0) & (counts < FEW))
     if len(few):
         name = catalog.classes[few[0]]
         yield (
@@ -120,10 +120,12 @@ def odd_classes(catalog: Catalog) -> Iterator[str]:
             f"{counts[lone[0]]} copies, near-duplicates or images of one track: how well a model does on "
             "others can't be measured"
         )
-    if counts.max() > UNEVEN * counts.min():
-        most, least = (catalog.classes[row] for row in (counts.argmax(), counts.argmin()))
+    there = np.flatnonzero(counts)  # a bundle may know classes that have no image here
+    smallest = there[counts[there].argmin()]
+    if counts.max() > UNEVEN * counts[smallest]:
+        most, least = catalog.classes[counts.argmax()], catalog.classes[smallest]
         yield (
-            f"'{most}' has {counts.max() / counts.min():.0f} times the images of '{least}': look at "
+            f"'{most}' has {counts.max() / counts[smallest]:.0f} times the images of '{least}': look at "
             "balanced accuracy"
         )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,9 +30,10 @@ ALLOWED = {"fp32": 1e-3, "int8": 0.1}
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported model, checked on the images stored with it."""
+    """An exported model, checked on the images stored with it; `digest` tells the weights it is of."""
 
     folder: Path
+    digest: str
     facts: BundleFacts
     runtime: Runtime
 
@@ -42,13 +43,13 @@ def is_exported(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file()
 
 
-def ready_in(bundle: Path, digest: str) -> Exported | None:
-    """Return the model in fp32 that was exported into a bundle, whose weights have this checksum.
+def ready_in(bundle: Path, digest: str, names: Sequence[str] = READY) -> Exported | None:
+    """Return the first model in fp32 that was exported into a bundle with weights of this checksum.
 
-    None where there is none, or what runs it isn't installed. One of other weights is not used, and
-    that is said.
+    `names` are the folders looked into. None where there is none, or what runs it isn't installed.
+    One of other weights is not used, and that is said.
     """
-    for name in READY:
+    for name in names:
         folder = bundle / name
         if not is_exported(folder) or find_spec(PACKAGES[name]) is None:
             continue
@@ -74,7 +75,7 @@ def load_exported(folder: Path) -> Exported:
     try:
         facts = facts_from(values["facts"])
         kind, precision = values["runtime"], values["precision"]
-        files, stored = values["files"], values["check"]
+        files, stored, of = values["files"], values["check"], values["weights_sha256"]
         open_model, package = OPENERS[kind], PACKAGES[kind]
     except (KeyError, TypeError) as error:
         raise damaged(path, f"lacks {one_line(error)}") from error
@@ -87,7 +88,7 @@ def load_exported(folder: Path) -> Exported:
     except Exception as error:  # whatever a foreign runtime raises on a file that it doesn't take
         raise CheckpointError(f"{folder}: {package} can't load it ({one_line(error)})") from error
     check_answers(folder, compute, facts, stored, ALLOWED[precision])
-    return Exported(folder, facts, Runtime(f"{kind} (exported)", compute, precision=precision))
+    return Exported(folder, of, facts, Runtime(f"{kind} (exported)", compute, precision=precision))
 
 
 def check_file(path: Path, digest: str) -> None:
@@ -170,7 +171,7 @@ def open_torch(path: Path) -> Compute:
 
     def compute(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            _, logits = module(torch.from_numpy(images))
+            _, logits = module(torch.tensor(images))  # a copy: images may be read-only
         return np.asarray(logits)
 
     return compute

@@ -113,12 +113,16 @@ def learning_table(classifier: Classifier, training: Training) -> list[str]:
     head_lr = training.lr if training.head_lr is None else training.head_lr
     rows = [(name, list(stages[name].parameters()), lr) for name, lr in lrs.items()]
     rows.append(("head", list(classifier.head.parameters()), float(head_lr)))
-    return [
-        f"  {name:<14}{sum(p.numel() for p in parameters):>12,} parameters  "
-        + (f"lr {lr:.2g}" if any(p.requires_grad for p in parameters) else "frozen")
-        + (f" after {beginnings[name]:g} epochs" if beginnings.get(name) else "")
-        for name, parameters, lr in rows
-    ]
+    lines = []
+    for name, parameters, lr in rows:
+        total = sum(parameter.numel() for parameter in parameters)
+        learned = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+        line = f"  {name:<14}{total:>12,} parameters  "
+        line += f"lr {lr:.2g}" if learned else "frozen"
+        line += f" for {learned:,} of them" if 0 < learned < total else ""
+        line += f" after {beginnings[name]:g} epochs" if beginnings.get(name) else ""
+        lines.append(line)
+    return lines
 
 
 def learning(model: nn.Module) -> list[nn.Parameter]:

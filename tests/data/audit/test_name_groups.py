@@ -74,6 +74,23 @@ def test_frames_of_a_track_stay_together_with_nothing_said(tracks, capsys):
     assert "--set data.name_groups=ignore" in said
 
 
+def test_tracks_that_the_given_splits_divide_are_told_and_stay(tracks, capsys):
+    folder = tracks(lambda track, frame: f"{track:05}_{frame:05}.png")
+    rows = ["path,label,split"]
+    for path in sorted(folder.rglob("*.png")):
+        track, frame = map(int, path.stem.split("_"))
+        split = "test" if track < 6 and frame >= 4 else "train"
+        rows.append(f"{path.relative_to(folder)},{path.parent.name},{split}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+
+    catalog = read(folder / "labels.csv").catalog
+
+    said = capsys.readouterr().err
+    assert "24 of 24 test images are of a group that training has images of too" in said
+    assert "the first is stop/00000_00004.png" in said
+    assert (catalog.split == "test").sum() == 24
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,0 +1,173 @@
+"""The HTTP interface: images in, classes out, nothing kept."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
+
+from resnetlab.deploy.server.answering import Service
+from resnetlab.deploy.server.body import read_form
+from resnetlab.deploy.server.limits import Refusal
+
+PAGE = Path(__file__).with_name("page.html")
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src 'self' blob: data:; connect-src 'self'; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+OPEN = {"/", "/healthz", "/readyz", "/openapi.json"}  # without a key
+IMAGES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@dataclass
+class Door:
+    """Who may come in: by a key, from pages of this server only."""
+
+    key: str | None
+    headers: dict[str, str] = field(default_factory=lambda: dict(HEADERS))
+
+    def check(self, request: Request) -> None:
+        """Raise Refusal for a request without the key, or from another site's page."""
+        origin = request.headers.get("origin")
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
+            raise Refusal(403, "requests from pages of other sites are refused")
+        if self.key is None or request.url.path in OPEN:
+            return
+        given = request.headers.get("x-api-key", "")
+        given = given or request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self.key.encode()):
+            raise Refusal(401, "send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+
+
+def make_app(service: Service, key: str | None = None) -> FastAPI:
+    """Return the application that answers by a service; with `key` only to who sends it."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> Any:
+        yield
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="resnetlab", lifespan=life, docs_url=None, redoc_url=None,
+        description="Names the class of images. Nothing that is sent is kept.",
+    )  # fmt: skip
+    door = Door(key)
+
+    @app.middleware("http")
+    async def guarded(
+        request: Request, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        started = time.perf_counter()
+        try:
+            door.check(request)
+            response = await answer(request)
+        except Refusal as refusal:
+            response = refused(refusal)
+        response.headers.update(door.headers)
+        known = request.scope.get("route")
+        service.metrics.request(
+            getattr(known, "path", "other"), response.status_code, time.perf_counter() - started
+        )
+        return response
+
+    add_routes(app, service)
+    return app
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add what can be asked."""
+
+    @app.post("/predict", openapi_extra=IMAGES)
+    async def predict(request: Request) -> Response:
+        """Name the classes of one image (the body itself) or of many (files of a multipart form)."""
+        return await guard(service, request, lambda form: service.answer(form.files))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Tell that the process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Tell whether images are answered now: 503 where as many requests as are taken are at work."""
+        ready = not service.full
+        return JSONResponse(
+            {"status": "ready" if ready else "busy"}, status_code=200 if ready else 503
+        )
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> str:
+        """Give counters in Prometheus's form."""
+        return service.metrics.text()
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        """Describe the model that answers now."""
+        return service.description()
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> str:
+        """Give a page to try it."""
+        return PAGE.read_text(encoding="utf-8")
+
+
+async def guard(
+    service: Service, request: Request, work: Callable[[Any], Awaitable[dict[str, Any]]]
+) -> Response:
+    """Read a request's images and answer, within the limits; whatever happens, the place is free again."""
+    if service.full:
+        refusal = Refusal(503, f"{service.limits.requests} requests are at work; try again")
+        return refused(refusal)
+    service.metrics.active += 1
+    try:
+        async with asyncio.timeout(service.limits.seconds):
+            form = await read_form(request, service.limits)
+        async with asyncio.timeout(service.limits.seconds):
+            return JSONResponse(await work(form))
+    except Refusal as refusal:
+        return refused(refusal)
+    except TimeoutError:
+        return refused(Refusal(408, f"took longer than {service.limits.seconds:g} s"))
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody is there to read it
+    finally:
+        service.metrics.active -= 1
+
+
+def refused(refusal: Refusal) -> JSONResponse:
+    """Return a refusal as JSON; where it helps to come again, it says when."""
+    headers = {"Retry-After": "1"} if refusal.status == 503 else {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if refusal.status in (408, 413):  # what is left of the body is not read
+        headers["Connection"] = "close"
+    return JSONResponse({"error": refusal.why}, status_code=refusal.status, headers=headers)
