@@ -68,7 +68,8 @@ def draw_results(
     from resnetlab.report.thumbnails import write_thumbnails
 
     draw_scores(run, split, predictions, scores)
-    write_thumbnails(run, split, predictions, samples, recipe, cams or {})
+    temperature = scores["calibration"]["temperature"]
+    write_thumbnails(run, split, predictions, samples, recipe, cams or {}, temperature)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
     draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)

@@ -69,15 +69,17 @@ def write_thumbnails(
     samples: Samples,
     recipe: Recipe,
     cams: Mapping[int, NDArray[np.float32]],
+    temperature: float,
 ) -> None:
     """Write thumbnails and what belongs to them, as the page shows them, into the run's figures.
 
-    `cams` (S, S) from 0 to 1, by row, lie over a second picture of these images.
+    `cams` (S, S) from 0 to 1, by row, lie over a second picture of these images. Confidences are those
+    that `predict` would give, by the bundle's temperature.
     """
     rows = chosen_rows(predictions)
     size = evaluation_size(recipe)
     image = np.empty((size, size, 3), dtype=np.uint8)
-    sure = predictions.probs.max(axis=1)
+    sure = predictions.probs_at(temperature).max(axis=1)
     pictures: list[dict[str, Any]] = []
     for row in rows.tolist():
         samples.render(row, View(size, recipe.data.fit), image)
