@@ -12,9 +12,9 @@ def write_comparison(
     out: Path, comparison: dict[str, Any], runs: dict[str, Run], galleries: Mapping[str, Path]
 ) -> None:
     """Write figures, page and comparison.json of a comparison; `galleries` are figures already drawn."""
-    from resnetlab.report.costs import cost_plot, costs_of
-    from resnetlab.report.curves import overlaid_curves
-    from resnetlab.report.figures import difference_plot
+    from resnetlab.report.drawing.costs import cost_plot, costs_of
+    from resnetlab.report.drawing.curves import overlaid_curves
+    from resnetlab.report.drawing.figures import difference_plot
     from resnetlab.report.page import write_comparison_page
 
     figures: dict[str, Path] = {}

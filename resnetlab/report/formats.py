@@ -27,6 +27,11 @@ def points(interval: Mapping[str, float]) -> str:
     return f"{value} ({low} to {high})".replace("-", "−")
 
 
+def number(value: float) -> str:
+    """Return '0.912', with a sign of its own where it is below 0."""
+    return f"{value:.3f}".replace("-", "−")
+
+
 def plural(number: int, noun: str) -> str:
     """Return '1 image' or '1,797 images'."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"

@@ -14,9 +14,9 @@ MOST_PAIRS = 40  # near-duplicates drawn
 
 def write_inspection(out: Path, findings: dict[str, Any], dataset: Dataset) -> None:
     """Write figures and page of an inspection."""
-    from resnetlab.report.distributions import histograms
-    from resnetlab.report.figures import class_distribution
-    from resnetlab.report.galleries import contact_sheet
+    from resnetlab.report.drawing.distributions import histograms
+    from resnetlab.report.drawing.figures import class_distribution
+    from resnetlab.report.drawing.galleries import contact_sheet
     from resnetlab.report.page import write_inspect_page
 
     names = ("classes", "contact-sheet", "distributions", "extremes", "copies-apart", "copies")
@@ -97,7 +97,7 @@ def contrast(records: np.ndarray, area: np.ndarray) -> np.ndarray:
 
 def draw_pairs(dataset: Dataset, near: np.ndarray, apart: Path, together: Path) -> None:
     """Draw near-duplicates side by side: those in different splits or classes, then the others."""
-    from resnetlab.report.galleries import pair_sheet
+    from resnetlab.report.drawing.galleries import pair_sheet
 
     catalog, store = dataset.catalog, dataset.store
     records = store.rows_of(catalog)

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from markupsafe import Markup
 
 from resnetlab.errors import DataError
-from resnetlab.report import formats, trials, words
-from resnetlab.report.style import DPI, SPLIT_NAMES
+from resnetlab.report import formats, inline, opening, trials, words
+from resnetlab.report.drawing.style import DPI, SPLIT_NAMES
 from resnetlab.system import files
 
 Json = Mapping[str, Any]
@@ -26,6 +27,10 @@ CAPTIONS = {
     "the pale diagonal; the redder a cell, the more mistakes.",
     "confusion-normalised": "The same in per cent of each true class.",
     "per-class": "Precision, recall and F1 of each class with their intervals, lowest F1 first.",
+    "reliability": "Reliability diagram: accuracy over confidence, in bins of equally many images, with 95 % "
+    "intervals. On the dashed line a confidence means what it says.",
+    "risk-coverage": "Risk-coverage curve: the error rate where only the surest images get an answer and the "
+    "rest goes to a person. Dots are thresholds that validation chose for a wanted error rate.",
     "samples": "Sample predictions: the true class and, below it, the predicted one with its confidence.",
     "mistakes": "Mistakes: the true class and, below it, the predicted one with its confidence.",
     "contact-sheet": "Some images of each class.",
@@ -50,13 +55,21 @@ COMPARISON_CAPTIONS = {
 SCORES = {
     "accuracy": "Accuracy",
     "top5": "Top-5 accuracy",
+    "top3": "Top-3 accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "macro_precision": "Macro precision",
     "macro_recall": "Macro recall",
     "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "auroc": "Macro AUROC",
+    "average_precision": "Average precision",
+    "kappa": "Cohen's kappa",
+    "matthews": "Matthews correlation",
     "loss": "Loss",
 }
 KEY_SCORES = ("accuracy", "top5", "balanced_accuracy", "macro_f1", "loss")
+PLAIN = ("loss", "kappa", "matthews")  # figures that are no shares
+MOST_CELLS = 40  # classes of a confusion matrix whose cells can be opened
 SEARCH_WORDS = (
     *("ranked", "has_score", "setting_names", "setting_text"),
     *("measure_name", "score_text", "spread_text", "difference_text", "verdict_text"),
@@ -117,6 +130,11 @@ def write_run_report(folder: Path) -> Path:
         recipe=recipe_text,
         rerun=f"resnetlab reproduce {words.run_path(folder)}",
         figures={file.stem: file for file in sorted(folder.glob("figures/*.png"))},
+        opening=opening.sentences(metrics, ledger) if splits else [],
+        pictures={
+            split: _read(folder / "figures" / f"thumbnails-{split}.json", {}) for split in splits
+        },
+        luck=opening.luck(metrics, ledger),
     )
     return path
 
@@ -186,7 +204,7 @@ def _write(
         for name, file in figures.items()
         if file.is_file()
     }
-    page = _environment().get_template(template).render(figures=images, **values)
+    page = _environment().get_template(template).render(figures=images, **inline.code(), **values)
     files.write_text(path, page)
 
 
@@ -204,6 +222,7 @@ def _environment() -> Environment:
         for name in (
             "percent",
             "percent_range",
+            "number",
             "points",
             "plural",
             "large",
@@ -215,6 +234,8 @@ def _environment() -> Environment:
     environment.globals |= {
         "SCORES": SCORES,
         "KEY_SCORES": KEY_SCORES,
+        "PLAIN": PLAIN,
+        "MOST_CELLS": MOST_CELLS,
         "SPLIT_NAMES": SPLIT_NAMES,
         "ENVIRONMENT": ENVIRONMENT,
         "confidence": words.confidence,
@@ -230,11 +251,17 @@ def _environment() -> Environment:
 
 
 def _embed(png: Path) -> dict[str, Any]:
-    """Return a PNG as text for the page, with the size in px that keeps its letters readable."""
+    """Return a figure for the page, with the size in px that keeps its letters readable.
+
+    `svg` where there is one as new as the PNG: it follows the reader's theme; else PNG as text.
+    """
     data = png.read_bytes()
+    svg = png.with_suffix(".svg")
+    drawn = svg.is_file() and svg.stat().st_mtime >= png.stat().st_mtime - 5
     width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
     return {
-        "data": base64.b64encode(data).decode("ascii"),
+        "svg": Markup(inline.themed(svg.read_text(encoding="utf-8"))) if drawn else "",
+        "data": "" if drawn else base64.b64encode(data).decode("ascii"),
         "width": round(width * PX_AN_INCH / DPI),
         "height": round(height * PX_AN_INCH / DPI),
     }
@@ -258,4 +285,11 @@ def confusions(score: Json) -> Iterator[dict[str, Any]]:
     )
     for count, row, column in found[:MOST_CONFUSIONS]:
         support = sum(matrix[row])
-        yield {"true": names[row], "predicted": names[column], "count": -count, "support": support}
+        yield {
+            "true": names[row],
+            "predicted": names[column],
+            "row": row,
+            "column": column,
+            "count": -count,
+            "support": support,
+        }

@@ -1,6 +1,6 @@
 """Figures and page of a run, from its predictions, scores and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ VIEWS = 7  # augmented views beside each original
 
 def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> None:
     """Draw the classes in each split, and some training images as the network will see them."""
-    from resnetlab.report.figures import class_distribution
-    from resnetlab.report.galleries import contact_sheet
+    from resnetlab.report.drawing.figures import class_distribution
+    from resnetlab.report.drawing.galleries import contact_sheet
 
     counts = {split: catalog.counts(split).tolist() for split in ("train", "val", "test")}
     class_distribution(counts, catalog.classes, run.figures / "classes.png")
@@ -34,7 +34,7 @@ def draw_data(run: Run, catalog: Catalog, store: PixelStore, recipe: Recipe) -> 
 
 def draw_restored(run: Run, images: np.ndarray, restored: np.ndarray) -> None:
     """Draw images and what an autoencoder makes of them, both uint8 (N, S, S, 3)."""
-    from resnetlab.report.galleries import contact_sheet
+    from resnetlab.report.drawing.galleries import contact_sheet
 
     rows = [("image", list(images)), ("restored", list(restored))]
     contact_sheet(rows, run.figures / "restored.png")
@@ -59,9 +59,17 @@ def draw_results(
     scores: dict[str, Any],
     samples: Samples,
     recipe: Recipe,
+    cams: Mapping[int, np.ndarray] | None = None,
 ) -> None:
-    """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split."""
+    """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split.
+
+    `cams` are maps (S, S) from 0 to 1 of where the network saw what it predicted, by row.
+    """
+    from resnetlab.report.thumbnails import write_thumbnails
+
     draw_scores(run, split, predictions, scores)
+    temperature = scores["calibration"]["temperature"]
+    write_thumbnails(run, split, predictions, samples, recipe, cams or {}, temperature)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
     draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)
@@ -75,8 +83,10 @@ def draw_results(
 
 
 def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
-    """Draw what needs no image: confusion matrix and scores of each class."""
-    from resnetlab.report.figures import confusion_matrix, per_class_scores
+    """Draw what needs no image: confusion matrix, scores of each class, calibration; tables as CSV."""
+    from resnetlab.report.drawing.charts import reliability_diagram, risk_coverage_curve
+    from resnetlab.report.drawing.figures import confusion_matrix, per_class_scores
+    from resnetlab.report.files import write_tables
 
     classes, matrix = predictions.classes, scores["confusion_matrix"]
     confusion_matrix(matrix, classes, run.figures / f"confusion-{split}.png", normalised=False)
@@ -84,6 +94,11 @@ def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str
         matrix, classes, run.figures / f"confusion-{split}-normalised.png", normalised=True
     )
     per_class_scores(scores["per_class"], run.figures / f"per-class-{split}.png")
+    write_tables(run.folder / "tables", split, scores)
+    if "calibration" in scores:
+        reliability_diagram(scores["calibration"], run.figures / f"reliability-{split}.png")
+    if "selective" in scores:
+        risk_coverage_curve(scores["selective"], run.figures / f"risk-coverage-{split}.png")
 
 
 def draw_images(
@@ -93,7 +108,7 @@ def draw_images(
 
     `predictions` are those of the rows, in their order.
     """
-    from resnetlab.report.galleries import sample_predictions
+    from resnetlab.report.drawing.galleries import sample_predictions
 
     size = evaluation_size(recipe)
     images = np.empty((len(rows), size, size, 3), dtype=np.uint8)
@@ -111,7 +126,7 @@ def draw_images(
 
 def write_report(run: Run, history: Sequence[dict[str, Any]] | None = None) -> None:
     """Write the run's report; with the history, draw its curves first."""
-    from resnetlab.report.curves import learning_curves
+    from resnetlab.report.drawing.curves import learning_curves
     from resnetlab.report.page import write_run_report
 
     if history is not None:

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from resnetlab.report.curves import learning_curves
-from resnetlab.report.formats import plural
-from resnetlab.report.parallel import (
+from resnetlab.report.drawing.curves import learning_curves
+from resnetlab.report.drawing.parallel import (
     CHOSEN,
     PALE,
     RIGHT,
@@ -18,7 +17,7 @@ from resnetlab.report.parallel import (
     name_chosen,
     parallel_coordinates,
 )
-from resnetlab.report.style import (
+from resnetlab.report.drawing.style import (
     INK,
     MUTED,
     SPLIT_COLOURS,
@@ -29,6 +28,7 @@ from resnetlab.report.style import (
     row_pitch,
     shorten,
 )
+from resnetlab.report.formats import plural
 from resnetlab.report.trials import (
     chosen_number,
     has_score,

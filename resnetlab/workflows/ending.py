@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnetlab.data.batches import Samples
 from resnetlab.data.catalog import Catalog
+from resnetlab.evaluation.confidence.temperature import fit_temperature
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.progress import log

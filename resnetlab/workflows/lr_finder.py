@@ -19,7 +19,7 @@ def find_lr(
 
     Writes rates.csv and rates.png there. Raises DataError, RecipeError, MachineError.
     """
-    from resnetlab.report.curves import lr_curve
+    from resnetlab.report.drawing.curves import lr_curve
     from resnetlab.tuning.lr_range_test import try_learning_rates
 
     recipe = recipe or Recipe()

@@ -11,8 +11,9 @@ from resnetlab.data.catalog import Catalog, objects
 from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.errors import DataError
-from resnetlab.evaluation.conformal import PROMISE
+from resnetlab.evaluation.confidence.conformal import PROMISE
 from resnetlab.report import results
+from resnetlab.report.files import write_tables
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
 from resnetlab.runs.unfinished import (
     discarded_without_recipe,
@@ -22,16 +23,10 @@ from resnetlab.runs.unfinished import (
 )
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
+from resnetlab.workflows.evidence.measuring import measure
 from resnetlab.workflows.evidence.sets import conformal_of, require_promise
 from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
-from resnetlab.workflows.steps import (
-    begin_run,
-    describe_model,
-    measure,
-    read_and_say,
-    return_to,
-    say_notes,
-)
+from resnetlab.workflows.steps import begin_run, describe_model, read_and_say, return_to, say_notes
 
 
 def evaluate(
@@ -66,6 +61,7 @@ def evaluate(
         if asked:
             scores = scores | asked
             run.add_metrics(**{split: scores})
+            write_tables(run.folder / "tables", split, scores)
             results.write_report(run)
         return scores
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from resnetlab.data.batches import samples_of
-from resnetlab.evaluation.temperature import fit_temperature
+from resnetlab.evaluation.confidence.temperature import fit_temperature
 from resnetlab.recipe import Recipe
 from resnetlab.report import results
 from resnetlab.runs.run import Run
@@ -13,7 +13,8 @@ from resnetlab.training.defaults import resolve_training
 from resnetlab.tuning.planning import all_train
 from resnetlab.tuning.search import Work
 from resnetlab.tuning.trial import PREDICTIONS, out_of_fold
-from resnetlab.workflows.steps import begin_run, evidence
+from resnetlab.workflows.evidence.measuring import evidence
+from resnetlab.workflows.steps import begin_run
 from resnetlab.workflows.training import finish_training
 
 

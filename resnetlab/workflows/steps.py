@@ -3,28 +3,18 @@
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from resnetlab.data.audit.quarantine import unread_formats
-from resnetlab.data.batches import Samples, samples_of
 from resnetlab.data.catalog import SPLITS, Catalog
 from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.errors import RecipeError
-from resnetlab.evaluation.calibration import describe_calibration
-from resnetlab.evaluation.conformal import PROMISE, conformal
-from resnetlab.evaluation.metrics import score
-from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.selective import describe_selection
 from resnetlab.recipe import Recipe, evaluation_size, validate
-from resnetlab.report import results
 from resnetlab.runs.differences import differences
 from resnetlab.runs.reopen import reopen_data
 from resnetlab.runs.run import Run, bundle_of
 from resnetlab.runs.unfinished import lasting, resume_command
-from resnetlab.system import interruption
 from resnetlab.system.files import write_json
 from resnetlab.system.progress import log
 
@@ -137,105 +127,6 @@ def record_going_on(run: Run, changes: list[str]) -> None:
     findings = run.metrics["dataset"]
     note = f"this run went on although something had changed: {'; '.join(changes)}"
     run.add_metrics(dataset=findings | {"notes": [*findings["notes"], note]})
-
-
-def measure(
-    run: Run,
-    catalog: Catalog,
-    store: PixelStore,
-    recipe: Recipe,
-    classifier: Any,
-    split: Literal["val", "test"],
-    temperature: float,
-    opened: int = 0,
-) -> dict[str, Any]:
-    """Predict a split, and write predictions, metrics and images into the run.
-
-    `temperature` is the bundle's. `opened` is how often the test split was opened before; a look
-    that was cut off after the ledger had its line gets no second one.
-    """
-    samples = samples_of(catalog, store, split)
-    predictions = predict_split(classifier, samples, catalog, recipe)
-    assert predictions is not None, "a split without images is refused before"
-    if split == "test" and len(run.ledger) == opened:
-        run.add_to_ledger(ledger_entry(run, predictions))
-    return record(run, catalog, samples, recipe, predictions, split, temperature)
-
-
-def predict_split(
-    classifier: Any, samples: Samples, catalog: Catalog, recipe: Recipe
-) -> Predictions | None:
-    """Return a classifier's predictions for a split, as evaluation sees its images; None for no images."""
-    from resnetlab.training.inputs import plain_view
-    from resnetlab.training.predict import predict as predict_samples
-
-    if not len(samples):
-        return None
-    view, workers = plain_view(recipe), int(recipe.data.workers)
-    return predict_samples(classifier, samples, view, catalog.classes, recipe.seed, workers)
-
-
-def record(
-    run: Run,
-    catalog: Catalog,
-    samples: Samples,
-    recipe: Recipe,
-    predictions: Predictions,
-    split: Literal["val", "test"],
-    temperature: float,
-) -> dict[str, Any]:
-    """Write the predictions for a split, what they show, and its images into the run; return the scores."""
-    predictions.save(run.predictions(split))
-    interruption.raise_if_requested()
-    val = predictions if split == "val" else validation_of(run)
-    scores = evidence(predictions, val, catalog, recipe, temperature)
-    run.add_metrics(**{split: scores})
-    interruption.raise_if_requested()
-    results.draw_results(run, split, predictions, scores, samples, recipe)
-    return scores
-
-
-def validation_of(run: Run) -> Predictions | None:
-    """Return a run's predictions for validation, by which thresholds are chosen; None where it has none."""
-    path = run.predictions("val")
-    return Predictions.load(path) if path.is_file() else None
-
-
-def evidence(
-    predictions: Predictions,
-    val: Predictions | None,
-    catalog: Catalog,
-    recipe: Recipe,
-    temperature: float,
-) -> dict[str, Any]:
-    """Return what predictions show, as metrics.json holds it for a split; `val` chooses thresholds and sets."""
-    confidence = recipe.evaluation.confidence
-    groups = catalog.group[rows_of(catalog, predictions)]
-    scores = score(predictions, confidence, recipe.evaluation.resamples, groups=groups)
-    return scores | {
-        "calibration": describe_calibration(predictions, temperature, confidence),
-        "selective": describe_selection(predictions, val, temperature, confidence),
-        "conformal": conformal(
-            predictions, val, PROMISE, temperature=temperature, confidence=confidence
-        ),
-    }
-
-
-def rows_of(catalog: Catalog, predictions: Predictions) -> np.ndarray:
-    """Return the rows (N,) of a catalog that predictions are of."""
-    row_of = {id_: row for row, id_ in enumerate(catalog.ids)}
-    return np.array([row_of[id_] for id_ in predictions.ids], dtype=np.int64)
-
-
-def ledger_entry(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """Return the line that tells when, by which recipe and with which predictions a test split was opened."""
-    right = predictions.predicted == predictions.labels
-    return {
-        "opened": now(),
-        "recipe_sha256": recipe_digest(run),
-        "predictions_sha256": hashlib.sha256(predictions.logits.tobytes()).hexdigest(),
-        "accuracy": float(right.mean()),
-    }
 
 
 def recipe_digest(run: Run) -> str:

@@ -30,18 +30,11 @@ from resnetlab.system.requirements import (
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
+from resnetlab.workflows.evidence.measuring import predict_split, record
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.start import begin, hand_over
-from resnetlab.workflows.steps import (
-    begin_run,
-    describe_model,
-    from_bundle,
-    predict_split,
-    record,
-    return_to,
-    say_notes,
-)
+from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, return_to, say_notes
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
@@ -236,7 +229,7 @@ def finish_training(
     temperature = calibrate(run, predictions)
     hand_over(run, classifier, catalog, recipe, temperature)
     if predictions is not None:
-        record(run, catalog, splits["val"], recipe, predictions, "val", temperature)
+        record(run, classifier, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)
 
 

@@ -148,8 +148,8 @@ def test_bundle_gives_the_probabilities_of_the_run(runs: list[Path], digit_folde
 
 
 def test_the_temperature_of_a_bundle_is_fitted_on_validation(runs: list[Path]) -> None:
+    from resnetlab.evaluation.confidence.temperature import fit_temperature
     from resnetlab.evaluation.predictions import Predictions
-    from resnetlab.evaluation.temperature import fit_temperature
 
     temperature = json.loads((runs[1] / "bundle" / "model.json").read_text())["temperature"]
     validation = Predictions.load(runs[1] / "predictions-val.parquet")

@@ -132,3 +132,31 @@ def test_label_errors_become_a_table_that_a_person_corrects_and_no_file_is_touch
 def test_corrections_go_into_a_table(digit_folder, tmp_path, capsys):
     assert main(["inspect", str(digit_folder), "--corrections", str(tmp_path / "t.csv")]) == 2
     assert "--corrections need --fix" in capsys.readouterr().err
+
+
+def test_the_model_card_is_one_that_the_hub_reads_with_the_figures_that_were_measured(run):
+    from huggingface_hub import ModelCard
+
+    card = ModelCard((run / "bundle" / "README.md").read_text())
+    scores = json.loads((run / "metrics.json").read_text())
+    assert card.data.library_name == "resnetlab"
+    assert card.data.pipeline_tag == "image-classification"
+    found = {(each.dataset_split, each.metric_type): each for each in card.data.eval_results}
+    for split, name in (("test", "test"), ("val", "validation")):
+        accuracy = found[name, "accuracy"]
+        assert accuracy.metric_value == round(scores[split]["accuracy"]["value"], 4)
+        assert f"{scores[split]['samples']} images" in accuracy.metric_name
+    assert "Beware: " in card.text
+
+
+def test_the_report_shows_where_the_network_saw_what_it_took_the_surest_errors_for(
+    digit_folder, tmp_path
+):
+    quick = ["--epochs", "1", "--weights", "none", "--image-size", "16", "--device", "cpu"]
+    words = ["--model", "cnn", "--out", str(tmp_path), "--name", "cnn", "--lr", "0.0005"]
+    assert main(["train", str(digit_folder), *words, *quick]) == 0
+    found = json.loads((tmp_path / "cnn" / "figures" / "thumbnails-val.json").read_text())
+    errors = [found["pictures"][place] for place in found["galleries"]["surest_errors"]]
+    assert errors, "after an epoch it still makes mistakes"
+    assert all("cam" in picture for picture in errors)
+    assert 'alt="Grad-CAM for ' in (tmp_path / "cnn" / "report.html").read_text()

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnetlab.report import figures
-from resnetlab.report.curves import learning_curves, overlaid_curves
-from resnetlab.report.figures import (
+from resnetlab.report.drawing import figures
+from resnetlab.report.drawing.curves import learning_curves, overlaid_curves
+from resnetlab.report.drawing.figures import (
     class_distribution,
     confusion_matrix,
     difference_plot,
     per_class_scores,
 )
-from resnetlab.report.galleries import contact_sheet, sample_predictions
-from resnetlab.report.style import DPI, WIDTH, WRONG, shorten, spread
+from resnetlab.report.drawing.galleries import contact_sheet, sample_predictions
+from resnetlab.report.drawing.style import DPI, WIDTH, WRONG, shorten, spread
 
 COLUMN = round(WIDTH * DPI)
 LONG_NAMES = [f"class number {index} with a rather long name" for index in range(100)]

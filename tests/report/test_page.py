@@ -1,6 +1,7 @@
 """Pages: they say the verdict first, open alone, and bear with what is not there."""
 
 import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -95,11 +96,16 @@ def image(path: Path) -> Path:
 def assert_opens_alone(page: str) -> None:
     assert "http://" not in page
     assert "https://" not in page
-    assert "<script" not in page
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
+    code = [text for attributes, text in scripts if "application/json" not in attributes]
+    assert len(code) == 1, "one script, its own"
+    digest = base64.b64encode(hashlib.sha256(code[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page, "and no other may run"
     assert "<link" not in page
     assert "url(" not in page
     assert all(
-        source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)', page)
+        source.startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
+        for source in re.findall(r'src="([^"]*)', page)
     )
     assert all(target.startswith("#") for target in re.findall(r'href="([^"]*)', page))
     assert "default-src 'none'" in page
@@ -156,7 +162,7 @@ def test_what_users_named_is_text_and_never_markup(tmp_path: Path) -> None:
 
 def test_figures_are_embedded_whole_at_the_size_of_the_text(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "cups", metrics())
-    file = image(folder / "figures/confusion-val.png")
+    file = image(folder / "figures/per-class-val.png")
     page = write_run_report(folder).read_text()
     found = re.search(r'src="data:image/png;base64,([^"]+)" width="100" height="200"', page)
     assert found

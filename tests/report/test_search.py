@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from resnetlab.cli.tables import console, print_search
-from resnetlab.report import parallel as drawn
+from resnetlab.report.drawing import parallel as drawn
+from resnetlab.report.drawing.style import DPI, WIDTH
 from resnetlab.report.page import write_run_report
 from resnetlab.report.search import _best_epoch as best_epoch
 from resnetlab.report.search import draw_search
-from resnetlab.report.style import DPI, WIDTH
 from resnetlab.report.trials import ranked, setting_names, setting_text
 
 SPACE = {
@@ -135,7 +135,8 @@ def printed(found: dict[str, Any]) -> str:
 def test_a_search_gives_four_figures(tmp_path: Path) -> None:
     draw_search(search(), tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == FIGURES
-    assert all(image(path).shape[1] == round(WIDTH * DPI) for path in tmp_path.iterdir())
+    assert all(image(path).shape[1] == round(WIDTH * DPI) for path in tmp_path.glob("*.png"))
+    assert {path.stem for path in tmp_path.glob("*.svg")} == FIGURES
 
 
 @pytest.mark.parametrize(

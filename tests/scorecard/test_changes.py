@@ -20,7 +20,7 @@ from resnetlab.data.augment import offline
 from resnetlab.data.catalog import Catalog
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
-from resnetlab.workflows import steps
+from resnetlab.workflows.evidence import measuring
 from tests.scorecard.conftest import Told, tree
 
 SETTINGS = {
@@ -186,7 +186,7 @@ def test_an_evaluation_goes_on_and_is_one_look(
     tell: Tell, uncut: Path, split: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "score", then_terminate(steps.score))
+        patch.setattr(measuring, "score", then_terminate(measuring.score))
         told = tell("evaluate", uncut, "--split", split)
     assert told.code == 143
     assert f"go on with: resnetlab resume {uncut}" in told.error
@@ -214,7 +214,7 @@ def test_scoring_other_images_goes_on(
     assert tell(*args, tmp_path / "whole").code == 0
     (whole,) = (tmp_path / "whole").iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "score", then_terminate(steps.score))
+        patch.setattr(measuring, "score", then_terminate(measuring.score))
         assert tell(*args, tmp_path / "cut").code == 143
     (run,) = (tmp_path / "cut").iterdir()
 

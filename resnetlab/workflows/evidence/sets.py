@@ -3,10 +3,10 @@
 from typing import Any, Literal
 
 from resnetlab.errors import DataError
-from resnetlab.evaluation.conformal import PROMISE, conformal, fit_sets
+from resnetlab.evaluation.confidence.conformal import PROMISE, conformal, fit_sets
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.runs.run import Run
-from resnetlab.workflows.steps import validation_of
+from resnetlab.workflows.evidence.measuring import validation_of
 
 
 def require_promise(run: Run, cover: float | None, by_class: bool) -> None:

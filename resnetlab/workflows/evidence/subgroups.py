@@ -11,7 +11,7 @@ from resnetlab.evaluation.predictions import Predictions
 from resnetlab.evaluation.subgroups import folders, size_bands, subgroup_scores
 from resnetlab.recipe import did_you_mean
 from resnetlab.runs.run import Run
-from resnetlab.workflows.steps import rows_of
+from resnetlab.workflows.evidence.measuring import rows_of
 
 COLUMNS: dict[str, Callable[[Catalog], np.ndarray]] = {
     "folder": lambda catalog: folders(catalog.ids),

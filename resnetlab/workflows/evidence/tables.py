@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from resnetlab.errors import RecipeError
-from resnetlab.evaluation.calibration import describe_calibration
+from resnetlab.evaluation.confidence.calibration import describe_calibration
 from resnetlab.evaluation.metrics import score
 from resnetlab.evaluation.subgroups import subgroup_scores
 from resnetlab.evaluation.tables import read_predictions

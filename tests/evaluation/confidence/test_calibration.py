@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from resnetlab.evaluation.calibration import (
+from resnetlab.evaluation.confidence.calibration import (
     brier_scores,
     describe_calibration,
     equal_mass_bins,

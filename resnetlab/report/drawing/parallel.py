@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from resnetlab.report.style import (
+from resnetlab.report.drawing.style import (
     INK,
     MUTED,
     PAPER,

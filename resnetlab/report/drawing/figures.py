@@ -11,8 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from resnetlab.report.formats import points
-from resnetlab.report.style import (
+from resnetlab.report.drawing.style import (
     GRID,
     INK,
     MUTED,
@@ -25,6 +24,7 @@ from resnetlab.report.style import (
     row_pitch,
     shorten,
 )
+from resnetlab.report.formats import points
 
 MOST_BARS = 120  # classes in a distribution; beyond, only the largest and the smallest are drawn
 MOST_SCORES = 40

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from resnetlab.report.drawing.style import SERIES, WIDTH, drawing, panel, shorten, spread
 from resnetlab.report.formats import large
-from resnetlab.report.style import SERIES, WIDTH, drawing, panel, shorten, spread
 
 Json = Mapping[str, Any]
 

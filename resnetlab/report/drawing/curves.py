@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from resnetlab.report.style import (
+from resnetlab.report.drawing.style import (
     INK,
     MUTED,
     PAPER,

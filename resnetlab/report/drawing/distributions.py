@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnetlab.report.style import INK, MUTED, WIDTH, bare, drawing
+from resnetlab.report.drawing.style import INK, MUTED, WIDTH, bare, drawing
 
 BINS = 40
 

@@ -105,7 +105,7 @@ def expected_calibration_error(
     of a bin's gap taken from one half of its images and its size from the other errs low. The
     interval reaches from the lower limit of the second to the upper limit of the first, by
     resampling the bins. On simulated test sets of 100 to 5,000 images it held the truth in 92 to
-    100 of 100 cases (`tests/evaluation/test_calibration.py`).
+    100 of 100 cases (`tests/evaluation/confidence/test_calibration.py`).
     Source: Kumar, Liang and Ma 2019, 'Verified Uncertainty Calibration', NeurIPS.
     """
     gap = bins.confidence - bins.accuracy

@@ -8,9 +8,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from resnetlab.errors import DataError
+from resnetlab.evaluation.confidence.temperature import LIMITS, fit_temperature
 from resnetlab.evaluation.metrics import losses
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.temperature import LIMITS, fit_temperature
 
 
 def honest(n: int, k: int, seed: int = 0, times: float = 1.0) -> Predictions:

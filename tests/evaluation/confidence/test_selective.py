@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.selective import (
+from resnetlab.evaluation.confidence.selective import (
     at_threshold,
     describe_selection,
     risk_coverage,
     threshold_for,
     upper_limit,
 )
+from resnetlab.evaluation.predictions import Predictions
 
 
 def model(n: int, rng: np.random.Generator):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from resnetlab.report.style import INK, MUTED, WIDTH, WRONG, bare, drawing, panel, shorten
+from resnetlab.report.drawing.style import INK, MUTED, WIDTH, WRONG, bare, drawing, panel, shorten
 
 MOST_VISIBLE_PIXELS = 64  # a smaller image is enlarged with its pixels left sharp
 _GAP = 0.12
@@ -30,7 +30,7 @@ def sample_predictions(
     columns = min(most, max(5, len(images)))
     cell = (WIDTH - 2 * _EDGE + _GAP) / columns - _GAP
     pitch = cell + 0.5
-    with drawing(path, WIDTH, -(-len(images) // columns) * pitch) as figure:
+    with drawing(path, WIDTH, -(-len(images) // columns) * pitch, images=True) as figure:
         axes = _sheet(figure)
         entries = zip(images, true, predicted, confidences, strict=True)
         for index, (image, name, prediction, confidence) in enumerate(entries):
@@ -69,7 +69,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) 
         min(1.0, image.shape[0] / image.shape[1]) for _, images in rows for image in images
     )
     pitch = cell * lowest + 0.06
-    with drawing(path, WIDTH, len(rows) * pitch) as figure:
+    with drawing(path, WIDTH, len(rows) * pitch, images=True) as figure:
         axes = _sheet(figure)
         for row, (label, images) in enumerate(rows):
             top = _EDGE + row * pitch
@@ -85,7 +85,7 @@ def pair_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray, str, str]], path: P
     wide = (WIDTH - 2 * _EDGE + 2 * _GAP) / columns - 2 * _GAP
     cell = (wide - 0.03) / 2
     pitch = cell + 0.42
-    with drawing(path, WIDTH, -(-len(pairs) // columns) * pitch) as figure:
+    with drawing(path, WIDTH, -(-len(pairs) // columns) * pitch, images=True) as figure:
         axes = _sheet(figure)
         for index, (first, second, name, other) in enumerate(pairs):
             left = _EDGE + index % columns * (wide + 2 * _GAP)

@@ -63,11 +63,14 @@ Layout = Literal["none", "constrained", "cropped"]
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float, layout: Layout = "none") -> Iterator[Figure]:
-    """Give an empty figure of so many inches; what was drawn becomes a PNG, whole.
+def drawing(
+    path: Path, width: float, height: float, layout: Layout = "none", images: bool = False
+) -> Iterator[Figure]:
+    """Give an empty figure of so many inches; what was drawn becomes a PNG, and an SVG beside it.
 
-    `cropped` cuts the margins off afterwards; `constrained` is Matplotlib's layout. The style
-    holds inside only, whatever the user's own settings are.
+    With `images` in it there is no SVG, which would be no smaller and no sharper. `cropped` cuts the
+    margins off afterwards; `constrained` is Matplotlib's layout. The style holds inside only, whatever the
+    user's own settings are.
     """
     with style.context({**_RULES, "font.family": _fonts()}, after_reset=True):
         figure = Figure(
@@ -82,6 +85,15 @@ def drawing(path: Path, width: float, height: float, layout: Layout = "none") ->
             crop = "tight" if layout == "cropped" else None
             # Without the name of the program equal input gives equal bytes for longer.
             figure.savefig(temporary, format="png", bbox_inches=crop, metadata={"Software": None})
+        if images:
+            return
+        # A salt of its own keeps the names inside apart where a page holds several figures.
+        rc = {"svg.fonttype": "none", "svg.hashsalt": path.stem}
+        with files.whole(path.with_suffix(".svg")) as temporary, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            with style.context(rc):
+                nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+                figure.savefig(temporary, format="svg", bbox_inches=crop, metadata=nothing)
 
 
 def _fonts() -> list[str]:

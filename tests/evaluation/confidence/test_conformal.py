@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from resnetlab.errors import DataError
-from resnetlab.evaluation.conformal import (
+from resnetlab.evaluation.confidence.conformal import (
     conformal,
     describe_sets,
     fit_sets,

@@ -1,0 +1,1 @@
+"""Figures, each from plain numbers or images to a file."""
