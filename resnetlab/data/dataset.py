@@ -96,8 +96,8 @@ def guess_groups(
 def divided_groups(catalog: Catalog, group: np.ndarray) -> Iterator[str]:
     """Give sentences on groups (N,) that the data's own splits divide: nobody declared them, so they stay."""
     trained = group[catalog.split == "train"]
-    for split, name in (("val", "validation"), ("test", "test")):
-        rows = np.flatnonzero(catalog.split == split)
+    for part, name in (("val", "validation"), ("test", "test")):
+        rows = np.flatnonzero(catalog.split == part)
         shared = rows[np.isin(group[rows], trained)]
         if len(shared):
             yield (
