@@ -24,14 +24,14 @@ def grad_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor 
 
 def raw_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor | None:
     """Return Grad-CAM (N, h, w), at least 0, at the size of the maps that it is computed from."""
+    if not isinstance(classifier, Classifier) or not classifier.backbone.chain:
+        return None  # one that divides the image has a network for each part
     stages = list(classifier.backbone.stages().values())
-    if not classifier.backbone.chain:
-        return None
     was_training = classifier.training
     classifier.eval()
     try:
         with torch.no_grad():
-            maps, last = classifier.normalise(images), -1
+            maps, last = classifier.prepare(images), -1
             found = maps
             for number, stage in enumerate(stages):
                 maps = stage(maps)
@@ -44,7 +44,7 @@ def raw_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor |
             features = places
             for stage in stages[last + 1 :]:
                 features = stage(features)
-            logits = classifier.head(classifier.hidden(features))
+            logits = classifier.head(classifier.hidden(features.flatten(1)))
             chosen = logits.gather(1, classes[:, None]).sum()
             (slopes,) = torch.autograd.grad(chosen, places)
         weights = slopes.mean(dim=(2, 3), keepdim=True)

@@ -46,8 +46,8 @@ def terminate(*_: object, **__: object) -> None:
 def then_terminate(work: Callable[..., Any]) -> Callable[..., Any]:
     """Return work with a signal at its end."""
 
-    def run(*args: Any) -> Any:
-        result = work(*args)
+    def run(*args: Any, **named: Any) -> Any:
+        result = work(*args, **named)
         terminate()
         return result
 

@@ -13,6 +13,8 @@ from resnetlab.tuning.trial import make_folds, row_of, score_of, train_fold
 
 VALUES = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
     "training.head_first": False,
+    "training.monitor": "accuracy",
+    "training.reconstruction": 0.0,
     "data.image_size": 16,
     "data.workers": 0,
     "data.augment": "none",

@@ -194,7 +194,8 @@ def test_s0s_search_word_for_word(digit_folder, tmp_path, capsys):
 def test_s1s_search_over_the_head_and_a_model_from_it(digit_folder, tmp_path, capsys):
     line = (
         f"--recipe s1-resnet50-search --model mlp --image-size 16 --out {tmp_path} --name s1 "
-        "--set training.epochs=1 --set evaluation.resamples=100"
+        "--set training.epochs=1 --set evaluation.resamples=100 "
+        "--set model.upsample=0 --set model.pool=average"  # an MLP has none to choose
     )
     assert main(["tune", str(digit_folder), *line.split()]) == 0
     run = Run(tmp_path / "s1")
