@@ -129,7 +129,7 @@ def test_the_last_epoch_counts_and_with_patience_the_best():
         {"epoch": n, "val_accuracy": score, "val_loss": 1.0}
         for n, score in enumerate((0.5, 0.9, 0.7), 1)
     ]
-    recipe = Recipe()
+    recipe = Recipe().override({"training.monitor": "accuracy"})
     assert score_of(rows, recipe) == 0.7
     patient = recipe.override({"training.patience": 5})
     assert score_of(rows, patient) == 0.9
