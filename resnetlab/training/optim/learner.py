@@ -101,10 +101,7 @@ class Learner:
     def backward(self, group: list[Batch], seed: int) -> Tensor:
         """Add up the gradients of a step; return summed loss and number correct."""
         seed_dropout(self.fabric.device, seed)
-        total = sum(
-            self.criterion.total(torch.from_numpy(batch.labels).to(self.fabric.device))
-            for batch in group
-        )
+        total = sum(self.criterion.total(torch.from_numpy(batch.labels)) for batch in group)
         sums = torch.zeros(2, device=self.fabric.device)
         for number, batch in enumerate(group):
             images = self.fabric.to_device(as_images(batch.images))

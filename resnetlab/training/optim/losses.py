@@ -46,7 +46,7 @@ class Criterion:
         return losses if self.weights is None else losses * self.weights[labels]
 
     def total(self, labels: Tensor) -> float:
-        """Return what the images of a step count together: its losses are divided by it."""
+        """Return what images of these labels (on the CPU) count together: a step's losses are divided by it."""
         return len(labels) if self.weights is None else float(self.weights[labels].sum())
 
     def to(self, device: torch.device) -> "Criterion":
