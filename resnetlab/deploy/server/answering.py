@@ -52,9 +52,15 @@ class Service:
         """Whether no more requests are taken: as many are at work, or the end has begun."""
         return self.closing or self.metrics.active >= self.limits.requests
 
+    async def end(self) -> None:
+        """Take no more requests, answer those that were taken, and close."""
+        self.closing = True  # on the loop that takes requests: none is half taken
+        while self.metrics.active:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.close)
+
     def close(self) -> None:
-        """Answer what still waits, and end."""
-        self.closing = True
+        """Compute what still waits, and end all threads."""
         self.live.close()
         self.batcher.close()
         self.decoders.shutdown()

@@ -72,7 +72,7 @@ def make_app(service: Service, key: str | None = None) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> Any:
         yield
-        await asyncio.to_thread(service.close)
+        await service.end()
 
     app = FastAPI(
         title="resnetlab", lifespan=life, docs_url=None, redoc_url=None,

@@ -1,5 +1,6 @@
 """What a program sees of the server: answers, refusals, limits."""
 
+import asyncio
 import json
 import socket
 import tempfile
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from resnetlab import predict
+from resnetlab.deploy.server.answering import Service
 from resnetlab.deploy.server.limits import Limits
 
 JPEG = {"content-type": "image/jpeg"}
@@ -263,3 +265,18 @@ def test_every_answer_forbids_what_comes_from_elsewhere(client, path):
 def test_an_answer_is_json_without_what_is_no_number(client, photos):
     text = client.post("/predict", files=as_files(photos[:1])).text
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
+
+
+def test_what_was_taken_is_answered_before_the_end(bundle, photos):
+    async def last_request() -> dict:
+        service = Service([bundle], "torch")
+        service.metrics.active += 1  # its body is still read when the end begins
+        end = asyncio.create_task(service.end())
+        await asyncio.sleep(0.1)
+        assert service.full
+        answer = await service.answer([(photos[0].name, photos[0].read_bytes())])
+        service.metrics.active -= 1
+        await end
+        return answer
+
+    assert asyncio.run(last_request())["predictions"][0]["class"]
