@@ -188,6 +188,12 @@ def write_comparison_page(
     )
 
 
+def write_document_page(facts: Json, figures: Mapping[str, Path], path: Path) -> None:
+    """Write how a document's steps compare with ours, see `report.document`."""
+    title = f"{facts['document'].upper()}, run again"
+    _write(path, "document.html", figures, COMPARISON_CAPTIONS, title=title, facts=facts)
+
+
 def _read(path: Path, otherwise: Any) -> Any:
     return files.read_json(path, type(otherwise)) if path.is_file() else otherwise
 
