@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,7 @@ def _write(
     files.write_text(path, page)
 
 
+@cache
 def _environment() -> Environment:
     """Return templates in which every value is escaped and an absent one is simply nothing."""
     environment = Environment(
