@@ -10,6 +10,7 @@ from typing import Any
 from resnetlab.data.catalog import CATALOG_FILE
 from resnetlab.errors import CheckpointError, DataError, MachineError
 from resnetlab.recipe import Recipe, load_recipe
+from resnetlab.system.cache import used_by
 from resnetlab.system.files import (
     TEMPORARY,
     damaged,
@@ -123,7 +124,8 @@ class Run:
                 raise MachineError(f"{self.folder}: {holder(file)} is at work on this run")
             for leftover in self.folder.rglob(f".*{TEMPORARY}"):
                 leftover.unlink(missing_ok=True)
-            yield
+            with used_by(self.folder):
+                yield
 
 
 def create_run(out: Path, name: str) -> Run:

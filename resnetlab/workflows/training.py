@@ -17,7 +17,6 @@ from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
-from resnetlab.system.cache import Use
 from resnetlab.system.files import read_csv
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import (
@@ -175,8 +174,6 @@ def finish_training(
     from resnetlab.training.reconstruction import restored_images
     from resnetlab.training.watch import watch_training
 
-    if store.beside is not None:
-        Use(store.beside, run.folder)  # from then on the cache names the run
     classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
     threads = starting_threads(training)

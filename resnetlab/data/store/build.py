@@ -20,7 +20,7 @@ from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
 from resnetlab.system.files import sync
-from resnetlab.system.progress import Progress
+from resnetlab.system.progress import Progress, log
 from resnetlab.system.requirements import require_space
 from resnetlab.system.threads import Item, in_order, sign_of_life
 
@@ -116,6 +116,8 @@ def build(
     done = begin(pixel_file, index_file)
     pending = list(distinct.items())[len(done) :]
     earlier = earlier_store(index_file)
+    if earlier and not len(done):
+        tell_new(distinct, earlier)
 
     def make(items: list[tuple[str, str]]) -> Made:
         records = np.zeros(len(items), dtype=ENTRY)
@@ -151,6 +153,16 @@ def build(
             progress.advance(len(records))
     sync(pixel_file)
     sync(index_file)
+
+
+def tell_new(distinct: dict[str, str], earlier: Earlier) -> None:
+    """Say how many images are new or changed since an earlier store of mostly the same, before they are decoded."""
+    new = [path for digest, path in distinct.items() if digest not in earlier.row_of]
+    if 0 < len(new) < len(distinct) / 2:
+        log(
+            f"note: {len(new):,} of {len(distinct):,} images are new or have changed since they were last "
+            f"decoded, the first is {printable(new[0])}; the others are copied"
+        )
 
 
 def begin(pixel_file: Path, index_file: Path) -> np.ndarray:

@@ -242,6 +242,19 @@ def test_what_an_earlier_store_holds_is_copied_to_the_same_bytes(
     assert catalog.problem[catalog.ids == "1/05.png"] == "not an image"
 
 
+def test_what_is_new_is_told_before_it_is_decoded(cache, folder, capsys, monkeypatch):
+    read(folder)
+    assert "decoded" not in capsys.readouterr().err
+    (folder / "1" / "05.png").write_bytes(b"<html>")
+    monkeypatch.setattr(build, "store_file", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(pytest.fail.Exception):
+        read(folder)
+    assert (
+        "note: 1 of 14 images are new or have changed since they were last decoded, the first is 1/05.png; "
+        "the others are copied"
+    ) in capsys.readouterr().err
+
+
 def test_an_earlier_store_of_which_pixels_were_lost_gives_what_it_still_has(
     cache, folder, tmp_path, monkeypatch, decoded
 ):
