@@ -5,10 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_sample_images
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.folder import read_folder
@@ -530,3 +532,23 @@ def test_the_cache_is_where_the_user_says_else_where_the_system_says(monkeypatch
 @pytest.mark.parametrize(("image_size", "short_side"), [(224, 256), (8, 10), (32, 37), (448, 512)])
 def test_images_are_stored_a_seventh_larger_than_the_network_sees_them(image_size, short_side):
     assert short_side_for(image_size) == short_side
+
+
+def test_what_a_decoder_prints_belongs_to_its_image(cache, folder, capfd):
+    catalog, _ = read(folder)
+    photo = load_sample_images().images[0][:64, :64, ::-1]
+    odd = [path for path in catalog.paths if path.startswith("0/")][:2]
+    for name in odd:
+        content = cv2.imencode(".jpg", photo)[1].tobytes()
+        (folder / name).with_suffix(".jpg").write_bytes(content[:-2] + b"\0" * 7 + content[-2:])
+    capfd.readouterr()
+    catalog, _ = read(folder)
+    remarked = catalog.ids[catalog.remark != ""].tolist()
+    assert remarked == [str(Path(name).with_suffix(".jpg")) for name in odd]
+    assert all("extraneous bytes" in text for text in catalog.remark if text)
+    assert "Corrupt JPEG" not in capfd.readouterr().err
+    (folder / odd[0]).unlink()  # another store, the rest copied
+    again, _ = read(folder)
+    assert again.ids[again.remark != ""].tolist() == remarked, "it is kept with the store"
+    again.save(cache / "catalog.parquet")
+    assert Catalog.load(cache / "catalog.parquet").remark.tolist() == again.remark.tolist()
