@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,22 @@ class Run:
     def add_to_ledger(self, entry: dict[str, Any]) -> None:
         """Add one line to the ledger of the test split."""
         write_json(self.folder / "test_ledger.json", [*self.ledger, entry])
+
+    def _repr_html_(self) -> str | None:
+        """Return the first screen of the report, which a notebook shows; None where there is no report."""
+        report = self.folder / "report.html"
+        if not report.is_file():
+            return None
+        page = report.read_text(encoding="utf-8")
+        parts = [
+            found[0]
+            for part in ("style", "header")
+            if (found := re.search(f"<{part}>.*?</{part}>", page, re.S))
+        ]
+        first = re.sub("<nav>.*?</nav>", "", "".join(parts), flags=re.S)
+        return (
+            f'<iframe srcdoc="{escape(first)}" style="width:100%;height:520px;border:0"></iframe>'
+        )
 
     @contextmanager
     def held(self) -> Iterator[None]:

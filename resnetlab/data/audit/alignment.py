@@ -54,7 +54,7 @@ def penalised(found: np.ndarray, warps: np.ndarray, aspects: np.ndarray) -> np.n
     shear = np.maximum(abs(warps[:, 0, 1]), abs(warps[:, 1, 0]))
     scale = np.maximum(abs(warps[:, 0, 0] - 1), abs(warps[:, 1, 1] - 1))
     near = np.where(shear <= SHEAR, found - SHEAR_PENALTY * shear, 0)
-    return np.where(turned(warps, aspects), found, near) * (scale <= SCALE)
+    return np.where(scale <= SCALE, np.where(turned(warps, aspects), found, near), 0)
 
 
 def turned(warps: np.ndarray, aspects: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def turned(warps: np.ndarray, aspects: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.maximum(a * d - b * c, 1e-6))
     angle = abs(np.degrees(np.arctan2(c - b, a + d)))
     stiff = np.maximum(abs(a - d), abs(b + c)) <= STIFF * size
-    return stiff & (angle >= TURN[0]) & (angle <= TURN[1])
+    return np.asarray(stiff & (angle >= TURN[0]) & (angle <= TURN[1]))
 
 
 def align(ones: np.ndarray, others: np.ndarray, warps: np.ndarray, iterations: int) -> np.ndarray:
