@@ -24,7 +24,7 @@ class Step:
     ours: bool = False
     reports: str = ""  # what the document reports of it
     share: float = 0.0  # of a budget
-    as_long_as: str | None = None  # gets the minutes that this step took, where there is no budget
+    as_long_as: str | None = None  # instead: it gets the minutes that this step took
     settings: Settings = field(default_factory=dict)
     reduced: Settings = field(default_factory=dict)  # set where there is a budget
     without_weights: Settings = field(default_factory=dict)  # set where a ResNet's can't be had
@@ -52,7 +52,7 @@ S0 = Story(
             "s0-search",
             "search",
             reports="36.61 % for its best cell, on validation",
-            share=0.3,
+            share=0.25,
             reduced={
                 "data.image_size": 64,
                 "model.stem": "imagenet",
@@ -77,7 +77,6 @@ S0 = Story(
             "scratch",
             "From scratch in the same time: ResNet-18 at 112 px, varied anew in every epoch",
             ours=True,
-            share=0.25,
             as_long_as="told",
             settings={
                 "model.name": "resnet18",
@@ -86,7 +85,7 @@ S0 = Story(
                 "data.image_size": 112,
             },
         ),
-        Step("transfer", "Transfer, with nothing said", ours=True, share=0.2, as_long_as="told"),
+        Step("transfer", "Transfer, with nothing said", ours=True, as_long_as="told"),
     ),
 )
 S1 = Story(
@@ -137,7 +136,6 @@ S1 = Story(
             "transfer",
             "Transfer, with nothing said",
             ours=True,
-            share=0.2,
             as_long_as="resnet50",
         ),
     ),
@@ -207,7 +205,6 @@ S3 = Story(
             "transfer",
             "All of it fine-tuned, the head first; logits adjusted to the classes' frequencies afterwards",
             ours=True,
-            share=0.5,
             as_long_as="told",
             settings={"evaluation.logit_adjustment": "fit"},
         ),

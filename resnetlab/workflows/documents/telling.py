@@ -63,12 +63,10 @@ class Telling:
 
     def seconds(self, step: Step) -> float | None:
         """Return how long a step may take; None where it takes what it needs."""
-        if self.budget_s:
-            return step.share * self.budget_s
-        if step.as_long_as is None:
-            return None
-        taken = Run(self.folder / step.as_long_as).metrics["training"]["seconds"]
-        return max(float(taken), SHORTEST_S)
+        if step.as_long_as is not None:
+            taken = Run(self.folder / step.as_long_as).metrics["training"]["seconds"]
+            return max(float(taken), SHORTEST_S)
+        return step.share * self.budget_s if self.budget_s else None
 
 
 def reproduce_document(
