@@ -10,6 +10,7 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Choice, Recipe
+from resnetlab.recipe.training import OF_THE_MACHINE
 from resnetlab.system.progress import log
 from resnetlab.training.defaults import (
     resolve_listed,
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 SEARCH_RECIPE = "search.yaml"  # what the search started from; recipe.yaml is the retraining's
 NEVER = float("inf")
-# Settings that may differ between the machines of one search.
-OF_THE_MACHINE = {
-    "device",
-    "precision",
-    "feature_precision",
-    "threads",
-    "checkpoint_minutes",
-    "log",
-}
 
 
 def complete(recipe: Recipe) -> Recipe:
