@@ -86,22 +86,28 @@ def close_pairs(
             near = block[row] < later[column]
             row, column = row[near], column[near]
             # At once: all pairs of a set of look-alikes would fill the memory.
-            few = nearest(row, cosines[row, column])
+            few = nearest(row, cosines[row, column], NEIGHBOURS)
             row, column = row[few], column[few]
             found.append(np.stack([block[row], later[column]], axis=1))
             strengths.append(cosines[row, column])
     pairs, strength = np.concatenate(found), np.concatenate(strengths)
     _, once = np.unique(pairs @ [len(vectors), 1], return_index=True)  # they may share many cells
     pairs, strength = pairs[once], strength[once]
-    few = np.sort(nearest(pairs[:, 0], strength))
+    few = np.sort(nearest(pairs[:, 0], strength, NEIGHBOURS))
     return np.take(pairs, few, axis=0)
 
 
-def nearest(rows: np.ndarray, cosines: np.ndarray) -> np.ndarray:
-    """Return where the NEIGHBOURS highest cosines of each row are; both arguments are (L,)."""
+def closest(pairs: np.ndarray, vectors: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+    """Return the pairs (L, 2) of `vectors` and `others` that are among the `count` closest of their first."""
+    cosines = np.einsum("ld,ld->l", vectors[pairs[:, 0]], others[pairs[:, 1]])
+    return np.take(pairs, np.sort(nearest(pairs[:, 0], cosines, count)), axis=0)
+
+
+def nearest(rows: np.ndarray, cosines: np.ndarray, count: int) -> np.ndarray:
+    """Return where the `count` highest cosines of each row are; `rows` and `cosines` are (L,)."""
     order = np.lexsort((-cosines, rows))
     rank = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
-    return order[rank < NEIGHBOURS]
+    return order[rank < count]
 
 
 def cell_centres(vectors: np.ndarray) -> np.ndarray:

@@ -5,13 +5,14 @@ at pairs: docs/experiments.md.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.sparse import coo_matrix
 
 from resnetlab.data.audit.alignment import detail, has_gradients, similarities
-from resnetlab.data.audit.candidates import candidates, descriptors
+from resnetlab.data.audit.candidates import candidates, closest, descriptors, horizontal_flip
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.cache import keep, kept
@@ -27,6 +28,10 @@ PARTNERS = 2.0  # where images have more partners on average, and ...
 CLOSED = 0.5  # ... a smaller share of these are partners too, all are look-alikes
 OTHER_LABEL = 0.3  # share of pairs with two labels from which on agreement proves nothing here
 FEWEST = 10  # pairs, below which that share says nothing
+
+# A set whose images have more candidates each, of which hardly any of those that are tried is a copy, is one
+# of look-alikes, such as scanned digits: there only the closest of each image are compared.
+CROWDED, TRIED, RARE, CLOSEST = 12.0, 2048, 0.01, 3
 
 # Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
 # one is the horizontal flip of the other.
@@ -76,23 +81,40 @@ def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:
 def search(store: PixelStore, workers: int) -> np.ndarray:
     """Return the pairs of records that show the same image, an array of PAIR."""
     rows = comparable(store)
-    as_is, flipped = candidates(descriptors(store.index["small"][rows]))
+    vectors = descriptors(store.index["small"][rows])
+    as_is, flipped = candidates(vectors)
+    with ThreadPoolExecutor(workers or 1) as pool:
+        if len(as_is) + len(flipped) > CROWDED * len(rows):
+            some = as_is[:: max(1, len(as_is) // TRIED)]
+            found = compare_all(store, [(rows[some], False)], pool, "trying")
+            if len(found) < RARE * len(some):
+                as_is = closest(as_is, vectors, vectors, CLOSEST)
+                flipped = closest(flipped, vectors, horizontal_flip(vectors), CLOSEST)
+        result = compare_all(
+            store, [(rows[as_is], False), (rows[flipped], True)], pool, "comparing"
+        )
+    return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
+
+
+def compare_all(
+    store: PixelStore,
+    sets: Sequence[tuple[np.ndarray, bool]],
+    pool: ThreadPoolExecutor,
+    title: str,
+) -> np.ndarray:
+    """Return those pairs of records (L, 2), as they are or flipped, that agree, an array of PAIR."""
     work = [
         (pairs[start : start + CHUNK], is_flipped)
-        for pairs, is_flipped in ((rows[as_is], False), (rows[flipped], True))
+        for pairs, is_flipped in sets
         for start in range(0, len(pairs), CHUNK)
     ]
     found = [np.empty(0, dtype=PAIR)]
-    with (
-        ThreadPoolExecutor(workers or 1) as pool,
-        Progress("comparing", len(as_is) + len(flipped), "pairs") as progress,
-    ):
+    with Progress(title, sum(len(pairs) for pairs, _ in sets), "pairs") as progress:
         results = pool.map(lambda chunk: compare(store, *chunk), work)
         for (pairs, _), copies in zip(work, results, strict=True):
             found.append(copies)
             progress.advance(len(pairs))
-    result = np.concatenate(found)
-    return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
+    return np.concatenate(found)
 
 
 def look_alikes(pairs: np.ndarray, count: int) -> bool:

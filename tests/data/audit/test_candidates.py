@@ -80,8 +80,7 @@ def test_candidates_are_those_of_a_comparison_of_all_with_all(turned):
     assert len(few) >= 97
 
 
-def test_of_many_copies_each_meets_its_nearest(monkeypatch):
-    monkeypatch.setattr(module, "NEIGHBOURS", 2)
+def test_of_many_copies_each_meets_its_nearest():
     rows, cosines = np.array([0, 0, 0, 1, 1, 3]), np.array([0.7, 0.9, 0.8, 0.6, 0.7, 0.9])
 
-    assert sorted(module.nearest(rows, cosines).tolist()) == [1, 2, 3, 4, 5]
+    assert sorted(module.nearest(rows, cosines, 2).tolist()) == [1, 2, 3, 4, 5]

@@ -150,3 +150,29 @@ def test_pairs_are_told_by_the_rows_of_the_catalog_and_kept_for_the_next_time(
     assert pairs(catalog) == expected
     left_out = [""] * 4 + ["same image labelled a and b"]
     assert pairs(catalog.with_columns(problem=objects(left_out))) == expected[:1]
+
+
+def test_among_look_alikes_the_closest_alone_are_compared_and_copies_are_found(monkeypatch):
+    digits = [
+        np.repeat(np.rint(np.kron(image, np.ones((5, 5))) * 15)[..., None], 3, 2).astype(np.uint8)
+        for image in load_digits().images[:300]
+    ]
+    copies = [
+        np.asarray(ImageEnhance.Brightness(Image.fromarray(each)).enhance(0.9))
+        for each in digits[:3]
+    ]
+    monkeypatch.setattr(near_duplicates_module, "TRIED", 256)
+    compared = []
+    compare = near_duplicates_module.compare
+    monkeypatch.setattr(
+        near_duplicates_module,
+        "compare",
+        lambda store, pairs, flipped: compared.append(len(pairs)) or compare(store, pairs, flipped),
+    )
+    pairs = found([*digits, *copies])
+    fewer = sum(compared)
+    compared.clear()
+    monkeypatch.setattr(near_duplicates_module, "CROWDED", float("inf"))
+    assert pairs <= found([*digits, *copies])
+    assert {(row, 300 + row) for row in range(3)} <= pairs
+    assert fewer < sum(compared) / 2
