@@ -66,7 +66,10 @@ def verb_section(name: str, command: Any) -> str:
     arguments = [each for each in given if each.param_type_name == "argument"]
     options = [each for each in given if each.param_type_name == "option"]
     usage = ["resnetlab", name, *map(usage_of, arguments), *["[OPTIONS]"][: len(options)]]
-    lines = [f"## {name}\n\n{inspect.cleandoc(command.help)}\n", f"```text\n{' '.join(usage)}\n```\n"]
+    lines = [
+        f"## {name}\n\n{inspect.cleandoc(command.help)}\n",
+        f"```text\n{' '.join(usage)}\n```\n",
+    ]
     if arguments:
         rows = [
             (f"`{each.name.upper()}`", words_of(types[each.name]), each.help) for each in arguments

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,51 +11,17 @@ from resnetlab.cli import demo
 from resnetlab.cli.main import main
 from resnetlab.recipe import validate
 from resnetlab.recipe.plain_yaml import read_yaml
+from tests.docs.shown import PAGES, ROOT, commands_of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHELL = {"", "bash", "sh", "console"}
-ENDS = {"|", ">", "&&", "&", ";"}  # of a command, on the line of a shell
-
-
-def code_of(page: Path, languages: set[str]) -> Iterator[tuple[int, str]]:
-    """Give number and text of each line of code in these languages; an indented one has none."""
-    fence, before = None, ""
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("```"):
-            fence = line[3:].strip() if fence is None else None
-        elif fence is not None:
-            if fence in languages:
-                yield number, line
-        elif line.startswith("    ") and "" in languages and (not before or before[:4] == "    "):
-            yield number, line.strip()
-        before = line
-
-
-def commands_of(page: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give number and words of each command of ours: in blocks of code, and complete ones in a sentence.
-
-    What stands behind two blanks is said of the command.
-    """
-    found = list(code_of(page, SHELL))
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        found += [(number, code) for code in re.findall(r"`(resnetlab [a-z-]+ [^`]+)`", line)]
-    for number, line in found:
-        start = re.search(r"(?:^|[ |])resnetlab (?=[a-z-])", line)
-        if start:
-            words = shlex.split(re.split(r" {2,}", line[start.end() :])[0], comments=True)
-            end = next((place for place, word in enumerate(words) if word in ENDS), len(words))
-            yield number, words[:end]
-
-
+# Each once, named by the first page that has it.
 COMMANDS = {
-    f"{page.relative_to(ROOT)}:{number} {shlex.join(words)}": words
-    for page in PAGES
+    shlex.join(words): f"{page.relative_to(ROOT)}:{number}"
+    for page in reversed(PAGES)
     for number, words in commands_of(page)
 }
 
 
-class Reached(BaseException):  # noqa: N818 (nothing is wrong)
+class Reached(BaseException):
     """A command was understood: its work would begin now."""
 
 
@@ -67,20 +32,27 @@ class Work:
         raise Reached
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize(
+    "command", COMMANDS, ids=[f"{place} {command}" for command, place in COMMANDS.items()]
+)
 def test_command_is_understood(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """Verb, options and recipe keys are there, and values are such as they take."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").touch()  # the reader's own recipe
     monkeypatch.setattr(resnetlab, "workflows", Work(), raising=False)
-    monkeypatch.setattr(demo, "run_demo", Work().__getattr__)
+    monkeypatch.setattr(demo, "run_demo", lambda out: getattr(Work(), "demo"))  # noqa: B009
     try:
-        code = main(words)
+        code = main(shlex.split(command))
     except Reached:
         return
     assert code == 0, capsys.readouterr().err
+
+
+def test_commands_are_found() -> None:
+    assert len(COMMANDS) > 100
+    assert {shlex.split(command)[0] for command in COMMANDS} >= {"train", "tune", "serve", "push"}
 
 
 def test_recipes_in_the_pages_are_valid() -> None:
