@@ -14,7 +14,9 @@ from resnetlab.cli.main import main
 from tests.docs.shown import ROOT, commands_of
 
 DOCS = ROOT / "docs"
-SMALL = {"data.image_size": 32, "evaluation.image_size": 32}  # px: as the commands, but quick
+# As the commands, but quick: nothing is tried out, and images are small.
+SETTLED = {"training.precision": "fp32", "training.threads": 1}
+SMALL = {"data.image_size": 32, "evaluation.image_size": 32}
 # In this order, after the tutorial, in its folder; with the code that they end with.
 HOW_TOS = [
     ("few-images", "evaluate runs/photos --data others/", 0),
@@ -38,9 +40,8 @@ def quickly(words: list[str]) -> list[str]:
     words = [fewer.get(before, word) for before, word in zip(["", *words[:-1]], words, strict=True)]
     if not {"--epochs", "--quick"} & set(words):
         words += ["--epochs", "1"]
-    if "--from" in words:
-        return words  # its run's settings
-    return words + [word for key, px in SMALL.items() for word in ("--set", f"{key}={px}")]
+    settings = SETTLED if "--from" in words else SETTLED | SMALL  # else its run's
+    return words + [word for key, each in settings.items() for word in ("--set", f"{key}={each}")]
 
 
 def correct(table: Path) -> None:
@@ -94,7 +95,7 @@ def test_the_notebook_can_be_gone_through(
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and not cell["source"][0].startswith("%pip"):
             source = "".join(cell["source"])
-            small = source.replace('"training.epochs": 4', f'"training.epochs": 1, **{SMALL}')
+            small = source.replace('"training.epochs": 4', f'"training.epochs": 1, **{SETTLED | SMALL}')
             exec(compile(small, "notebook.ipynb", "exec"), names)
         assert not cell.get("outputs")
 
