@@ -95,7 +95,9 @@ def test_the_notebook_can_be_gone_through(
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and not cell["source"][0].startswith("%pip"):
             source = "".join(cell["source"])
-            small = source.replace('"training.epochs": 4', f'"training.epochs": 1, **{SETTLED | SMALL}')
+            small = source.replace(
+                '"training.epochs": 4', f'"training.epochs": 1, **{SETTLED | SMALL}'
+            )
             exec(compile(small, "notebook.ipynb", "exec"), names)
         assert not cell.get("outputs")
 
