@@ -21,12 +21,12 @@ class Augment(Section):
     # Chance of a left-right flip; 'alternate' flips every image in every second epoch.
     flip: Fraction | Literal["alternate"] = 0.0
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # drawn from -this to +this
-    translate_frac: Fraction = 0.0  # shift, as a share of the side, in both directions
+    translate_frac: Fraction = 0.0  # the shift's share of the side, in both directions
     # By whole pixels, where nothing else resamples: sharp, and fewer variations; else by any share.
     whole_pixels: bool = True
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    saturation: Fraction = 0.0
+    brightness: Fraction = 0.0  # 0.2: times 0.8 to 1.2
+    contrast: Fraction = 0.0  # the same about the mean
+    saturation: Fraction = 0.0  # the same about grey
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of the colour circle
     # One more change an image, drawn from turn, shift, shear, brightness, contrast, saturation and none,
     # as strong as chance will (Müller and Hutter 2021, TrivialAugment)

@@ -13,16 +13,16 @@ class Columns(Section):
 
     image: str | None = None  # image, path, file, filename, id ...
     label: str | None = None  # label, class, target ...; or a column of 0 and 1 for each class
-    split: str | None = None
-    group: str | None = None
-    fold: str | None = None
+    split: str | None = None  # train, val, test
+    group: str | None = None  # what stays in one split
+    fold: str | None = None  # 0, 1, 2 ...
 
 
 class Data(Section):
     """Which images are used, and how they reach the network."""
 
     images: str | None = None  # folder or archive of a label table's images; None: beside it
-    columns: Columns = Columns()  # of a label table
+    columns: Columns = Columns()  # names of a label table's columns
     classes: tuple[str, ...] | None = None  # the only labels allowed, in the order of the outputs
     unmatched: Literal["error", "drop"] = "error"  # rows without an image, images without a row
     # Of folders within class folders: the first level, the innermost, or both ('cats/persian'); None:
@@ -33,11 +33,12 @@ class Data(Section):
     unknown_classes: Literal["error", "drop"] = "error"  # those that only val or test have
     allow_empty_classes: bool = False  # class folders without an image are left out
     follow_links: bool = False  # also links that lead out of the folder
-    image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"  # side of the square, px
+    # Side of the square, px; auto: by network and images, 192 for the default network and photographs.
+    image_size: Annotated[int, Field(ge=8, le=2048)] | Auto = "auto"
     fit: Literal["crop", "stretch"] = "crop"  # to a square: cut the long sides, or squeeze them
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)  # train, validation, test
-    folds: Annotated[int, Field(ge=2)] | None = None  # then fold number `fold` validates
-    fold: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2)] | None = None  # so many, of which number `fold` validates
+    fold: Annotated[int, Field(ge=0)] = 0  # the one that validates, from 0
     repeat: Annotated[int, Field(ge=0)] = 0  # another number: other folds
     time_pattern: str | None = None  # what it finds in a path is the time; the newest are tested
     keep_split_of: str | None = None  # a run whose images stay in the splits they had there
@@ -45,6 +46,7 @@ class Data(Section):
         # Whose mean and deviation; network: those that its weights were trained with.
         Literal["train", "network", "imagenet", "half", "none"] | Auto
     ) = "auto"
+    # A preset's name, or the keys below; auto: photo, for images of 64 px or less small.
     augment: Augment | Auto = "auto"
     group_pattern: str | None = None  # what it finds in a path (its first group) names the group
     # Without groups given, those that file names tell of (tracks, patients, tools' copies) count where
@@ -61,7 +63,8 @@ class Data(Section):
     min_size: Positive = 1  # shorter side, px; a smaller image is quarantined
     allow_truncated: bool = False  # JPEG files whose end is missing
     store: Literal["pixels", "jpeg"] | Auto = "auto"  # how decoded images are kept
-    workers: Annotated[int, Field(ge=0)] | Auto = "auto"  # threads; changes no result
+    # Threads that prepare images; changes no result.
+    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
 
     @field_validator("split")
     @classmethod

@@ -25,19 +25,19 @@ class Model(Section):
 
     name: str = "auto"  # one of ours, any of timm's, or a run or bundle to go on from
     candidates: tuple[str, ...] = ()  # networks of which the one with the best head is fine-tuned
-    # none | imagenet | a tag of timm | a file, run or bundle | hf:user/name; auto: imagenet, where
+    # none, imagenet, a tag of timm, a file, run or bundle, hf:user/name; auto: imagenet, where
     # the network takes images that large.
     weights: str = "auto"
     # weights: that of model.weights, a run or bundle, for the classes it knows; others begin anew
     head: Literal["new", "weights"] = "new"
+    # First layers of our ResNets; small: for images of 64 px or less, which auto takes there.
     stem: Literal["imagenet", "small"] | Auto = "auto"
     hidden: tuple[Positive, ...] = ()  # widths of dense layers between the network and the last one
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # before every dense layer at the end
-    upsample: Annotated[int, Field(ge=0, le=4)] = (
-        0  # times that images are doubled before the network
-    )
+    # Times that images are doubled before the network.
+    upsample: Annotated[int, Field(ge=0, le=4)] = 0
     pool: Literal["average", "flatten"] = "average"  # flatten: each place of the last map by itself
     # Chance that the last residual block is skipped, less for those before (Huang et al. 2016).
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    lora: Lora = Lora()
+    lora: Lora = Lora()  # low-rank adapters
     freeze: str = "none"  # the last stage that doesn't learn, such as layer3; all: but the head

@@ -19,20 +19,21 @@ from resnetlab.recipe.tuning import Tuning
 class Evaluation(Section):
     """How predictions are made and scored."""
 
-    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None  # px; None: as in training
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = None  # side, px; None: as in training
     # Predictions are the mean over an image and its flip; if_better: where the loss on validation
     # clearly falls by it. auto: that, where training starts from published weights.
     horizontal_flip: bool | Literal["if_better"] | Auto = "auto"
     # Taken off the trained logits: this much of the classes' log frequency in training; fit: as much as is
     # best for balanced accuracy on validation (Menon et al. 2021)
     logit_adjustment: Annotated[float, Field(ge=0)] | Literal["fit"] = 0.0
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=100)] = 2000  # of the bootstrap
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of all intervals
+    resamples: Annotated[int, Field(ge=100)] = 2000  # drawings of the bootstrap
 
 
 class Recipe(Section):
     """Everything that decides a result."""
 
+    # Decides split, order, augmentation, dropout and initial weights.
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Data = Data()
     model: Model = Model()

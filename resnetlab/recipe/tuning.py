@@ -18,6 +18,7 @@ from resnetlab.recipe.plain_yaml import as_number
 class Setting(Section):
     """A setting to be searched; `when` names others, with the values for which this one matters."""
 
+    # Other searched settings by their key, with the values for which this one matters.
     when: dict[str, tuple[Any, ...]] = {}
 
     @field_validator("when", mode="before")
@@ -35,7 +36,7 @@ class Setting(Section):
 class Choice(Setting):
     """One of several values."""
 
-    choices: Annotated[tuple[Any, ...], Field(min_length=1)]
+    choices: Annotated[tuple[Any, ...], Field(min_length=1)]  # a list alone says the same
 
     @field_validator("choices")
     @classmethod
@@ -51,10 +52,10 @@ class Choice(Setting):
 class Range(Setting):
     """A number between two bounds, both possible; whole where both are whole."""
 
-    low: int | float
-    high: int | float
+    low: int | float  # the smallest
+    high: int | float  # the largest
     log: bool = False  # drawn evenly over orders of magnitude
-    step: Annotated[float, Field(gt=0)] | None = None
+    step: Annotated[float, Field(gt=0)] | None = None  # between values, from low
 
     @model_validator(mode="after")
     def bounds_are_in_order(self) -> "Range":
@@ -85,8 +86,8 @@ class Tuning(Section):
             Discriminator(kind_of_setting),
         ],
     ] = {}
-    folds: Positive = 5  # 1: the validation split of data.split
-    repeats: Positive = 1  # each with other folds and the next seed of the training
+    folds: Positive = 5  # of the cross-validation; 1: the validation split of data.split
+    repeats: Positive = 1  # of it, each with other folds and the next seed of the training
     # None: grid where every setting is a list and no number of trials is given, else tpe.
     sampler: Literal["grid", "random", "tpe", "qmc"] | None = None
     trials: Positive | None = None  # None: the whole grid, else 20

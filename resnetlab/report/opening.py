@@ -47,7 +47,7 @@ def beware(metrics: Json, ledger: Sequence[Json]) -> str:
     if absent := absent_classes(score):
         return f"Beware: no {SPLIT_NAMES[split]} image shows {listed(absent[:5])}, of which nothing is known."
     if data.get("warnings"):
-        return f"Beware: {data['warnings'][0]}"
+        return f"Beware: {data['warnings'][0].removesuffix('.')}."
     if weak := weakest(score):
         return (
             f"Beware: of class {weak['class']} it finds only {percent(weak['recall']['value'])} "

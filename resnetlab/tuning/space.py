@@ -53,6 +53,19 @@ def check_space(recipe: Recipe) -> None:
             faults.append(str(error))
     if faults:
         raise RecipeError("tuning.space: " + "; ".join(faults))
+    if fewest_epochs(recipe) == 0:
+        raise RecipeError(
+            "training.epochs must be 1 or more in a search, which compares epochs. Got 0; to search for the "
+            "head alone: --freeze all --epochs 10"
+        )
+
+
+def fewest_epochs(recipe: Recipe) -> Any:
+    """Return the fewest epochs that a trial may have; auto where that is not settled yet."""
+    setting = recipe.tuning.space.get("training.epochs")
+    if setting is None:
+        return recipe.training.epochs
+    return min(setting.choices) if isinstance(setting, Choice) else setting.low
 
 
 def faults_of(recipe: Recipe, key: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnetlab.errors import DataError
 from resnetlab.report import formats, words
+from resnetlab.report.opening import beware
 from resnetlab.report.page import write_comparison_page, write_inspect_page, write_run_report
 
 EVIL = "<script>alert(1)</script>"
@@ -150,6 +151,12 @@ def test_opening_the_test_more_than_once_is_worth_a_warning(tmp_path: Path) -> N
     page = write_run_report(folder).read_text()
     assert 'class="warning">The test split was opened 3 times.' in page
     assert "Trust the first most, 97.8 %" in page
+
+
+def test_a_warning_of_the_data_ends_as_a_sentence() -> None:
+    facts = metrics() | {"test": scores(88, 2)}
+    facts["dataset"]["warnings"] = ["1 of 2 classes have fewer than 10 images"]
+    assert beware(facts, []) == "Beware: 1 of 2 classes have fewer than 10 images."
 
 
 def test_what_users_named_is_text_and_never_markup(tmp_path: Path) -> None:

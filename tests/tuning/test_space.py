@@ -96,6 +96,13 @@ def test_both_ends_of_a_whole_range_are_drawn():
     assert {values["training.epochs"] for values in drawn(recipe, 60)} == {2, 3, 4}
 
 
+@pytest.mark.parametrize("space", [{}, {"training.epochs": [0, 5]}])
+def test_a_search_needs_epochs_to_compare(space):
+    recipe = recipe_for(space).override({"training.epochs": 0})
+    with pytest.raises(RecipeError, match="--freeze all --epochs 10"):
+        check_space(recipe)
+
+
 @pytest.mark.parametrize(
     ("space", "complaint"),
     [
