@@ -79,12 +79,15 @@ def print_row(row: "Row") -> None:
     """Print what the model says of one file."""
     said = "  ".join(f"{name} {value:.1%}" for name, value in row["top"])
     mark = "  uncertain" if row["uncertain"] else ""
+    mark += "  unlike the training images" if row["out_of_distribution"] else ""
     console.print(f"{row['file']}  {row['problem'] or said + mark}", markup=False, soft_wrap=True)
 
 
 def print_tally(tally: "Tally", uncertain_below: float | None) -> None:
     """Print how many files were answered, and which were not."""
     marked = "" if uncertain_below is None else f", {tally.uncertain:,} uncertain"
+    if tally.out_of_distribution is not None:
+        marked += f", {tally.out_of_distribution:,} unlike the training images"
     console.print(f"{tally.files:,} files{marked}, {tally.unusable:,} of them no usable image")
     for each in tally.named:
         console.print(f"- {each}", markup=False, soft_wrap=True)

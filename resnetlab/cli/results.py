@@ -8,6 +8,7 @@ import typer
 from resnetlab.cli.options import JsonOption
 from resnetlab.cli.scores import (
     print_comparison,
+    print_foreign,
     print_json,
     print_label_errors,
     print_paths,
@@ -38,6 +39,12 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Score this table instead, whoever made it: id, label, a column a class or 'predicted'."
+        ),
+    ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure instead how many of these images, which show none of the classes, are told so."
         ),
     ] = None,
     classes: ClassesOption = None,
@@ -71,6 +78,17 @@ def evaluate(
     required = requirements.parse(require or [])
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
+    if foreign is not None:
+        asked = (split, data, predictions, by, cover, by_class or None, out)
+        if any(each is not None for each in asked):
+            raise RecipeError(
+                "--foreign measures alone, the test split stays closed; leave the rest out"
+            )
+        assert run is not None
+        found = workflows.evaluate_foreign(run, foreign)
+        print_json(found) if json else print_foreign(found)
+        requirements.require(found, required)
+        return
     chosen = split_named(split)
     folder, name = run, {"val": "validation"}.get(chosen, chosen)
     if predictions is not None:

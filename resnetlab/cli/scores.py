@@ -84,6 +84,25 @@ def print_selection(scores: dict[str, Any]) -> None:
         console.print()
 
 
+def print_foreign(found: dict[str, Any]) -> None:
+    """Print how many foreign images are told, and what is said of the rest."""
+    console.print(
+        f"\n{found['images']:,} foreign images, {found['confidence']:.0%} intervals; of familiar ones "
+        f"{found['false_refusals']:.0%} are refused"
+    )
+    for name, title in (
+        ("refused", "refused"),
+        ("auroc", "AUROC by distance"),
+        ("auroc_confidence", "by confidence"),
+        ("sure", "90% sure"),
+        ("sure_and_kept", "and not refused"),
+    ):
+        value, low, high = (found[name][key] for key in ("value", "low", "high"))
+        console.print(f"{title:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+    taken = ", ".join(f"{name} ({count:,})" for name, count in found["taken_for"].items())
+    console.print(f"taken for: {taken}\n", markup=False)
+
+
 def print_label_errors(found: dict[str, Any]) -> None:
     """Print how many labels are likely wrong, and the likeliest of them."""
     suspects, looked_at = found["suspects"], found["looked_at"]

@@ -122,7 +122,10 @@ def write_run_report(folder: Path) -> Path:
             metrics.get("training", {}), metrics.get("model", {}), metrics.get("head")
         ),
         settings=words.describe_settings(settings),
-        sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
+        sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]])
+        + words.foreign(metrics.get("foreign", {}))
+        if splits
+        else [],
         calibrated=words.calibrated(metrics[splits[0]]) if splits else "",
         ledger=ledger,
         openings=words.openings(ledger),

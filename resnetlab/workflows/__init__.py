@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.evidence.comparing import compare
+    from resnetlab.workflows.evidence.foreign import evaluate_foreign
     from resnetlab.workflows.evidence.labels import label_errors
     from resnetlab.workflows.evidence.tables import evaluate_predictions
     from resnetlab.workflows.lr_finder import find_lr
@@ -36,6 +37,7 @@ MODULES = {
     "compare": "evidence.comparing",
     "evaluate": "results",
     "evaluate_bundle": "results",
+    "evaluate_foreign": "evidence.foreign",
     "evaluate_predictions": "evidence.tables",
     "export": "deployment.exporting",
     "find_lr": "lr_finder",
@@ -62,6 +64,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "evaluate_foreign",
     "evaluate_predictions",
     "export",
     "find_lr",

@@ -29,7 +29,13 @@ from resnetlab.system.requirements import (
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.continuing import describe_start, leave_out_seen
-from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
+from resnetlab.workflows.ending import (
+    calibrate,
+    describe_training,
+    know_familiar,
+    settle_adjustment,
+    settle_flips,
+)
 from resnetlab.workflows.evidence.measuring import predict_split, record
 from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
@@ -227,7 +233,8 @@ def finish_training(
     )
     predictions = predict_split(classifier, splits["val"], catalog, recipe)
     temperature = calibrate(run, predictions)
-    hand_over(run, classifier, catalog, recipe, temperature)
+    reference = know_familiar(classifier, splits, predictions, temperature, recipe)
+    hand_over(run, classifier, catalog, recipe, temperature, reference)
     if predictions is not None:
         record(run, classifier, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)
