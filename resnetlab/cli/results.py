@@ -86,7 +86,10 @@ def evaluate(
             )
         assert run is not None
         found = workflows.evaluate_foreign(run, foreign)
-        print_json(found) if json else print_foreign(found)
+        if json:
+            print_json(found)
+        else:
+            print_foreign(found)
         requirements.require(found, required)
         return
     chosen = split_named(split)

@@ -180,8 +180,26 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     console.print(f"\n{comparison['summary']}", markup=False)
 
 
-def print_run(run: "Run") -> None:
+def run_facts(run: "Run") -> dict[str, Any]:
+    """Return where a run lies and what it has measured, for JSON; `bundle` is None before there is one."""
+    facts = run.metrics
+    found: dict[str, Any] = {
+        "folder": str(run.folder),
+        "bundle": str(run.bundle) if (run.bundle / "model.json").is_file() else None,
+        "report": str(run.folder / "report.html"),
+        "classes": facts["dataset"]["classes"],
+    }
+    found |= {key: facts[key] for key in ("model", "training", "val", "test") if key in facts}
+    if (run.folder / "search.json").is_file():
+        found["search"] = read_json(run.folder / "search.json", dict)
+    return found
+
+
+def print_run(run: "Run", json: bool = False) -> None:
     """Print what a run has measured, where it lies, and whether its test split is still closed."""
+    if json:
+        print_json(run_facts(run))
+        return
     facts = run.metrics
     searched = (run.folder / "search.json").is_file()  # then no image validates the final network
     names = {

@@ -160,3 +160,25 @@ def test_the_report_shows_where_the_network_saw_what_it_took_the_surest_errors_f
     assert errors, "after an epoch it still makes mistakes"
     assert all("cam" in picture for picture in errors)
     assert 'alt="Grad-CAM for ' in (tmp_path / "cnn" / "report.html").read_text()
+
+
+def test_a_training_gives_its_folder_bundle_and_figures_as_one_document(run, capsys):
+    assert main(["train", "--resume", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["folder"] == str(run)
+    assert found["bundle"] == str(run / "bundle")
+    assert found["val"]["accuracy"].keys() == {"value", "low", "high"}
+
+
+def test_predictions_are_one_document_with_what_was_counted(run, digit_folder, tmp_path, capsys):
+    words = ["predict", str(run), str(digit_folder / "0"), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["files"], found["unusable"], len(found["predictions"])) == (30, 0, 30)
+    assert found["predictions"][0]["class"] in "0123"
+    assert found["out_of_distribution"] is None, "12 validation images are too few to tell"
+
+    assert main([*words, "--out", str(tmp_path / "table.csv")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["out"] == str(tmp_path / "table.csv")
+    assert found["predictions"] == []

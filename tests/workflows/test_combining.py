@@ -35,7 +35,7 @@ def digits(tmp_path_factory):
 def test_a_run_knows_what_its_training_images_are_like_and_a_combined_bundle_does_not(
     digits, tmp_path
 ):
-    folder, run = digits
+    _, run = digits
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     for number in range(20):

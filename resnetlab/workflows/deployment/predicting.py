@@ -39,6 +39,7 @@ class Tally:
     uncertain: int = 0
     out_of_distribution: int | None = None
     drift: "Drift | None" = None
+    runtime: str = ""  # that computed, in a line
     unusable: int = 0
     named: list[str] = field(default_factory=list)
 
@@ -52,6 +53,17 @@ class Tally:
             self.unusable += 1
             if len(self.named) < LISTED:
                 self.named.append(f"{row['file']}: {row['problem']}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was counted, by name."""
+        return {
+            "files": self.files,
+            "unusable": self.unusable,
+            "uncertain": self.uncertain,
+            "out_of_distribution": self.out_of_distribution,
+            "drift": None if self.drift is None else self.drift.as_json(),
+            "computed_by": self.runtime,
+        }
 
 
 def predict(
@@ -128,7 +140,8 @@ def classify(
             row = prediction_row(answer, predictor.classes, top, uncertain_below)
             for sink in sinks:
                 sink(row)
-    log(f"computed by {predictor.runtime}")
+    tally.runtime = predictor.runtime
+    log(f"computed by {tally.runtime}")
     tally.drift = arrivals.drift() if len(predictor.models) == 1 else None
     if tally.drift is not None and tally.drift.found():
         log(
