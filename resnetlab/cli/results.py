@@ -1,5 +1,6 @@
 """Verbs that evaluate: evaluate, compare."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from resnetlab.cli.scores import (
     print_scores,
     print_selection,
     print_subgroups,
+    print_suggestions,
 )
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
@@ -155,6 +157,33 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
+
+
+def suggest(
+    run: Annotated[Path, typer.Argument(help="A run or a bundle.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Unlabelled images: folders, archives, patterns, files.")
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Images to label.")] = 100,
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a label table to fill in, for train.")
+    ] = None,
+) -> None:
+    """List the unlabelled images that teach most once labelled: uncertain ones, each of another kind."""
+    from resnetlab import workflows
+
+    found = workflows.suggest(run, images, count, out)
+    if json:
+        print_json(found)
+        return
+    print_suggestions(found)
+    if out is not None:
+        console.print(f"table   {out}: write the class into column label; then", markup=False)
+        place = shlex.quote(found["place"])
+        # Images that were not suggested have no row.
+        rest = f"--images {place} --set data.unmatched=drop"
+        console.print(f"train   resnetlab train {out} {rest}", markup=False, soft_wrap=True)
 
 
 def label_errors(

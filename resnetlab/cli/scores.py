@@ -125,6 +125,21 @@ def print_label_errors(found: dict[str, Any]) -> None:
         console.print(f"... {len(suspects) - MOST_SUSPECTS:,} more")
 
 
+def print_suggestions(found: dict[str, Any]) -> None:
+    """Print the first images to label next."""
+    rows = found["suggestions"]
+    console.print(f"\n{len(rows):,} of {found['images']:,} images to label next\n")
+    table = Table("image", "predicted", box=None, pad_edge=False)
+    for title in ("probability", "uncertainty"):
+        table.add_column(title, justify="right")
+    for row in rows[:MOST_SUSPECTS]:
+        figures = f"{row['probability']:.1%}", f"{row['uncertainty']:.2f}"
+        table.add_row(escape(row["path"]), escape(row["predicted"]), *figures)
+    console.print(table)
+    if len(rows) > MOST_SUSPECTS:
+        console.print(f"... {len(rows) - MOST_SUSPECTS:,} more")
+
+
 def print_subgroups(scores: dict[str, Any]) -> None:
     """Print the figures of each part of the images, those that are shown to be worse marked."""
     for column, rows in scores.get("subgroups", {}).items():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resnetlab.workflows.evidence.comparing import compare
     from resnetlab.workflows.evidence.foreign import evaluate_foreign
     from resnetlab.workflows.evidence.labels import label_errors
+    from resnetlab.workflows.evidence.suggesting import suggest
     from resnetlab.workflows.evidence.tables import evaluate_predictions
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
@@ -51,6 +52,7 @@ MODULES = {
     "reproduce": "reproducing",
     "resume": "resuming",
     "serve": "deployment.serving",
+    "suggest": "evidence.suggesting",
     "train": "training",
     "tune": "tuning",
     "watch": "deployment.watching",
@@ -78,6 +80,7 @@ __all__ = [
     "reproduce",
     "resume",
     "serve",
+    "suggest",
     "train",
     "tune",
     "watch",

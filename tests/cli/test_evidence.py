@@ -5,10 +5,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from resnetlab.cli.main import main
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.dataset import read_data
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +188,44 @@ def test_predictions_are_one_document_with_what_was_counted(run, digit_folder, t
     found = json.loads(capsys.readouterr().out)
     assert found["out"] == str(tmp_path / "table.csv")
     assert found["predictions"] == []
+
+
+def test_suggested_images_become_a_table_that_a_person_fills_in_and_train_takes(
+    run, digit_folder, tmp_path, capsys
+):
+    unlabelled = digit_folder.parent / "unlabelled"
+    unlabelled.mkdir()
+    for number, image in enumerate(load_digits(n_class=4).images[-30:]):
+        pixels = np.rint(image * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(unlabelled / f"{number:02d}.png")
+    (unlabelled / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "next.csv"
+
+    assert main(["suggest", str(run), str(unlabelled), "--count", "8", "--out", str(out)]) == 0
+
+    said = capsys.readouterr()
+    assert "8 of 30 images to label next" in said.out
+    assert "1 of 31 files are no sound image" in said.err
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows[:8]] == [""] * 8
+    assert len(rows) == 8 + 120
+    assert f"--images {digit_folder.parent}" in said.out
+    assert [float(row["uncertainty"]) for row in rows[:8]] == sorted(
+        (float(row["uncertainty"]) for row in rows[:8]), reverse=True
+    )
+
+    for row in rows[:7]:
+        row["label"] = row["predicted"]  # a person would look
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    recipe = Recipe().override({"data.images": str(digit_folder.parent), "data.unmatched": "drop"})
+    dataset = read_data(out, recipe)
+    before = Catalog.load(run / "catalog.parquet")
+    assert len(dataset.catalog) == len(before) + 7
+    assert dict(zip(*np.unique(dataset.catalog.split, return_counts=True), strict=True)) == {
+        name: count + 7 * (name == "train")
+        for name, count in zip(*np.unique(before.split, return_counts=True), strict=True)
+    }
