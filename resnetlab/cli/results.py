@@ -13,6 +13,7 @@ from resnetlab.cli.scores import (
     print_json,
     print_label_errors,
     print_paths,
+    print_robustness,
     print_scores,
     print_selection,
     print_subgroups,
@@ -63,6 +64,13 @@ def evaluate(
     by_class: Annotated[
         bool, typer.Option("--by-class", help="The same promise for the images of each class.")
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Accuracy under noise, blur, brightness, JPEG, occlusion, rotation, scale too: 35 times the work.",
+        ),
+    ] = False,
     require: Annotated[
         list[str] | None,
         typer.Option(help="End with code 7 unless it holds: 'accuracy.low>=0.9'; repeatable."),
@@ -81,7 +89,7 @@ def evaluate(
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
     if foreign is not None:
-        asked = (split, data, predictions, by, cover, by_class or None, out)
+        asked = (split, data, predictions, by, cover, by_class or None, robustness or None, out)
         if any(each is not None for each in asked):
             raise RecipeError(
                 "--foreign measures alone, the test split stays closed; leave the rest out"
@@ -94,6 +102,10 @@ def evaluate(
             print_foreign(found)
         requirements.require(found, required)
         return
+    if robustness and (data is not None or predictions is not None):
+        raise RecipeError(
+            "--robustness corrupts the images of a run's own split; leave --data and --predictions out"
+        )
     chosen = split_named(split)
     folder, name = run, {"val": "validation"}.get(chosen, chosen)
     if predictions is not None:
@@ -105,7 +117,7 @@ def evaluate(
         scores, folder, name = scored.metrics["test"], scored.folder, "all images"
     else:
         assert run is not None
-        scores = workflows.evaluate(run, chosen, by or (), cover, by_class)
+        scores = workflows.evaluate(run, chosen, by or (), cover, by_class, robustness)
     show_scores(scores, name, folder, json)
     requirements.require(scores, required)
 
@@ -118,6 +130,7 @@ def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bo
     print_scores(scores, name)
     print_selection(scores)
     print_subgroups(scores)
+    print_robustness(scores)
     if folder is not None:
         print_paths(folder)
 

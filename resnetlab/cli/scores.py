@@ -140,6 +140,21 @@ def print_suggestions(found: dict[str, Any]) -> None:
         console.print(f"... {len(rows) - MOST_SUSPECTS:,} more")
 
 
+def print_robustness(scores: dict[str, Any]) -> None:
+    """Print the accuracy under each corruption, the mildest first."""
+    found = scores.get("robustness")
+    if not found:
+        return
+    table = Table("accuracy under", box=None, pad_edge=False)
+    for number in range(1, 1 + max(len(curve["strengths"]) for curve in found["curves"])):
+        table.add_column(f"strength {number}", justify="right")
+    for curve in found["curves"]:
+        figures = (f"{each['accuracy']['value']:.1%}" for each in curve["strengths"])
+        table.add_row(curve["corruption"], *figures)
+    console.print(table)
+    console.print(f"mean {found['mean']:.1%}, without corruption {found['clean']['value']:.1%}\n")
+
+
 def print_subgroups(scores: dict[str, Any]) -> None:
     """Print the figures of each part of the images, those that are shown to be worse marked."""
     for column, rows in scores.get("subgroups", {}).items():

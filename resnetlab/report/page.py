@@ -31,6 +31,8 @@ CAPTIONS = {
     "intervals. On the dashed line a confidence means what it says.",
     "risk-coverage": "Risk-coverage curve: the error rate where only the surest images get an answer and the "
     "rest goes to a person. Dots are thresholds that validation chose for a wanted error rate.",
+    "robustness": "Accuracy, %, under corruptions of five strengths, with intervals; dashed without any. Noise: "
+    "deviation; blur: px at 224 px; brightness, occlusion: share; jpeg: quality; rotation: degrees; scale: factor.",
     "samples": "Sample predictions: the true class and, below it, the predicted one with its confidence.",
     "mistakes": "Mistakes: the true class and, below it, the predicted one with its confidence.",
     "contact-sheet": "Some images of each class.",

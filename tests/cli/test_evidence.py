@@ -229,3 +229,16 @@ def test_suggested_images_become_a_table_that_a_person_fills_in_and_train_takes(
         name: count + 7 * (name == "train")
         for name, count in zip(*np.unique(before.split, return_counts=True), strict=True)
     }
+
+
+def test_robustness_is_shown_drawn_and_written(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["evaluate", str(copy), "--split", "val", "--robustness"]) == 0
+    said = capsys.readouterr().out
+    assert "occlusion" in said
+    assert "strength 5" in said
+    with (copy / "tables" / "robustness-val.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 5
+    assert "Robustness" in (copy / "report.html").read_text()
+    assert (copy / "figures" / "robustness-val.svg").is_file()
