@@ -20,6 +20,7 @@ from resnetlab.training.head import features_of
 from resnetlab.training.inputs import plain_view
 from resnetlab.training.predict import as_images
 
+NEAR = 3  # training images shown beside a mistake
 CHUNK = 64  # images computed at once
 
 
@@ -45,6 +46,25 @@ def reference_for(
     return Reference(features, distances, confidences.astype(np.float32))
 
 
+def nearest_training(
+    classifier: Classifier,
+    reference: Reference,
+    train: Samples,
+    samples: Samples,
+    rows: np.ndarray,
+    recipe: Recipe,
+) -> np.ndarray:
+    """Return for some rows (B,) of samples the rows of `train` that are nearest in feature space, (B, NEAR).
+
+    The nearest first; (B, 0) where `train` is not what the reference was made from.
+    """
+    chosen = representatives(train.labels, classifier.head.in_features)
+    if len(chosen) != len(reference.features):
+        return np.empty((len(rows), 0), dtype=np.int64)
+    features = compute_features(classifier, samples, rows, recipe)
+    return np.asarray(chosen[reference.nearest(features, NEAR)])
+
+
 def features_at(
     classifier: Classifier, samples: Samples, rows: np.ndarray, recipe: Recipe
 ) -> np.ndarray:
@@ -53,6 +73,13 @@ def features_at(
     if as_they_came and not len(classifier.hidden):  # then the head was fitted on them
         stored, _ = features_of(classifier, samples, recipe)
         return np.asarray(stored[torch.from_numpy(rows)])
+    return compute_features(classifier, samples, rows, recipe)
+
+
+def compute_features(
+    classifier: Classifier, samples: Samples, rows: np.ndarray, recipe: Recipe
+) -> np.ndarray:
+    """Return the features (B, D) of some rows of samples, computed anew, float32."""
     device = next(classifier.parameters()).device
     plan = np.array_split(rows, -(-len(rows) // CHUNK))
     chunks = []
