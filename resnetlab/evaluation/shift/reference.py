@@ -6,6 +6,7 @@ with Deep Nearest Neighbors', ICML; here with the first neighbour, which did bes
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import floor
 
 import numpy as np
@@ -31,18 +32,23 @@ class Reference:
     distances: NDArray[np.float32]
     confidences: NDArray[np.float32]
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         """The distance from which on an image is called unlike the training images."""
         return threshold_for(self.distances)
 
+    @cached_property
+    def training(self) -> NDArray[np.float32]:
+        """The features as they are computed with: turned into fp32 once, not for every image asked."""
+        return self.features.astype(np.float32)
+
     def distances_of(self, features: Floats) -> NDArray[np.float32]:
         """Return the cosine distance (B,) of features (B, D) to the nearest training image."""
-        return nearest(features, self.features)[1]
+        return nearest(features, self.training)[1]
 
     def nearest(self, features: Floats, count: int) -> NDArray[np.int64]:
         """Return the places (B, `count`) in `features` of the nearest training images, nearest first."""
-        similar = unit(features) @ self.features.astype(np.float32).T
+        similar = unit(features) @ self.training.T
         return np.argsort(-similar, axis=1, kind="stable")[:, :count]
 
 
@@ -67,7 +73,7 @@ def nearest(features: Floats, training: Floats) -> tuple[NDArray[np.int64], NDAr
     """Return the place (B,) of the nearest training feature (M, D) of length 1, and the cosine distance (B,)."""
     places = np.empty(len(features), dtype=np.int64)
     distances = np.empty(len(features), dtype=np.float32)
-    columns = training.astype(np.float32).T
+    columns = training.astype(np.float32, copy=False).T
     for start in range(0, len(features), AT_ONCE):
         similar = unit(features[start : start + AT_ONCE]) @ columns
         rows = slice(start, start + len(similar))
