@@ -28,6 +28,7 @@ __all__ = [
     "reproduce",
     "resume",
     "serve",
+    "suggest",
     "train",
     "tune",
 ]

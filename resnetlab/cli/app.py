@@ -8,7 +8,7 @@ import typer
 from resnetlab.cli.data import augment, inspect, make
 from resnetlab.cli.deployment import combine, export, predict, push, serve
 from resnetlab.cli.listings import cache, models, recipes
-from resnetlab.cli.results import compare, evaluate, label_errors
+from resnetlab.cli.results import compare, evaluate, label_errors, suggest
 from resnetlab.cli.train import reproduce, resume, train
 from resnetlab.cli.tune import tune
 
@@ -48,6 +48,7 @@ for verb in (
     evaluate,
     compare,
     label_errors,
+    suggest,
     predict,
     export,
     serve,

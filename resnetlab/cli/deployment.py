@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnetlab.cli.options import JsonOption
+from resnetlab.cli.scores import print_json
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
 
@@ -53,22 +55,27 @@ def predict(
             help="auto, torch (fp32), torch-bf16, openvino, openvino-bf16, openvino-int8, onnx."
         ),
     ] = "auto",
+    json: JsonOption = False,
 ) -> None:
     """Predict the class of images, any number of them."""
     from resnetlab import workflows
 
     if watch is not None:
-        if images or sort_into or submission:
+        if images or sort_into or submission or json:
             raise RecipeError("--watch takes its images from that folder alone, into --out")
         workflows.watch(model, watch, print_row, out, backend, top, uncertain_below)
         return
     if not images:
         raise RecipeError("predict needs IMAGES: files, folders, archives, tables, or -")
-    show = None if out or sort_into else print_row
+    rows: list[Row] = []
+    kept = rows.append if json else print_row
+    show = None if out or sort_into else kept
     tally = workflows.classify(
         model, images, show, out, backend, top, uncertain_below, sort_into, submission
     )
-    if show is None:
+    if json:
+        print_json(tally.as_json() | {"out": out and str(out), "predictions": rows})
+    elif show is None:
         print_tally(tally, uncertain_below)
         for place in (out, sort_into):
             if place is not None:
@@ -79,12 +86,15 @@ def print_row(row: "Row") -> None:
     """Print what the model says of one file."""
     said = "  ".join(f"{name} {value:.1%}" for name, value in row["top"])
     mark = "  uncertain" if row["uncertain"] else ""
+    mark += "  unlike the training images" if row["out_of_distribution"] else ""
     console.print(f"{row['file']}  {row['problem'] or said + mark}", markup=False, soft_wrap=True)
 
 
 def print_tally(tally: "Tally", uncertain_below: float | None) -> None:
     """Print how many files were answered, and which were not."""
     marked = "" if uncertain_below is None else f", {tally.uncertain:,} uncertain"
+    if tally.out_of_distribution is not None:
+        marked += f", {tally.out_of_distribution:,} unlike the training images"
     console.print(f"{tally.files:,} files{marked}, {tally.unusable:,} of them no usable image")
     for each in tally.named:
         console.print(f"- {each}", markup=False, soft_wrap=True)

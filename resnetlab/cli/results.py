@@ -1,5 +1,6 @@
 """Verbs that evaluate: evaluate, compare."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,12 +9,15 @@ import typer
 from resnetlab.cli.options import JsonOption
 from resnetlab.cli.scores import (
     print_comparison,
+    print_foreign,
     print_json,
     print_label_errors,
     print_paths,
+    print_robustness,
     print_scores,
     print_selection,
     print_subgroups,
+    print_suggestions,
 )
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
@@ -40,6 +44,12 @@ def evaluate(
             help="Score this table instead, whoever made it: id, label, a column a class or 'predicted'."
         ),
     ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure instead how many of these images, which show none of the classes, are told so."
+        ),
+    ] = None,
     classes: ClassesOption = None,
     by: Annotated[
         list[str] | None,
@@ -53,6 +63,13 @@ def evaluate(
     ] = None,
     by_class: Annotated[
         bool, typer.Option("--by-class", help="The same promise for the images of each class.")
+    ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Accuracy under noise, blur, brightness, JPEG, occlusion, rotation, scale too: 35 times the work.",
+        ),
     ] = False,
     require: Annotated[
         list[str] | None,
@@ -71,6 +88,24 @@ def evaluate(
     required = requirements.parse(require or [])
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
+    if foreign is not None:
+        asked = (split, data, predictions, by, cover, by_class or None, robustness or None, out)
+        if any(each is not None for each in asked):
+            raise RecipeError(
+                "--foreign measures alone, the test split stays closed; leave the rest out"
+            )
+        assert run is not None
+        found = workflows.evaluate_foreign(run, foreign)
+        if json:
+            print_json(found)
+        else:
+            print_foreign(found)
+        requirements.require(found, required)
+        return
+    if robustness and (data is not None or predictions is not None):
+        raise RecipeError(
+            "--robustness corrupts the images of a run's own split; leave --data and --predictions out"
+        )
     chosen = split_named(split)
     folder, name = run, {"val": "validation"}.get(chosen, chosen)
     if predictions is not None:
@@ -82,7 +117,7 @@ def evaluate(
         scores, folder, name = scored.metrics["test"], scored.folder, "all images"
     else:
         assert run is not None
-        scores = workflows.evaluate(run, chosen, by or (), cover, by_class)
+        scores = workflows.evaluate(run, chosen, by or (), cover, by_class, robustness)
     show_scores(scores, name, folder, json)
     requirements.require(scores, required)
 
@@ -95,6 +130,7 @@ def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bo
     print_scores(scores, name)
     print_selection(scores)
     print_subgroups(scores)
+    print_robustness(scores)
     if folder is not None:
         print_paths(folder)
 
@@ -134,6 +170,33 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
+
+
+def suggest(
+    run: Annotated[Path, typer.Argument(help="A run or a bundle.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Unlabelled images: folders, archives, patterns, files.")
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Images to label.")] = 100,
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a label table to fill in, for train.")
+    ] = None,
+) -> None:
+    """List the unlabelled images that teach most once labelled: uncertain ones, each of another kind."""
+    from resnetlab import workflows
+
+    found = workflows.suggest(run, images, count, out)
+    if json:
+        print_json(found)
+        return
+    print_suggestions(found)
+    if out is not None:
+        console.print(f"table   {out}: write the class into column label; then", markup=False)
+        place = shlex.quote(found["place"])
+        # Images that were not suggested have no row.
+        rest = f"--images {place} --set data.unmatched=drop"
+        console.print(f"train   resnetlab train {out} {rest}", markup=False, soft_wrap=True)
 
 
 def label_errors(

@@ -84,6 +84,25 @@ def print_selection(scores: dict[str, Any]) -> None:
         console.print()
 
 
+def print_foreign(found: dict[str, Any]) -> None:
+    """Print how many foreign images are told, and what is said of the rest."""
+    console.print(
+        f"\n{found['images']:,} foreign images, {found['confidence']:.0%} intervals; of familiar ones "
+        f"{found['false_refusals']:.0%} are refused"
+    )
+    for name, title in (
+        ("refused", "refused"),
+        ("auroc", "AUROC by distance"),
+        ("auroc_confidence", "by confidence"),
+        ("sure", "90% sure"),
+        ("sure_and_kept", "and not refused"),
+    ):
+        value, low, high = (found[name][key] for key in ("value", "low", "high"))
+        console.print(f"{title:<18}{value:7.1%}   {low:.1%} to {high:.1%}")
+    taken = ", ".join(f"{name} ({count:,})" for name, count in found["taken_for"].items())
+    console.print(f"taken for: {taken}\n", markup=False)
+
+
 def print_label_errors(found: dict[str, Any]) -> None:
     """Print how many labels are likely wrong, and the likeliest of them."""
     suspects, looked_at = found["suspects"], found["looked_at"]
@@ -104,6 +123,36 @@ def print_label_errors(found: dict[str, Any]) -> None:
     console.print(table)
     if len(suspects) > MOST_SUSPECTS:
         console.print(f"... {len(suspects) - MOST_SUSPECTS:,} more")
+
+
+def print_suggestions(found: dict[str, Any]) -> None:
+    """Print the first images to label next."""
+    rows = found["suggestions"]
+    console.print(f"\n{len(rows):,} of {found['images']:,} images to label next\n")
+    table = Table("image", "predicted", box=None, pad_edge=False)
+    for title in ("probability", "uncertainty"):
+        table.add_column(title, justify="right")
+    for row in rows[:MOST_SUSPECTS]:
+        figures = f"{row['probability']:.1%}", f"{row['uncertainty']:.2f}"
+        table.add_row(escape(row["path"]), escape(row["predicted"]), *figures)
+    console.print(table)
+    if len(rows) > MOST_SUSPECTS:
+        console.print(f"... {len(rows) - MOST_SUSPECTS:,} more")
+
+
+def print_robustness(scores: dict[str, Any]) -> None:
+    """Print the accuracy under each corruption, the mildest first."""
+    found = scores.get("robustness")
+    if not found:
+        return
+    table = Table("accuracy under", box=None, pad_edge=False)
+    for number in range(1, 1 + max(len(curve["strengths"]) for curve in found["curves"])):
+        table.add_column(f"strength {number}", justify="right")
+    for curve in found["curves"]:
+        figures = (f"{each['accuracy']['value']:.1%}" for each in curve["strengths"])
+        table.add_row(curve["corruption"], *figures)
+    console.print(table)
+    console.print(f"mean {found['mean']:.1%}, without corruption {found['clean']['value']:.1%}\n")
 
 
 def print_subgroups(scores: dict[str, Any]) -> None:
@@ -163,8 +212,26 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     console.print(f"\n{comparison['summary']}", markup=False)
 
 
-def print_run(run: "Run") -> None:
+def run_facts(run: "Run") -> dict[str, Any]:
+    """Return where a run lies and what it has measured, for JSON; `bundle` is None before there is one."""
+    facts = run.metrics
+    found: dict[str, Any] = {
+        "folder": str(run.folder),
+        "bundle": str(run.bundle) if (run.bundle / "model.json").is_file() else None,
+        "report": str(run.folder / "report.html"),
+        "classes": facts["dataset"]["classes"],
+    }
+    found |= {key: facts[key] for key in ("model", "training", "val", "test") if key in facts}
+    if (run.folder / "search.json").is_file():
+        found["search"] = read_json(run.folder / "search.json", dict)
+    return found
+
+
+def print_run(run: "Run", json: bool = False) -> None:
     """Print what a run has measured, where it lies, and whether its test split is still closed."""
+    if json:
+        print_json(run_facts(run))
+        return
     facts = run.metrics
     searched = (run.folder / "search.json").is_file()  # then no image validates the final network
     names = {

@@ -15,6 +15,7 @@ from resnetlab.cli.options import (
     FreezeOption,
     ImageSizeOption,
     ImagesOption,
+    JsonOption,
     LabelFromNameOption,
     LogOption,
     LrOption,
@@ -81,6 +82,7 @@ def train(
     anyway: AnywayOption = False,
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
@@ -107,7 +109,7 @@ def train(
         given = [data, recipe, set_, from_, *flags.values()]
         if any(value is not None for value in given):
             raise RecipeError("--resume goes on by the run's own recipe and data; give it alone")
-        go_on(resume, anyway, budget)
+        go_on(resume, anyway, budget, json=json)
     elif anyway:
         raise RecipeError("--anyway goes with --resume RUN")
     elif data is None:
@@ -122,7 +124,8 @@ def train(
                 name,
                 export_split,
                 None if budget is None else span_of(budget),
-            )
+            ),
+            json,
         )
 
 
@@ -217,17 +220,21 @@ def go_on(
     budget: str | None,
     epochs: int | None = None,
     patience: int | None = None,
+    json: bool = False,
 ) -> None:
     """Go on with what was cut off in a folder, and show what came of it."""
     from resnetlab import workflows
+    from resnetlab.runs.run import Run
     from resnetlab.runs.unfinished import read_unfinished
 
     work = read_unfinished(folder)
     seconds = None if budget is None else span_of(budget)
     run = workflows.resume(folder, anyway, seconds, epochs, patience)
     if work is None and epochs is None and patience is None:
+        if json:
+            print_run(Run(folder), json)
         return  # it was finished already, and that was said
     if run is None:
         console.print(f"images with their label table: {folder}", markup=False)
     else:
-        print_run(run)
+        print_run(run, json)

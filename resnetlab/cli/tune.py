@@ -14,6 +14,7 @@ from resnetlab.cli.options import (
     FreezeOption,
     ImageSizeOption,
     ImagesOption,
+    JsonOption,
     LabelFromNameOption,
     LrsOption,
     ModelsOption,
@@ -29,7 +30,7 @@ from resnetlab.cli.options import (
     span_of,
     with_searched,
 )
-from resnetlab.cli.scores import print_run
+from resnetlab.cli.scores import print_json, print_run
 from resnetlab.cli.tables import print_lr_range_test, print_search
 from resnetlab.system.files import read_json
 
@@ -79,6 +80,7 @@ def tune(
     ] = False,
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Search for the best settings by cross-validation, then train with them.
 
@@ -113,9 +115,14 @@ def tune(
     meant = with_searched(read_recipe(recipe, set_, flags), several)
     if find_lr:
         keep_time(budget, None)
-        print_lr_range_test(workflows.find_lr(data, meant, out, name))
+        found = workflows.find_lr(data, meant, out, name)
+        if json:
+            print_json(found | {"folder": str(found["folder"])})
+        else:
+            print_lr_range_test(found)
         return
     seconds = None if budget is None else span_of(budget)
     run = workflows.tune(data, meant, out, name, storage, jobs, seconds, retrain)
-    print_search(read_json(run.folder / "search.json", dict))
-    print_run(run)
+    if not json:
+        print_search(read_json(run.folder / "search.json", dict))
+    print_run(run, json)

@@ -6,11 +6,13 @@ Torch is imported where weights are touched: an exported model is used without i
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from resnetlab.deploy.shift.reference import REFERENCE, as_bytes, describe_reference
 from resnetlab.errors import CheckpointError, RecipeError, one_line
+from resnetlab.evaluation.shift.reference import Reference
 from resnetlab.recipe import Recipe, evaluation_size, largest_size, validate
 from resnetlab.system.files import whole, write_json, write_text
 
@@ -46,10 +48,18 @@ class BundleFacts:
     temperature: float = 1.0  # by which logits are divided before they become probabilities
     # How the image is divided and its parts' answers combined, see models.parts.PartsPlan
     parts: dict[str, Any] | None = None
+    # Of the training images' features, see deploy.shift; None: what is unlike them can't be told
+    reference: dict[str, Any] | None = None
 
 
-def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card: str) -> None:
-    """Write weights, facts and card. The facts come last: without them there is no bundle.
+def save_bundle(
+    folder: Path,
+    classifier: "Classifier",
+    facts: BundleFacts,
+    card: str,
+    reference: Reference | None = None,
+) -> None:
+    """Write weights, facts, card and reference. The facts come last: without them there is no bundle.
 
     Adapters become part of the weights; they are also written alone.
     """
@@ -67,6 +77,11 @@ def save_bundle(folder: Path, classifier: "Classifier", facts: BundleFacts, card
         temporary.write_bytes(content)
     if has_adapters(classifier):
         save_adapters(folder / ADAPTERS, classifier)
+    if reference is not None:
+        known = as_bytes(reference)
+        with whole(folder / REFERENCE) as temporary:
+            temporary.write_bytes(known)
+        facts = replace(facts, reference=describe_reference(reference, known))
     write_text(folder / CARD, card)
     digest = hashlib.sha256(content).hexdigest()
     write_json(folder / FACTS, {"format": FORMAT, "weights_sha256": digest, **asdict(facts)})

@@ -5,10 +5,11 @@ from typing import Any
 
 import yaml
 
+from resnetlab.evaluation.shift.reference import REFUSED
 from resnetlab.recipe import Recipe
 from resnetlab.report.formats import percent, percent_range, plural
 from resnetlab.report.opening import beware
-from resnetlab.report.words import confidence
+from resnetlab.report.words import confidence, foreign
 from resnetlab.runs.run import Run
 
 Json = Mapping[str, Any]
@@ -31,6 +32,7 @@ def card(run: Run, recipe: Recipe) -> str:
         f"\nIt went on although this had changed: {'; '.join(each)}.\n" for each in went_on
     )
     measured = "".join(_table(NAMES[split], facts[split]) for split in splits)
+    told = "".join(f"{sentence} " for sentence in foreign(facts.get("foreign", {})))
     limits = f"{beware(facts, run.ledger)}\n\n" if splits else ""
     return f"""---
 {yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True).strip()}
@@ -48,8 +50,10 @@ Trained on {sum(data["counts"]["train"])} images by resnetlab, seed {recipe.seed
 {measured or "Nothing has measured it yet." + chr(10)}
 ## What to beware of
 
-{limits}It knows these classes only and will name one of them for any image. The figures hold for images
-like those that measured it; another camera, place or time can be harder.
+{limits}It knows these classes only and will name one of them for any image. Where the bundle holds a
+`reference.safetensors`, `predict` marks an image that is unlike the training images as
+`out_of_distribution`; about {percent(REFUSED)} of familiar ones are marked too. {told}The figures hold for
+images like those that measured it; another camera, place or time can be harder.
 
 ## How to use it
 

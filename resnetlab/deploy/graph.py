@@ -1,4 +1,4 @@
-"""A classifier as a graph that other runtimes read: pixels in, logits out."""
+"""A classifier as a graph that other runtimes read: pixels in, logits and features out."""
 
 import io
 import warnings
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from resnetlab.models.classifier import Classifier
 
-IMAGES, LOGITS = "images", "logits"  # names of what goes in and what comes out
+IMAGES, LOGITS, FEATURES = "images", "logits", "features"  # names of what goes in and comes out
 
 
 class FromPixels(nn.Module):
@@ -19,19 +19,20 @@ class FromPixels(nn.Module):
         self.classifier = classifier
         self.eval()  # the exporter gives back the mode it finds, to all that lies within
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Turn uint8 images (B, S, S, 3) into logits (B, K)."""
-        logits: Tensor = self.classifier(images.permute(0, 3, 1, 2))
-        return logits
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn uint8 images (B, S, S, 3) into logits (B, K) and features (B, D)."""
+        features = self.classifier.features(images.permute(0, 3, 1, 2))
+        return self.classifier.head(features), features
 
 
 def as_onnx(classifier: Classifier, image_size: int) -> bytes:
     """Return the classifier as an ONNX file's bytes, for any number B of images at once.
 
-    Takes `images`, uint8 (B, S, S, 3) with S `image_size` px, and gives `logits`, (B, K).
+    Takes `images`, uint8 (B, S, S, 3) with S `image_size` px, and gives `logits` (B, K) and `features` (B, D).
     """
     image = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
-    return onnx_bytes(FromPixels(classifier), image, {IMAGES: {0: "B"}, LOGITS: {0: "B"}})
+    axes = {IMAGES: {0: "B"}, LOGITS: {0: "B"}, FEATURES: {0: "B"}}
+    return onnx_bytes(FromPixels(classifier), image, axes)
 
 
 def onnx_bytes(module: nn.Module, images: Tensor, axes: dict[str, dict[int, str]]) -> bytes:

@@ -12,6 +12,7 @@ from resnetlab.deploy.export.exported import Exported, is_exported, load_exporte
 from resnetlab.deploy.preparation import Preparation
 from resnetlab.deploy.runtime import Runtime, seconds_of
 from resnetlab.deploy.runtimes import by_torch, check_backend
+from resnetlab.deploy.shift.reference import load_reference
 from resnetlab.errors import RecipeError
 from resnetlab.system.allocator import keep_freed_memory
 
@@ -50,6 +51,7 @@ class Model:
             if backend == "auto" and device == "cpu":
                 ready = ready_in(folder, self.digest)
         self.preparation = Preparation.of(self.facts)
+        self.reference = load_reference(folder, self.facts.reference)
         self.ready = None if ready is None else ready.runtime
         self.runtime = self.ready or self.exact
 

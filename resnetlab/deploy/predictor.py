@@ -14,6 +14,7 @@ from resnetlab.data.formats import why_not_by_name
 from resnetlab.data.store.decode import ImageProblem
 from resnetlab.deploy.model import FEW, Model
 from resnetlab.errors import CheckpointError
+from resnetlab.evaluation.shift.reference import Reference
 from resnetlab.system.progress import Progress
 from resnetlab.system.remarks import remarks_collected
 from resnetlab.system.threads import in_order, threads
@@ -28,19 +29,34 @@ Prepared = Views | ImageProblem
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Probabilities (K,) of an image, and its distance to the training images where that can be told."""
+
+    probs: np.ndarray
+    distance: float | None = None
+
+
+@dataclass(frozen=True)
 class FilePrediction:
-    """What the model says about one file: probabilities (K,), or the reason why there are none."""
+    """What the model says about one file: probabilities (K,), or the reason why there are none.
+
+    `distance` to the nearest training image in feature space, None where the model can't tell;
+    `out_of_distribution` where it is larger than familiar images' are.
+    """
 
     path: Path
     probs: np.ndarray | None
     problem: str = ""
+    distance: float | None = None
+    out_of_distribution: bool | None = None
 
 
 class Predictor:
     """A bundle, ready to predict; the same preparation as in training and evaluation.
 
-    Of several bundles the probabilities are averaged; their classes must be the same, in any order. See
-    Model for `backend` and errors. Raises CheckpointError where the classes differ.
+    Of several bundles the probabilities are averaged; their classes must be the same, in any order.
+    The first tells what is unlike its training images. See Model for `backend` and errors. Raises
+    CheckpointError where the classes differ.
     """
 
     def __init__(
@@ -57,6 +73,20 @@ class Predictor:
     def runtime(self) -> str:
         """What answered last, in a line."""
         return "; ".join(dict.fromkeys(str(model.runtime) for model in self.models))
+
+    @property
+    def reference(self) -> Reference | None:
+        """What images are held against to tell those unlike the training images; None: it can't be told."""
+        return self.models[0].reference
+
+    @property
+    def why_not_told(self) -> str:
+        """Why images unlike the training images are not told by this model, '' where they are."""
+        if self.reference is None:
+            return "its bundle holds no reference of them"
+        if self.models[0].backend == "openvino-int8":
+            return "in 8 bits there are no features to compare"
+        return ""
 
     def predict(
         self,
@@ -106,15 +136,22 @@ class Predictor:
     ) -> Iterator[FilePrediction]:
         """Give the predictions to a batch: one computation for all that are sound."""
         sound = [image for image in images if not isinstance(image, ImageProblem)]
-        each = iter(self.probabilities(sound) if sound else ())
+        each = iter(self.answers(sound) if sound else ())
         for path, image in zip(paths, images, strict=True):
             if isinstance(image, ImageProblem):
                 yield FilePrediction(path, None, str(image))
             else:
-                yield FilePrediction(path, next(each))
+                yield self.told(path, next(each))
 
-    def probabilities(self, views: Sequence[Views]) -> np.ndarray:
-        """Return float64 probabilities (B, K) of prepared images, in the order of `classes`.
+    def told(self, path: Path, answer: Answer) -> FilePrediction:
+        """Return an answer as that to a file, with whether it is unlike the training images."""
+        outside = None
+        if answer.distance is not None and self.reference is not None:
+            outside = answer.distance > self.reference.threshold
+        return FilePrediction(path, answer.probs, "", answer.distance, outside)
+
+    def answers(self, views: Sequence[Views]) -> list[Answer]:
+        """Return what is said of prepared images, probabilities in float64 in the order of `classes`.
 
         Raises CheckpointError where a logit is no finite number, which no sound bundle gives.
         """
@@ -122,14 +159,16 @@ class Predictor:
             preparation: np.stack([view[place] for view in views])
             for place, preparation in enumerate(self.preparations)
         }
-        found = [
-            model.runtime.probabilities(batches[model.preparation])[:, order]
-            for model, order in zip(self.models, self.orders, strict=True)
-        ]
+        outputs = [model.runtime.answer(batches[model.preparation]) for model in self.models]
+        found = [probs[:, order] for (probs, _), order in zip(outputs, self.orders, strict=True)]
         probs: np.ndarray = found[0] if len(found) == 1 else np.mean(found, axis=0)
         if not np.isfinite(probs).all():
             raise CheckpointError("the model's logits are not finite: its weights are damaged")
-        return probs
+        features = outputs[0][1]
+        if self.reference is None or features is None:
+            return [Answer(each) for each in probs]
+        distances = self.reference.distances_of(features).tolist()
+        return [Answer(*each) for each in zip(probs, distances, strict=True)]
 
     def _settle(
         self, items: Iterable[Item], count: int | None, pool: ThreadPoolExecutor

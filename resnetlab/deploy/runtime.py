@@ -30,12 +30,17 @@ class Runtime:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float64 probabilities (B, K) for prepared images, uint8 (B, S, S, 3)."""
-        probs = probabilities_by(self.compute, images)
+        return self.answer(images)[0]
+
+    def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return float64 probabilities (B, K) for prepared images, and features (B, D) where it gives them."""
+        logits, features = self.compute(images)
+        probs = softmax(logits)
         if self.exact is not None:
             close = margins(probs) < 2 * self.tolerance
             if close.any():
                 probs[close] = probabilities_by(self.exact, images[close])
-        return probs
+        return probs, features
 
     def __str__(self) -> str:
         """Name it, and say in a line what it costs in precision."""
@@ -51,7 +56,7 @@ class Runtime:
 
 def probabilities_by(compute: Compute, images: np.ndarray) -> np.ndarray:
     """Return float64 probabilities (B, K)."""
-    return softmax(compute(images))
+    return softmax(compute(images).logits)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

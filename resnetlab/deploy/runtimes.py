@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from resnetlab.models.classifier import Classifier
 
-Compute = Callable[[np.ndarray], np.ndarray]  # images uint8 (B, S, S, 3) -> logits (B, K)
+
+class Output(NamedTuple):
+    """What a network gives for B images: logits (B, K), and features (B, D) where the runtime has them."""
+
+    logits: np.ndarray
+    features: np.ndarray | None = None
+
+
+Compute = Callable[[np.ndarray], Output]  # images uint8 (B, S, S, 3)
 
 CONVERTED = ("openvino", "openvino-bf16", "openvino-int8", "onnx")  # on a processor alone
 NEEDS = {
@@ -79,13 +87,14 @@ def by_torch(classifier: "Classifier", low: bool = False) -> Compute:
 
     device = classifier.mean.device
 
-    def compute(images: np.ndarray) -> np.ndarray:
+    def compute(images: np.ndarray) -> Output:
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
             with torch.autocast(device.type, torch.bfloat16, enabled=low):
                 features = classifier.features(batch)
-            logits: Tensor = classifier.head(features.float())  # bf16 would round the logits
-            return logits.cpu().numpy()
+            features = features.float()  # bf16 would round the logits
+            logits: Tensor = classifier.head(features)
+            return Output(logits.cpu().numpy(), features.cpu().numpy())
 
     return compute
 
@@ -107,8 +116,14 @@ def by_openvino(classifier: "Classifier", samples: np.ndarray, precision: str = 
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
     }
     compiled = core.compile_model(model, "CPU", settings)
-    # Its predictions lie in memory that the next call writes into.
-    return lambda images: np.array(compiled(images)[0])
+    told = precision != "i8"  # in 8 bits features lie elsewhere than those they are compared with
+
+    def compute(images: np.ndarray) -> Output:
+        found = compiled(images)
+        # They lie in memory that the next call writes into.
+        return Output(np.array(found[0]), np.array(found[1]) if told else None)
+
+    return compute
 
 
 def quantised(model: Any, samples: np.ndarray) -> Any:
@@ -133,9 +148,8 @@ def by_onnx(classifier: "Classifier", samples: np.ndarray) -> Compute:
     content = as_onnx(classifier, samples.shape[1])
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def compute(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run(None, {IMAGES: images})[0]
-        return logits
+    def compute(images: np.ndarray) -> Output:
+        return Output(*session.run(None, {IMAGES: images}))
 
     return compute
 

@@ -44,6 +44,16 @@ def write_tables(folder: Path, split: str, scores: Json) -> None:
                 for part in parts
             ],
         )
+    if found := scores.get("robustness"):
+        write_csv(
+            folder / f"robustness-{split}.csv",
+            ["corruption", "strength", "accuracy", "accuracy_low", "accuracy_high"],
+            [
+                [curve["corruption"], each["strength"], *(each["accuracy"][key] for key in LIMITS)]
+                for curve in found["curves"]
+                for each in curve["strengths"]
+            ],
+        )
 
 
 def _is_interval(one: Any) -> bool:

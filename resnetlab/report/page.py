@@ -32,6 +32,8 @@ CAPTIONS = {
     "intervals. On the dashed line a confidence means what it says.",
     "risk-coverage": "Risk-coverage curve: the error rate where only the surest images get an answer and the "
     "rest goes to a person. Dots are thresholds that validation chose for a wanted error rate.",
+    "robustness": "Accuracy, %, under corruptions of five strengths, with intervals; dashed without any. Noise: "
+    "deviation; blur: px at 224 px; brightness, occlusion: share; jpeg: quality; rotation: degrees; scale: factor.",
     "samples": "Sample predictions: the true class and, below it, the predicted one with its confidence.",
     "mistakes": "Mistakes: the true class and, below it, the predicted one with its confidence.",
     "contact-sheet": "Some images of each class.",
@@ -123,7 +125,10 @@ def write_run_report(folder: Path) -> Path:
             metrics.get("training", {}), metrics.get("model", {}), metrics.get("head")
         ),
         settings=words.describe_settings(settings),
-        sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]]) if splits else [],
+        sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]])
+        + words.foreign(metrics.get("foreign", {}))
+        if splits
+        else [],
         calibrated=words.calibrated(metrics[splits[0]]) if splits else "",
         ledger=ledger,
         openings=words.openings(ledger),

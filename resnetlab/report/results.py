@@ -60,16 +60,20 @@ def draw_results(
     samples: Samples,
     recipe: Recipe,
     cams: Mapping[int, np.ndarray] | None = None,
+    train: Samples | None = None,
+    near: Mapping[int, np.ndarray] | None = None,
 ) -> None:
     """Draw confusion matrix, scores of each class, sample predictions and surest mistakes of a split.
 
-    `cams` are maps (S, S) from 0 to 1 of where the network saw what it predicted, by row.
+    `cams` are maps (S, S) from 0 to 1 of where the network saw what it predicted, by row; `near` are the
+    rows of `train` nearest in feature space.
     """
-    from resnetlab.report.thumbnails import write_thumbnails
+    from resnetlab.report.thumbnails import training_pictures, write_thumbnails
 
     draw_scores(run, split, predictions, scores)
     temperature = scores["calibration"]["temperature"]
-    write_thumbnails(run, split, predictions, samples, recipe, cams or {}, temperature)
+    shown = training_pictures(train, near, recipe) if train is not None and near else {}
+    write_thumbnails(run, split, predictions, samples, recipe, cams or {}, temperature, shown)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
     draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)

@@ -15,6 +15,7 @@ from resnetlab.runs.run import Run
 from resnetlab.system.files import write_json
 
 SIDE = 72  # px
+NEAR_SIDE = 48  # px, of a training image beside a mistake
 QUALITY = 72  # of JPEG
 MOST = 1200  # in all: some 3 MB
 IN_A_CELL = 24  # of the confusion matrix
@@ -70,10 +71,12 @@ def write_thumbnails(
     recipe: Recipe,
     cams: Mapping[int, NDArray[np.float32]],
     temperature: float,
+    near: Mapping[int, list[dict[str, Any]]],
 ) -> None:
     """Write thumbnails and what belongs to them, as the page shows them, into the run's figures.
 
-    `cams` (S, S) from 0 to 1, by row, lie over a second picture of these images. Confidences are those
+    `cams` (S, S) from 0 to 1, by row, lie over a second picture of these images; `near` are pictures of
+    the nearest training images, by row. Confidences are those
     that `predict` would give, by the bundle's temperature.
     """
     rows = chosen_rows(predictions)
@@ -92,6 +95,7 @@ def write_thumbnails(
                 "jpeg": as_text(image),
             }
             | ({"cam": as_text(overlaid(image, cams[row]))} if row in cams else {})
+            | ({"near": near[row]} if row in near else {})
         )
     place = {row: index for index, row in enumerate(rows.tolist())}
     found = {
@@ -101,6 +105,22 @@ def write_thumbnails(
     write_json(run.figures / f"thumbnails-{split}.json", {"pictures": pictures, "galleries": found})
 
 
+def training_pictures(
+    train: Samples, near: Mapping[int, Rows], recipe: Recipe
+) -> dict[int, list[dict[str, Any]]]:
+    """Return pictures of training images with id and label, by the rows of the images they are near to."""
+    size = evaluation_size(recipe)
+    image = np.empty((size, size, 3), dtype=np.uint8)
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row, places in near.items():
+        found[row] = []
+        for place in places.tolist():
+            train.render(place, View(size, recipe.data.fit), image)
+            one = {"id": str(train.ids[place]), "true": int(train.labels[place])}
+            found[row].append(one | {"jpeg": as_text(image, NEAR_SIDE)})
+    return found
+
+
 def overlaid(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an image in grey below the colours of a map: dark blue for nothing, yellow for most."""
     colours = cv2.applyColorMap(np.rint(255 * cam).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
@@ -108,11 +128,11 @@ def overlaid(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.u
     return np.asarray(cv2.addWeighted(grey, 0.45, colours[:, :, ::-1], 0.55, 0))
 
 
-def as_text(image: NDArray[np.uint8]) -> str:
-    """Return an image, uint8 (S, S, 3), as a small JPEG in base64."""
+def as_text(image: NDArray[np.uint8], wanted: int = SIDE) -> str:
+    """Return an image, uint8 (S, S, 3), as a small JPEG of `wanted` px in base64."""
     side = image.shape[0]
-    way = cv2.INTER_AREA if side > SIDE else cv2.INTER_NEAREST
-    small = cv2.resize(image, (SIDE, SIDE), interpolation=way)
+    way = cv2.INTER_AREA if side > wanted else cv2.INTER_NEAREST
+    small = cv2.resize(image, (wanted, wanted), interpolation=way)
     done, data = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done, "OpenCV writes JPEG"
     return base64.b64encode(data.tobytes()).decode("ascii")

@@ -266,6 +266,19 @@ def how_sure(score: Json, split: str) -> list[str]:
     return sentences
 
 
+def foreign(found: Json) -> list[str]:
+    """Return how many images of none of the classes are told; nothing where that was not measured."""
+    if not found:
+        return []
+    return [
+        f"Of {plural(found['images'], 'image')} that show none of the classes ({found['name']}), "
+        f"{percent(found['refused']['value'])} ({confidence(found)} interval "
+        f"{percent_range(found['refused'])}) are called unlike the training images; so are about "
+        f"{percent(found['false_refusals'])} of familiar ones. {percent(found['sure']['value'])} get a class with a "
+        f"confidence of 90 % or more, {percent(found['sure_and_kept']['value'])} without being marked."
+    ]
+
+
 def calibrated(score: Json) -> str:
     """Return how far the confidences of a split can be trusted; nothing for a run from before."""
     found = score.get("calibration")

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.watching import watch
     from resnetlab.workflows.documents.telling import reproduce_document
     from resnetlab.workflows.evidence.comparing import compare
+    from resnetlab.workflows.evidence.foreign import evaluate_foreign
     from resnetlab.workflows.evidence.labels import label_errors
+    from resnetlab.workflows.evidence.suggesting import suggest
     from resnetlab.workflows.evidence.tables import evaluate_predictions
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
@@ -37,6 +39,7 @@ MODULES = {
     "compare": "evidence.comparing",
     "evaluate": "results",
     "evaluate_bundle": "results",
+    "evaluate_foreign": "evidence.foreign",
     "evaluate_predictions": "evidence.tables",
     "export": "deployment.exporting",
     "find_lr": "lr_finder",
@@ -51,6 +54,7 @@ MODULES = {
     "reproduce_document": "documents.telling",
     "resume": "resuming.resume",
     "serve": "deployment.serving",
+    "suggest": "evidence.suggesting",
     "train": "training",
     "tune": "tuning",
     "watch": "deployment.watching",
@@ -64,6 +68,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_bundle",
+    "evaluate_foreign",
     "evaluate_predictions",
     "export",
     "find_lr",
@@ -78,6 +83,7 @@ __all__ = [
     "reproduce_document",
     "resume",
     "serve",
+    "suggest",
     "train",
     "tune",
     "watch",

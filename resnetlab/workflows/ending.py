@@ -6,6 +6,7 @@ from resnetlab.data.batches import Samples
 from resnetlab.data.catalog import Catalog
 from resnetlab.evaluation.confidence.temperature import fit_temperature
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.shift.reference import Reference, images_needed
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.progress import log
@@ -69,6 +70,27 @@ def calibrate(run: Run, val: Predictions | None) -> float:
     temperature = fit_temperature(val)
     log(f"calibrated: the logits are divided by {temperature:.2f}, fitted on {len(val):,} images")
     return temperature
+
+
+def know_familiar(
+    classifier: "Classifier",
+    splits: dict[str, Samples],
+    predictions: Predictions | None,
+    temperature: float,
+    recipe: Recipe,
+) -> Reference | None:
+    """Return what tells images unlike the training images; say where there is none, and why."""
+    from resnetlab.deploy.shift.features import reference_for
+
+    reference = reference_for(
+        classifier, splits["train"], splits["val"], predictions, temperature, recipe
+    )
+    if reference is None:
+        log(
+            "note: images unlike the training images will not be told from others: that takes "
+            f"{images_needed()} validation images, here are {len(splits['val'])}"
+        )
+    return reference
 
 
 def describe_training(

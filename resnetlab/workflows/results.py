@@ -24,6 +24,7 @@ from resnetlab.runs.unfinished import (
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 from resnetlab.workflows.evidence.measuring import measure
+from resnetlab.workflows.evidence.robustness import robustness_of
 from resnetlab.workflows.evidence.sets import conformal_of, require_promise
 from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
 from resnetlab.workflows.steps import begin_run, describe_model, read_and_say, return_to, say_notes
@@ -35,11 +36,13 @@ def evaluate(
     by: Sequence[str] = (),
     cover: float | None = None,
     by_class: bool = False,
+    robust: bool = False,
 ) -> dict[str, Any]:
     """Score a finished run on its validation or test split and renew its report; return the scores.
 
     `by` asks for the figures of subgroups too: folder, size, or a column of the catalog; `cover` for
-    sets of classes that hold the true one as often as that, `by_class` for each class. Opening the
+    sets of classes that hold the true one as often as that, `by_class` for each class; `robust` for the
+    accuracy under corruptions. Opening the
     test split leaves a line in the run's ledger. Raises DataError where the split is empty, the run
     isn't finished, the images have changed since the training, or validation is too small for `cover`.
     """
@@ -58,6 +61,8 @@ def evaluate(
             asked["subgroups"] = subgroups_of(run, split, by)
         if cover is not None or by_class:
             asked["conformal"] = conformal_of(run, split, cover or PROMISE, by_class)
+        if robust:
+            asked["robustness"] = robustness_of(run, split)
         if asked:
             scores = scores | asked
             run.add_metrics(**{split: scores})

@@ -7,6 +7,7 @@ from resnetlab.data.batches import Samples
 from resnetlab.data.catalog import Catalog
 from resnetlab.deploy.card import card
 from resnetlab.evaluation.metrics import quick_scores
+from resnetlab.evaluation.shift.reference import Reference
 from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system.progress import duration, log
@@ -61,9 +62,10 @@ def hand_over(
     catalog: Catalog,
     recipe: Recipe,
     temperature: float = 1.0,
+    reference: Reference | None = None,
 ) -> None:
     """Write the bundle of a run as its network stands."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
 
     facts = facts_for(recipe, catalog.classes, temperature)
-    save_bundle(run.bundle, classifier, facts, card(run, recipe))
+    save_bundle(run.bundle, classifier, facts, card(run, recipe), reference)

@@ -27,7 +27,13 @@ from resnetlab.system.requirements import (
     require_writable,
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
-from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
+from resnetlab.workflows.ending import (
+    calibrate,
+    describe_training,
+    know_familiar,
+    settle_adjustment,
+    settle_flips,
+)
 from resnetlab.workflows.evidence.measuring import predict_split, record
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.resuming.continuing import describe_start, leave_out_seen
@@ -227,7 +233,8 @@ def finish_training(
     )
     predictions = predict_split(classifier, splits["val"], catalog, recipe)
     temperature = calibrate(run, predictions)
-    hand_over(run, classifier, catalog, recipe, temperature)
+    reference = know_familiar(classifier, splits, predictions, temperature, recipe)
+    hand_over(run, classifier, catalog, recipe, temperature, reference)
     if predictions is not None:
         record(run, classifier, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)

@@ -5,10 +5,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from resnetlab.cli.main import main
+from resnetlab.data.catalog import Catalog
+from resnetlab.data.dataset import read_data
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +166,79 @@ def test_the_report_shows_where_the_network_saw_what_it_took_the_surest_errors_f
     assert errors, "after an epoch it still makes mistakes"
     assert all("cam" in picture for picture in errors)
     assert 'alt="Grad-CAM for ' in (tmp_path / "cnn" / "report.html").read_text()
+
+
+def test_a_training_gives_its_folder_bundle_and_figures_as_one_document(run, capsys):
+    assert main(["train", "--resume", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["folder"] == str(run)
+    assert found["bundle"] == str(run / "bundle")
+    assert found["val"]["accuracy"].keys() == {"value", "low", "high"}
+
+
+def test_predictions_are_one_document_with_what_was_counted(run, digit_folder, tmp_path, capsys):
+    words = ["predict", str(run), str(digit_folder / "0"), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["files"], found["unusable"], len(found["predictions"])) == (30, 0, 30)
+    assert found["predictions"][0]["class"] in "0123"
+    assert found["out_of_distribution"] is None, "12 validation images are too few to tell"
+
+    assert main([*words, "--out", str(tmp_path / "table.csv")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["out"] == str(tmp_path / "table.csv")
+    assert found["predictions"] == []
+
+
+def test_suggested_images_become_a_table_that_a_person_fills_in_and_train_takes(
+    run, digit_folder, tmp_path, capsys
+):
+    unlabelled = digit_folder.parent / "unlabelled"
+    unlabelled.mkdir()
+    for number, image in enumerate(load_digits(n_class=4).images[-30:]):
+        pixels = np.rint(image * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(unlabelled / f"{number:02d}.png")
+    (unlabelled / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "next.csv"
+
+    assert main(["suggest", str(run), str(unlabelled), "--count", "8", "--out", str(out)]) == 0
+
+    said = capsys.readouterr()
+    assert "8 of 30 images to label next" in said.out
+    assert "1 of 31 files are no sound image" in said.err
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows[:8]] == [""] * 8
+    assert len(rows) == 8 + 120
+    assert f"--images {digit_folder.parent}" in said.out
+    assert [float(row["uncertainty"]) for row in rows[:8]] == sorted(
+        (float(row["uncertainty"]) for row in rows[:8]), reverse=True
+    )
+
+    for row in rows[:7]:
+        row["label"] = row["predicted"]  # a person would look
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    recipe = Recipe().override({"data.images": str(digit_folder.parent), "data.unmatched": "drop"})
+    dataset = read_data(out, recipe)
+    before = Catalog.load(run / "catalog.parquet")
+    assert len(dataset.catalog) == len(before) + 7
+    assert dict(zip(*np.unique(dataset.catalog.split, return_counts=True), strict=True)) == {
+        name: count + 7 * (name == "train")
+        for name, count in zip(*np.unique(before.split, return_counts=True), strict=True)
+    }
+
+
+def test_robustness_is_shown_drawn_and_written(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert main(["evaluate", str(copy), "--split", "val", "--robustness"]) == 0
+    said = capsys.readouterr().out
+    assert "occlusion" in said
+    assert "strength 5" in said
+    with (copy / "tables" / "robustness-val.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 5
+    assert "Robustness" in (copy / "report.html").read_text()
+    assert (copy / "figures" / "robustness-val.svg").is_file()

@@ -44,7 +44,7 @@ def test_what_lies_below_the_threshold_is_uncertain(below, mark):
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
 def test_every_form_of_table_holds_the_same(tmp_path, ending):
     out = tmp_path / f"answers{ending}"
-    with table_writer(out, Form(CLASSES, 2, True)) as write:
+    with table_writer(out, Form(CLASSES, 2, ("uncertain",))) as write:
         write(row("ä, b.png", top=2, below=0.6))
         write(row("\udcff.png", None, 2, 0.6))
         assert not out.exists(), "a table is whole or not there"

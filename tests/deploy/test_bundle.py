@@ -98,6 +98,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "pool": "average",
         "temperature": 1.0,
         "parts": None,
+        "reference": None,
     }
 
 

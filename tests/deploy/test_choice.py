@@ -6,7 +6,7 @@ import pytest
 from resnetlab.deploy import choice
 from resnetlab.deploy.choice import choose, named
 from resnetlab.deploy.runtime import Runtime, probabilities_by
-from resnetlab.deploy.runtimes import by_torch
+from resnetlab.deploy.runtimes import Output, by_torch
 from resnetlab.errors import MachineError
 
 SECONDS = {"torch": 1.0, "torch-bf16": 0.5, "openvino-bf16": 0.25, "openvino": 0.75, "onnx": 0.8}
@@ -38,7 +38,7 @@ def made(monkeypatch):
             raise MachineError("can't take this network")
         compute = by_torch(classifier)
         shift = np.array([off.get(name, 0.0), 0, 0])
-        return lambda images: compute(images) + shift
+        return lambda images: Output(compute(images).logits + shift)
 
     monkeypatch.setattr(choice, "make_compute", make)
     monkeypatch.setattr(choice, "installed", lambda name: True)
@@ -124,7 +124,9 @@ def test_two_classes_that_change_places_within_the_tolerance_are_put_right():
         np.log([[0.7, 0.3], [0.505, 0.495]]),
         np.log([[0.69, 0.31], [0.495, 0.505]]),
     )
-    runtime = Runtime("fast", lambda rows: fast[rows], lambda rows: exact[rows], tolerance=0.02)
+    runtime = Runtime(
+        "fast", lambda rows: Output(fast[rows]), lambda rows: Output(exact[rows]), tolerance=0.02
+    )
 
     np.testing.assert_allclose(runtime.probabilities(np.arange(2)), [[0.7, 0.3], [0.495, 0.505]])
 

@@ -1,13 +1,18 @@
 """A model of single digits becomes one of two side by side, whose predictions are like any other's."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnetlab import combine, compare, evaluate_bundle, make, predict, train
+from resnetlab.data.catalog import Catalog
 from resnetlab.deploy.bundle import FACTS, load_bundle, read_facts
+from resnetlab.deploy.predictor import Predictor
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
+from resnetlab.workflows import evaluate_foreign
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,42 @@ def digits(tmp_path_factory):
         }
     )
     return folder, train(folder / "digits", recipe, out=folder / "runs")
+
+
+def test_a_run_knows_what_its_training_images_are_like_and_a_combined_bundle_does_not(
+    digits, tmp_path
+):
+    _, run = digits
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for number in range(20):
+        noise = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(foreign / f"{number}.png")
+
+    found = evaluate_foreign(run.folder, foreign)
+
+    assert found["auroc"]["value"] > 0.9
+    assert run.metrics["foreign"]["images"] == 20
+    assert "20 images that show none of the classes" in (run.folder / "report.html").read_text()
+    combine(run.folder, tmp_path / "pairs", 2)
+    assert Predictor(tmp_path / "pairs").reference is None
+
+
+def test_the_surest_errors_stand_beside_the_nearest_training_images(digits):
+    _, run = digits
+    found = json.loads((run.figures / "thumbnails-val.json").read_text())
+    errors = [found["pictures"][index] for index in found["galleries"]["surest_errors"]]
+    assert errors, "six epochs leave some"
+    catalog = Catalog.load(run.catalog_file)
+    training = set(catalog.ids[catalog.rows("train")])
+    labels = dict(zip(catalog.ids, catalog.labels, strict=True))
+    for each in errors:
+        assert len(each["near"]) == 3
+        assert all(
+            one["id"] in training and one["true"] == labels[one["id"]] for one in each["near"]
+        )
+    assert "training image" in (run.folder / "report.html").read_text()
+    assert not any("near" in picture for picture in found["pictures"] if picture not in errors)
 
 
 def test_joined_names_are_those_asked_for(digits, tmp_path):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resnetlab.data.catalog import printable
-from resnetlab.deploy.answers.rows import Row, cells, columns
+from resnetlab.deploy.answers.rows import MARKS, Row, cells, columns
 from resnetlab.errors import RecipeError
 from resnetlab.system.files import LineFeeds, whole
 
@@ -22,20 +22,20 @@ Write = Callable[[Row], None]
 
 @dataclass(frozen=True)
 class Form:
-    """Which columns a table has: the classes, the `top` likeliest, a mark for what is uncertain."""
+    """Which columns a table has: the classes, the `top` likeliest, which MARKS."""
 
     classes: tuple[str, ...]
     top: int = 1
-    marked: bool = False
+    marks: tuple[str, ...] = ()
 
     @property
     def header(self) -> list[str]:
         """Return the names of the columns."""
-        return columns(self.classes, self.top, self.marked)
+        return columns(self.classes, self.top, self.marks)
 
     def cells(self, row: Row) -> list[Any]:
         """Return a row's cells."""
-        return cells(row, self.top, self.marked)
+        return cells(row, self.top, self.marks)
 
 
 def check_ending(path: Path) -> None:
@@ -77,7 +77,7 @@ def json_writer(path: Path, form: Form) -> Iterator[Write]:
 def json_line(row: Row, form: Form) -> str:
     """Return a row as a line of JSON."""
     top = [{"class": name, "probability": value} for name, value in row["top"]]
-    shown = {key: value for key, value in row.items() if key != "uncertain" or form.marked}
+    shown = {key: value for key, value in row.items() if key not in MARKS or key in form.marks}
     return json.dumps(shown | {"file": printable(row["file"]), "top": top}, ensure_ascii=False)
 
 
@@ -86,7 +86,7 @@ def parquet_writer(path: Path, form: Form) -> Iterator[Write]:
     """Write Parquet, in groups of rows."""
     texts = {"file", "class", "problem", *(f"class_{rank}" for rank in range(2, form.top + 1))}
     kinds = [
-        pa.string() if name in texts else pa.bool_() if name == "uncertain" else pa.float64()
+        pa.string() if name in texts else pa.bool_() if name in form.marks else pa.float64()
         for name in form.header
     ]
     schema = pa.schema(list(zip(map(printable, form.header), kinds, strict=True)))

@@ -14,7 +14,7 @@ import numpy as np
 from resnetlab.deploy.bundle import BundleFacts, facts_from
 from resnetlab.deploy.preparation import Preparation
 from resnetlab.deploy.runtime import Runtime, probabilities_by
-from resnetlab.deploy.runtimes import Compute
+from resnetlab.deploy.runtimes import Compute, Output
 from resnetlab.errors import CheckpointError, MachineError, one_line
 from resnetlab.system.files import damaged, read_json
 from resnetlab.system.progress import log
@@ -22,6 +22,7 @@ from resnetlab.system.progress import log
 FORMAT = 1
 DESCRIPTION = "export.json"
 IMAGES, PROBABILITIES, LOGITS = "images", "probabilities", "logits"  # what goes in and comes out
+FEATURES = "features"  # of fp32; a model from before has none
 READY = ("onnx", "openvino")  # folders of a bundle that are looked into, the quickest to load first
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 # On the stored images, by this machine's arithmetic: in fp32 only the order of sums may differ.
@@ -142,9 +143,10 @@ def open_onnx(path: Path) -> Compute:
     options.intra_op_num_threads = thread_count()
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
-    def compute(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = session.run([LOGITS], {IMAGES: images})[0]
-        return logits
+    names = [each for each in (LOGITS, FEATURES) if each in {o.name for o in session.get_outputs()}]
+
+    def compute(images: np.ndarray) -> Output:
+        return Output(*session.run(names, {IMAGES: images}))
 
     return compute
 
@@ -159,8 +161,14 @@ def open_openvino(path: Path) -> Compute:
         "PERFORMANCE_HINT": "LATENCY",
     }
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    # Its predictions lie in memory that the next call writes into.
-    return lambda images: np.array(compiled({IMAGES: images})[LOGITS])
+    names = {name for output in compiled.outputs for name in output.get_names()}
+
+    def compute(images: np.ndarray) -> Output:
+        found = compiled({IMAGES: images})
+        # They lie in memory that the next call writes into.
+        return Output(*(np.array(found[each]) for each in (LOGITS, FEATURES) if each in names))
+
+    return compute
 
 
 def open_torch(path: Path) -> Compute:
@@ -169,10 +177,10 @@ def open_torch(path: Path) -> Compute:
 
     module = torch.export.load(path).module()
 
-    def compute(images: np.ndarray) -> np.ndarray:
+    def compute(images: np.ndarray) -> Output:
         with torch.inference_mode():
-            _, logits = module(torch.tensor(images))  # a copy: images may be read-only
-        return np.asarray(logits)
+            _, *found = module(torch.tensor(images))  # a copy: images may be read-only
+        return Output(*map(np.asarray, found))
 
     return compute
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from resnetlab.deploy.export.exported import IMAGES, LOGITS, PROBABILITIES
+from resnetlab.deploy.export.exported import FEATURES, IMAGES, LOGITS, PROBABILITIES
 from resnetlab.deploy.export.inside import FromImages
 from resnetlab.deploy.graph import onnx_bytes
 from resnetlab.errors import MachineError, RecipeError, one_line
@@ -51,7 +51,8 @@ def write_model(
 def as_onnx_model(module: FromImages) -> bytes:
     """Return a module as an ONNX file's bytes, for any number of images, of any size where it prepares them."""
     any_size = {1: "H", 2: "W"} if module.preparation else {}
-    axes = {IMAGES: {0: "B"} | any_size, PROBABILITIES: {0: "B"}, LOGITS: {0: "B"}}
+    axes = {name: {0: "B"} for name in (PROBABILITIES, LOGITS, FEATURES)}
+    axes = {IMAGES: {0: "B"} | any_size} | axes
     return onnx_bytes(module, example_for(module), axes)
 
 

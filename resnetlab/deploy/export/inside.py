@@ -13,7 +13,7 @@ from resnetlab.models.classifier import Classifier
 
 
 class FromImages(nn.Module):
-    """A classifier with its preparation within: uint8 images of one size in, probabilities out.
+    """A classifier with its preparation within: uint8 images of one size in, probabilities, logits and features out.
 
     With `inside` False the images come prepared, (B, S, S, 3).
     """
@@ -27,12 +27,13 @@ class FromImages(nn.Module):
         self.image_size = preparation.image_size
         self.eval()  # the exporter gives back the mode it finds, to all that lies within
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn uint8 images (B, H, W, 3) into probabilities and logits, (B, K) each."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn uint8 images (B, H, W, 3) into probabilities and logits, (B, K) each, and features (B, D)."""
         prepared = self.preparation is None
         views = images.permute(0, 3, 1, 2) if prepared else prepare(images, self.preparation)
-        logits: Tensor = self.classifier(views)
-        return logits.softmax(dim=1), logits
+        features = self.classifier.features(views)
+        logits: Tensor = self.classifier.head(features)
+        return logits.softmax(dim=1), logits, features
 
 
 def prepare(images: Tensor, preparation: Preparation | None) -> Tensor:

@@ -8,8 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.deploy.answers.rows import Row, prediction_row
 from resnetlab.deploy.predictor import FilePrediction, Predictor, Prepared
@@ -18,9 +16,13 @@ from resnetlab.deploy.server.corrections import Corrections
 from resnetlab.deploy.server.limits import Limits, Refusal
 from resnetlab.deploy.server.live import Live
 from resnetlab.deploy.server.metrics import Metrics
+from resnetlab.deploy.shift.arrivals import Arrivals
 from resnetlab.errors import RecipeError, ResnetlabError
+from resnetlab.system.progress import log
 
 TOP = 5  # classes named in an answer, beside the probabilities of all
+WINDOW = 500  # images that are looked at together for drift
+FALSE_ALARMS = 0.001  # among windows of images that have not drifted
 NO_IMAGE = "not an image"
 
 
@@ -42,6 +44,7 @@ class Service:
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self.closing = False
         self.explaining = Lock()
+        self.arrivals = Arrivals(None)
         self.corrections = None if corrections is None else Corrections(corrections)
 
     def _renewed(self) -> None:
@@ -79,6 +82,7 @@ class Service:
             "card": self.live.card,
             "corrections": self.corrections is not None,
             "explains": not predictor.models[0].alone,
+            "tells_out_of_distribution": not predictor.why_not_told,
         }
 
     async def answer(self, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
@@ -94,11 +98,12 @@ class Service:
     async def _answer(self, predictor: Predictor, name: str, content: bytes) -> Row:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self.decoders, prepare, predictor, content)
-        probs, problem = None, str(prepared)
-        if not isinstance(prepared, ImageProblem):
-            problem = ""
-            probs = await asyncio.wrap_future(self.batcher.submit(predictor, prepared))
-        return self.row(predictor, name, probs, problem)
+        if isinstance(prepared, ImageProblem):
+            return self.row(predictor, name, FilePrediction(Path(name), None, str(prepared)))
+        answer = await asyncio.wrap_future(self.batcher.submit(predictor, prepared))
+        told = predictor.told(Path(name), answer)
+        self.arrived(predictor, told)
+        return self.row(predictor, name, told)
 
     async def explain(self, content: bytes, label: str) -> dict[str, Any]:
         """Return where the network looks for a class, '' for the likeliest, see `where_it_looked`."""
@@ -127,15 +132,31 @@ class Service:
             raise Refusal(415, f"no sound image: {problem}") from problem
         return {"kept": await asyncio.to_thread(self.corrections.add, content, kind, label)}
 
-    def row(
-        self, predictor: Predictor, name: str, probs: np.ndarray | None, problem: str = ""
-    ) -> Row:
+    def row(self, predictor: Predictor, name: str, answer: FilePrediction) -> Row:
         """Return the row of an image, as `predict` writes it as JSON."""
-        row = prediction_row(
-            FilePrediction(Path(name), probs, problem), predictor.classes, TOP, self.uncertain_below
-        )
+        row = prediction_row(answer, predictor.classes, TOP, self.uncertain_below)
         top = [{"class": label, "probability": value} for label, value in row["top"]]
         return row | {"file": name, "top": top}
+
+    def arrived(self, predictor: Predictor, answer: FilePrediction) -> None:
+        """Count an image; of every WINDOW of them say whether they still look like those of validation.
+
+        On the loop that answers, so none is counted twice.
+        """
+        self.metrics.out_of_distribution += bool(answer.out_of_distribution)
+        if self.arrivals.reference is not predictor.reference:  # another model, since
+            self.arrivals = Arrivals(predictor.reference)
+        self.arrivals.add(answer)
+        if len(self.arrivals) < WINDOW:
+            return
+        found = self.arrivals.drift()
+        self.arrivals = Arrivals(predictor.reference)
+        if found is None or len(predictor.models) > 1:
+            return
+        self.metrics.drift_p = found.p
+        if found.found(FALSE_ALARMS):
+            self.metrics.drifted += 1
+            log(f"note: the last {WINDOW} images do not look like those of validation: {found}")
 
 
 def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[str, Any]:

@@ -7,19 +7,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import numpy as np
-
-from resnetlab.deploy.predictor import Predictor, Views
+from resnetlab.deploy.predictor import Answer, Predictor, Views
 from resnetlab.deploy.server.metrics import Metrics
 
 
 @dataclass
 class Job:
-    """One prepared image, the model that it was prepared for, and where its probabilities go."""
+    """One prepared image, the model that it was prepared for, and where its answer goes."""
 
     predictor: Predictor
     views: Views
-    result: "Future[np.ndarray]" = field(default_factory=Future)
+    result: "Future[Answer]" = field(default_factory=Future)
 
 
 class Batcher:
@@ -31,8 +29,8 @@ class Batcher:
         self.thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self.thread.start()
 
-    def submit(self, predictor: Predictor, views: Views) -> "Future[np.ndarray]":
-        """Queue an image; its probabilities (K,) come as a future."""
+    def submit(self, predictor: Predictor, views: Views) -> "Future[Answer]":
+        """Queue an image; its answer comes as a future."""
         job = Job(predictor, views)
         self.waiting.put(job)
         return job.result
@@ -65,11 +63,11 @@ class Batcher:
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         try:
-            probs = jobs[0].predictor.probabilities([job.views for job in jobs])
+            answers = jobs[0].predictor.answers([job.views for job in jobs])
         except Exception as error:  # told to each request; the thread must live
             for job in jobs:
                 job.result.set_exception(error)
             return
         self.metrics.batch(len(jobs))
-        for job, each in zip(jobs, probs, strict=True):
+        for job, each in zip(jobs, answers, strict=True):
             job.result.set_result(each)

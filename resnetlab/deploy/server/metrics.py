@@ -8,7 +8,7 @@ BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # upper en
 
 
 class Metrics:
-    """How many requests, with which status and how long; how many images and batches."""
+    """How many requests, with which status and how long; how many images and batches; drift."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -16,6 +16,8 @@ class Metrics:
         self.within: Counter[int] = Counter()
         self.seconds = 0.0
         self.images = self.batches = self.active = self.models = 0
+        self.out_of_distribution = self.drifted = 0
+        self.drift_p = 1.0  # of the last window of images, see deploy.server.answering
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -53,6 +55,9 @@ class Metrics:
                 ("batches_total", "counter", self.batches),
                 ("models_loaded_total", "counter", self.models),
                 ("requests_active", "gauge", self.active),
+                ("out_of_distribution_total", "counter", self.out_of_distribution),
+                ("drifted_windows_total", "counter", self.drifted),
+                ("drift_p_value", "gauge", self.drift_p),
             ):
                 lines += [f"# TYPE resnetlab_{name} {kind}", f"resnetlab_{name} {value}"]
         return "\n".join(lines) + "\n"

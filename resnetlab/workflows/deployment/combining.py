@@ -62,6 +62,7 @@ def combine(
         fit="stretch",
         temperature=1.0,
         parts=asdict(plan),
+        reference=None,  # it tells of single things
     )
     save_bundle(
         out, network, facts, CARD.format(count=count, by=by, rule=rule, network=part.network)

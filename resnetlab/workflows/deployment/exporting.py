@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ def export(
     from resnetlab.deploy.export.inside import FromImages
     from resnetlab.deploy.fold import calibrated, folded
     from resnetlab.deploy.preparation import Preparation
+    from resnetlab.deploy.shift.reference import REFERENCE
 
     check_format(format, quantize)
     if preparation not in ("inside", "outside"):
@@ -66,6 +67,11 @@ def export(
     log(f"exporting to {folder}")
     with replaced(folder) as temporary:
         files = write_model(format, module, temporary, calibration)
+        if quantize:  # in 8 bits features lie elsewhere than those they would be compared with
+            facts = replace(facts, reference=None)
+        if facts.reference is not None:
+            shutil.copyfile(bundle / REFERENCE, temporary / REFERENCE)
+            files.append(REFERENCE)
         description: dict[str, Any] = {
             "format": 1,
             "runtime": format,
@@ -237,7 +243,7 @@ def accuracy_kept(
     computes = {"original": by_torch(classifier), "int8": open_openvino(file)}
     for batch in batches(samples, plan_evaluation(len(samples), 64), plain_view(run.recipe), 0):
         for name, compute in computes.items():
-            found = compute(np.asarray(batch.images)).argmax(axis=1)
+            found = compute(np.asarray(batch.images)).logits.argmax(axis=1)
             right[name].append(found == np.asarray(batch.labels))
     before, after = (np.concatenate(right[name]) for name in ("original", "int8"))
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnetlab.data.sources.unlabelled import (
     STANDARD_INPUT,
@@ -20,15 +20,26 @@ from resnetlab.system.files import DISK_TROUBLES
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_empty, require_outside, require_writable
 
+if TYPE_CHECKING:
+    from resnetlab.deploy.answers.writers import Form
+    from resnetlab.deploy.predictor import Predictor
+    from resnetlab.evaluation.shift.drift import Drift
+
 LISTED = 5  # unusable files that the end names
 
 
 @dataclass
 class Tally:
-    """How many files were answered, how many of them are uncertain, and the first unusable ones."""
+    """How many files were answered, how many of them are uncertain, and the first unusable ones.
+
+    `out_of_distribution` is how many are unlike the training images, None where that can't be told.
+    """
 
     files: int = 0
     uncertain: int = 0
+    out_of_distribution: int | None = None
+    drift: "Drift | None" = None
+    runtime: str = ""  # that computed, in a line
     unusable: int = 0
     named: list[str] = field(default_factory=list)
 
@@ -36,10 +47,23 @@ class Tally:
         """Count one file."""
         self.files += 1
         self.uncertain += bool(row["uncertain"])
+        if row["out_of_distribution"] is not None:
+            self.out_of_distribution = (self.out_of_distribution or 0) + row["out_of_distribution"]
         if row["problem"]:
             self.unusable += 1
             if len(self.named) < LISTED:
                 self.named.append(f"{row['file']}: {row['problem']}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was counted, by name."""
+        return {
+            "files": self.files,
+            "unusable": self.unusable,
+            "uncertain": self.uncertain,
+            "out_of_distribution": self.out_of_distribution,
+            "drift": None if self.drift is None else self.drift.as_json(),
+            "computed_by": self.runtime,
+        }
 
 
 def predict(
@@ -92,8 +116,10 @@ def classify(
     items, contents = items_of(images)
 
     from resnetlab.deploy.predictor import Predictor
+    from resnetlab.deploy.shift.arrivals import Arrivals
 
     predictor = Predictor(models_of(model), backend=backend)
+    say_what_is_told(predictor)
     tally = Tally()
     with ExitStack() as stack:
         sinks = [tally.count, *([show] if show else [])]
@@ -104,16 +130,46 @@ def classify(
             sinks.append(sink)
         elif out is not None:
             sinks.append(
-                stack.enter_context(table_sink(out, predictor.classes, top, uncertain_below))
+                stack.enter_context(table_sink(out, form_for(predictor, top, uncertain_below)))
             )
         if sort_into is not None:
             sinks.append(sorting_sink(sort_into, contents))
+        arrivals = Arrivals(predictor.reference)
         for answer in predictor.stream(items):
+            arrivals.add(answer)
             row = prediction_row(answer, predictor.classes, top, uncertain_below)
             for sink in sinks:
                 sink(row)
-    log(f"computed by {predictor.runtime}")
+    tally.runtime = predictor.runtime
+    log(f"computed by {tally.runtime}")
+    tally.drift = arrivals.drift() if len(predictor.models) == 1 else None
+    if tally.drift is not None and tally.drift.found():
+        log(
+            "note: these images do not look like those of validation, so the figures measured there may "
+            f"not hold: {tally.drift}"
+        )
     return tally
+
+
+def form_for(predictor: "Predictor", top: int, uncertain_below: float | None) -> "Form":
+    """Return the columns of a table of a model's predictions."""
+    from resnetlab.deploy.answers.writers import Form
+
+    marks = {
+        "uncertain": uncertain_below is not None,
+        "out_of_distribution": not predictor.why_not_told,
+    }
+    classes = predictor.classes
+    return Form(classes, min(top, len(classes)), tuple(name for name in marks if marks[name]))
+
+
+def say_what_is_told(predictor: "Predictor") -> None:
+    """Say where a model can't tell images unlike its training images: nothing is skipped unsaid."""
+    if predictor.why_not_told:
+        log(
+            "note: this model names a class for any image, also for one unlike its training images: "
+            f"{predictor.why_not_told}"
+        )
 
 
 def check_threshold(uncertain_below: float | None) -> None:
@@ -159,13 +215,10 @@ def items_of(images: Sequence[Path]) -> tuple[Any, dict[Path, Read]]:
 
 
 @contextmanager
-def table_sink(
-    out: Path, classes: tuple[str, ...], top: int, uncertain_below: float | None
-) -> Iterator[Callable[[Row], None]]:
+def table_sink(out: Path, form: "Form") -> Iterator[Callable[[Row], None]]:
     """Give what takes rows into a table."""
-    from resnetlab.deploy.answers.writers import Form, table_writer
+    from resnetlab.deploy.answers.writers import table_writer
 
-    form = Form(classes, min(top, len(classes)), uncertain_below is not None)
     with table_writer(out, form) as write:
         yield write
 

@@ -8,7 +8,7 @@ from resnetlab.errors import MachineError, RecipeError
 from resnetlab.system import interruption
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_package, require_writable
-from resnetlab.workflows.deployment.predicting import check_threshold, models_of
+from resnetlab.workflows.deployment.predicting import check_threshold, models_of, say_what_is_told
 
 KEY = "RESNETLAB_API_KEY"  # the environment variable: a command line is there for all to read
 BACKLOG = 2048  # connections that wait to be taken, as uvicorn has it
@@ -53,6 +53,7 @@ def serve(
 
     limits = Limits(requests=requests, batch=batch)
     service = Service(folders, backend, limits, uncertain_below, corrections)
+    say_what_is_told(service.live.predictor)
     interruption.raise_if_requested()
     config = uvicorn.Config(
         make_app(service, key),

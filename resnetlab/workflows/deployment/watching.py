@@ -14,7 +14,12 @@ from resnetlab.system import interruption
 from resnetlab.system.files import read_csv
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
-from resnetlab.workflows.deployment.predicting import check_threshold, models_of
+from resnetlab.workflows.deployment.predicting import (
+    check_threshold,
+    form_for,
+    models_of,
+    say_what_is_told,
+)
 
 if TYPE_CHECKING:
     from resnetlab.deploy.answers.writers import Form
@@ -38,7 +43,6 @@ def watch(
     With `out`, a CSV, each row is added at once; files that it names already are not answered again.
     Raises StoppedError at the end, DataError where there is no such folder.
     """
-    from resnetlab.deploy.answers.writers import Form
     from resnetlab.deploy.predictor import Predictor
 
     check_threshold(uncertain_below)
@@ -49,7 +53,8 @@ def watch(
             raise RecipeError(f"--watch adds rows as they come, to a .csv. Got '{out.name}'")
         require_writable(out.parent)
     predictor = Predictor(models_of(model), backend=backend)
-    form = Form(predictor.classes, min(top, len(predictor.classes)), uncertain_below is not None)
+    say_what_is_told(predictor)
+    form = form_for(predictor, top, uncertain_below)
     with added_to(out, form) as (known, add):
         log(f"watching {folder}; computed by {predictor.runtime}")
         for items in arrivals(folder, known):

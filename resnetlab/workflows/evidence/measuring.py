@@ -77,7 +77,9 @@ def record(
     renew_card(run, recipe)
     interruption.raise_if_requested()
     cams = attention(classifier, samples, predictions, recipe)
-    results.draw_results(run, split, predictions, scores, samples, recipe, cams)
+    train = samples_of(catalog, samples.store, "train")
+    near = neighbours(run, classifier, train, samples, predictions, recipe)
+    results.draw_results(run, split, predictions, scores, samples, recipe, cams, train, near)
     return scores
 
 
@@ -103,6 +105,34 @@ def attention(
     classes = torch.from_numpy(predictions.predicted[rows])
     cams = grad_cam(classifier, images.to(device), classes.to(device))
     return {} if cams is None else dict(zip(rows.tolist(), cams.cpu().numpy(), strict=True))
+
+
+def neighbours(
+    run: Run,
+    classifier: Any,
+    train: Samples,
+    samples: Samples,
+    predictions: Predictions,
+    recipe: Recipe,
+) -> dict[int, np.ndarray]:
+    """Return the rows of the training images nearest to the surest errors, by the rows of those.
+
+    Nothing where the run's bundle holds no reference of its training images.
+    """
+    from resnetlab.deploy.bundle import FACTS, read_facts
+    from resnetlab.deploy.shift.features import nearest_training
+    from resnetlab.deploy.shift.reference import load_reference
+    from resnetlab.report.thumbnails import galleries
+
+    rows = galleries(predictions)["surest_errors"]
+    if not len(rows) or not (run.bundle / FACTS).is_file():
+        return {}
+    facts, _ = read_facts(run.bundle / FACTS)
+    reference = load_reference(run.bundle, facts.reference)
+    if reference is None:
+        return {}
+    near = nearest_training(classifier, reference, train, samples, rows, recipe)
+    return dict(zip(rows.tolist(), near, strict=True))
 
 
 def renew_card(run: Run, recipe: Recipe) -> None:

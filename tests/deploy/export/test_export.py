@@ -17,7 +17,7 @@ from resnetlab.cli.main import main
 from resnetlab.deploy.bundle import load_bundle
 from resnetlab.deploy.export import formats
 from resnetlab.deploy.export.exported import is_exported, load_exported
-from resnetlab.deploy.runtimes import by_torch
+from resnetlab.deploy.runtimes import Output, by_torch
 from resnetlab.errors import CheckpointError
 from resnetlab.runs.run import Run
 from resnetlab.workflows.deployment import exporting
@@ -199,7 +199,9 @@ def test_eight_bits_that_cost_too_much_are_refused(run, monkeypatch):
 
     classifier, facts = load_bundle(run / "bundle")
     original = by_torch(classifier)
-    monkeypatch.setattr(exported, "open_openvino", lambda path: lambda images: -original(images))
+    monkeypatch.setattr(
+        exported, "open_openvino", lambda path: lambda images: Output(-original(images).logits)
+    )
     with pytest.raises(CheckpointError, match=r"8 bits lose \d+\.\d+% of accuracy on \d+ valid"):
         exporting.accuracy_kept(Run(run), Path("x"), classifier, facts, 0.0)
 
