@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resnetlab.cli.launching import DevicesOption, NodesOption, StrategyOption, spread
 from resnetlab.cli.options import (
     AnywayOption,
     AugmentOption,
@@ -60,6 +61,9 @@ def train(
     augment: AugmentOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     log: LogOption = None,
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -85,6 +89,7 @@ def train(
     """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
 
+    spread(devices, nodes, strategy, device)
     keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
@@ -142,6 +147,9 @@ def resume(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Go on with one that was stopped early.")
     ] = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
@@ -149,6 +157,7 @@ def resume(
 
     With --budget a search is planned anew, so that it ends with the retraining in that time.
     """
+    spread(devices, nodes, strategy)
     keep_time(None, stop_at)
     go_on(folder, anyway, budget, epochs, patience)
 
@@ -156,12 +165,16 @@ def resume(
 def reproduce(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: OutOption = Path("runs"),
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
     """Train a run again, by its recipe on its images; say whether the same comes out."""
     from resnetlab import workflows
 
+    spread(devices, nodes, strategy)
     keep_time(budget, stop_at)
     print_run(workflows.reproduce(run, out))
 

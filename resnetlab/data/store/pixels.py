@@ -60,6 +60,12 @@ class PixelStore:
     value_range: ValueRange | None = None  # of images with more than 8 bits
     in_use: Use | None = None  # keeps it in the cache
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process have the same store: it opens the files, which must be where it sees them."""
+        if self.beside is None:
+            return PixelStore, (self.pixels, self.index, None, self.format, self.value_range)
+        return opened, (self.beside, self.format, self.value_range)
+
     def image(self, row: int) -> np.ndarray:
         """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
 
@@ -188,13 +194,26 @@ def open_store(
             f"{base.parent}: the image cache can't be written ({error.strerror}); "
             "free some space, or set RESNETLAB_CACHE to another folder"
         ) from error
-    small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
-    # As a plain array: each slice of a memmap costs as much again.
-    mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
-    pixels = FileBytes(pixel_file) if mapped is None else mapped
-    return PixelStore(
-        pixels, whole_records(index_file), base, settings.format, settings.value_range, in_use
-    )
+    return opened(base, settings.format, settings.value_range, in_use)
+
+
+def opened(
+    base: Path, format: str, value_range: ValueRange | None, in_use: Use | None = None
+) -> PixelStore:
+    """Return the store whose files begin with `base`. Raises MachineError where they can't be read."""
+    pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
+    try:
+        index = whole_records(index_file)
+        small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
+        # As a plain array: each slice of a memmap costs as much again.
+        mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
+        pixels = FileBytes(pixel_file) if mapped is None else mapped
+    except OSError as error:
+        raise MachineError(
+            f"{pixel_file}: can't be opened ({error.strerror}); RESNETLAB_CACHE must be a folder "
+            "that every process sees"
+        ) from error
+    return PixelStore(pixels, index, base, format, value_range, in_use)
 
 
 def short_hash(facts: Sequence[Any]) -> str:
