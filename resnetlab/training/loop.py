@@ -73,11 +73,59 @@ def fit(
     the progress bar; `watch` tells what it sees on the way. Where there are more processes, each batch
     is divided among all. Raises DivergedError, and StoppedError, once saved, where an end is asked for.
     """
+    training = recipe.training
     state = {name: tensor.cpu() for name, tensor in classifier.state_dict().items()}
     with ranks.together(follow, state, train, val, classes, recipe, folder):
-        return fit_together(
-            fabric, classifier, train, val, classes, recipe, folder, on_epoch_end, name, watch
-        )
+        fabric.to_device(classifier.to(memory_format=torch.channels_last))
+        trained: torch.nn.Module
+        trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
+        scored, held_out = evaluation_inputs(classifier, val, recipe)
+        criterion = make_criterion(training, classes, train.labels)
+        if training.reconstruction:
+            trained = Reconstructing(classifier)
+        learner = make_learner(fabric, classifier, trained, training, criterion)
+        checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
+        is_new = ranks.on_main(lambda: not checkpoints.there)
+        done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
+        if training.schedule == "plateau" and not len(val):
+            log("note: nothing validates; schedule=plateau goes by the training loss")
+        if is_new:
+            learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
+            if training.on_divergence == "restart":
+                ranks.on_main(lambda: checkpoints.save(START))  # to come back to
+
+        def after_step(step: int, sums: torch.Tensor) -> None:
+            if watch is not None:
+                watch.after_step(step, sums)
+            checkpoints.after_step(step, sums)
+
+        while len(history) < int(training.epochs):
+            if out_of_patience(history, training.monitor, training.patience):
+                break
+            if watch is not None:
+                watch.begin_epoch(history)
+            try:
+                result = train_epoch(learner, inputs, recipe, history, done, after_step, name)
+                try:
+                    with learner.averaged():
+                        row = score_epoch(scored, held_out, classes, recipe, result, history)
+                except StoppedError:
+                    checkpoints.save(result.done)
+                    raise
+            except DivergedError as error:
+                done = checkpoints.restart(error, recipe.model.weights)
+                continue
+            if training.threads == "adaptive":
+                row["threads"] = torch.get_num_threads()
+            history.append(row)
+            if watch is not None:
+                watch.end_epoch(history)
+            line = describe_row(row, int(training.epochs), result)
+            ranks.on_main(partial(keep_epoch, folder, checkpoints, training, on_epoch_end, line))
+            done = START
+        if ranks.is_main():
+            checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
+        return history
 
 
 def follow(
@@ -90,76 +138,10 @@ def follow(
 ) -> None:
     """Take this process's part in a training that the main one does, and keep nothing of it."""
     training = recipe.training
-    threads = None if training.threads == "adaptive" else int(training.threads)
+    threads = training.threads if isinstance(training.threads, int) else None
     fabric = make_fabric(str(training.device), str(training.precision), threads)
     classifier = network_with(recipe, len(classes), state)
-    fit_together(fabric, classifier, train, val, classes, recipe, folder)
-
-
-def fit_together(
-    fabric: Fabric,
-    classifier: Classifier,
-    train: Samples,
-    val: Samples,
-    classes: tuple[str, ...],
-    recipe: Recipe,
-    folder: Path,
-    on_epoch_end: Callable[[History, str], None] = lambda history, line: None,
-    name: str = "",
-    watch: Watch | None = None,
-) -> History:
-    """Do what `fit` says, in one or each of the processes that work together; the main one writes."""
-    training = recipe.training
-    fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    trained: torch.nn.Module
-    trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
-    scored, held_out = evaluation_inputs(classifier, val, recipe)
-    criterion = make_criterion(training, classes, train.labels)
-    if training.reconstruction:
-        trained = Reconstructing(classifier)
-    learner = make_learner(fabric, classifier, trained, training, criterion)
-    checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
-    is_new = ranks.on_main(lambda: not checkpoints.there)
-    done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
-    if training.schedule == "plateau" and not len(val):
-        log("note: nothing validates; schedule=plateau goes by the training loss")
-    if is_new:
-        learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
-        if training.on_divergence == "restart":
-            ranks.on_main(lambda: checkpoints.save(START))  # to come back to
-
-    def after_step(step: int, sums: torch.Tensor) -> None:
-        if watch is not None:
-            watch.after_step(step, sums)
-        checkpoints.after_step(step, sums)
-
-    while len(history) < int(training.epochs):
-        if out_of_patience(history, training.monitor, training.patience):
-            break
-        if watch is not None:
-            watch.begin_epoch(history)
-        try:
-            result = train_epoch(learner, inputs, recipe, history, done, after_step, name)
-            try:
-                with learner.averaged():
-                    row = score_epoch(scored, held_out, classes, recipe, result, history)
-            except StoppedError:
-                checkpoints.save(result.done)
-                raise
-        except DivergedError as error:
-            done = checkpoints.restart(error, recipe.model.weights)
-            continue
-        if training.threads == "adaptive":
-            row["threads"] = torch.get_num_threads()
-        history.append(row)
-        if watch is not None:
-            watch.end_epoch(history)
-        line = describe_row(row, int(training.epochs), result)
-        ranks.on_main(partial(keep_epoch, folder, checkpoints, training, on_epoch_end, line))
-        done = START
-    if ranks.is_main():
-        checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
-    return history
+    fit(fabric, classifier, train, val, classes, recipe, folder)
 
 
 def keep_epoch(
