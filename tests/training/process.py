@@ -34,12 +34,11 @@ def end_in_time(folder: Path) -> None:
 
     def after_step(self, step, sums):
         name = self.checkpoints.parent.name
-        if name not in steps:
-            interruption.reset()  # the signal was for the one before
+        if name not in steps or (folder / f"{name}.cut").exists():
+            interruption.reset()  # the signal was for one before
         else:
             steps[name] += 1
-            resumed = (folder / f"{name}.cut").exists()
-            if steps[name] == LAST_STEP and not resumed and not ranks.is_main():
+            if steps[name] == LAST_STEP and not ranks.is_main():
                 (folder / f"{name}.cut").touch()
                 os.kill(os.getpid(), ENDS[name])
         original(self, step, sums)
@@ -48,7 +47,10 @@ def end_in_time(folder: Path) -> None:
 
 
 def do(task, folder: Path):
-    """Return history and weights of a training, or the logits of a prediction; the exit code of a cut one."""
+    """Return history and weights of a training, or the logits of a prediction.
+
+    Of a training that was cut: its exit code, its words, and the seconds until it ended.
+    """
     network = network_with(task["recipe"], 3, task["state"])
     classes = ("high", "middle", "low")
     if task["kind"] == "predict":
@@ -64,7 +66,8 @@ def do(task, folder: Path):
             folder / task["name"],
         )
     except StoppedError as stop:
-        return stop.exit_code, str(stop), time.monotonic()
+        cut = folder / f"{task['name']}.cut"
+        return stop.exit_code, str(stop), time.time() - cut.stat().st_mtime
     return history, network.state_dict()
 
 
