@@ -13,7 +13,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Augment
 from resnetlab.system import ranks
-from resnetlab.system.threads import in_order, sign_of_life, threads
+from resnetlab.system.threads import in_order, threads
 
 SHOWING = np.uint64(0x9E3779B97F4A7C15)  # added to a sample's key for each showing before
 SHOWING_BITS = 40  # of a row, above which stands how often it was shown before
@@ -98,10 +98,7 @@ class Samples:
 
     def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
         means, variations = self.vary(rows, view)
-        images = []
-        for record in self.records[showings(rows)[0]].tolist():
-            images.append(self.store.image(record))
-            sign_of_life()
+        images = self.store.images(self.records[showings(rows)[0]].tolist())
         render_all(images, variations, means, view.fit, out)
 
 

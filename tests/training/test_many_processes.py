@@ -44,6 +44,7 @@ LIKE_ONE = {
         "training__epochs": 1,
     },
     "frozen": {"model__freeze": "all", "training__frozen_views": 2},
+    "adapters": {"model__lora__rank": 2},
 }
 # What could make two runs differ; its norms keep statistics of their own.
 RESTLESS = {
