@@ -36,6 +36,8 @@ def run(arguments: list[str]) -> int:
     try:
         ranks.connect()
         if not ranks.is_main():
+            import resnetlab.training.loop  # noqa: F401  # takes seconds, in which the main one reads
+
             return ranks.follow()
         code = app(
             spread_values([word for word in arguments if word != "--debug"]),

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STEP_TIMEOUT = timedelta(minutes=10)  # for what all compute; a process that is dead shows at once
-WAIT_TIMEOUT = timedelta(
-    days=30
-)  # for what the main one does alone, such as reading a million images
+WAIT_TIMEOUT = timedelta(days=30)  # for what the main one does alone, such as reading all images
 
 Result = TypeVar("Result")
 
@@ -60,9 +58,8 @@ class LeftError(Exception):
 
 # A process has one place among the others, so what is known of them is kept once for all of it.
 _state = State.APART
-_waiting: Any = (
-    None  # the group through which the others wait for the main one; None: there are none
-)
+# The group through which the others wait for the main one; None where this process has not joined any.
+_waiting: Any = None
 _shared: BaseException | None = None  # the last error of which the others know
 
 
@@ -72,18 +69,16 @@ def place() -> Place:
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= known.keys():
         return Place(int(known["RANK"]), int(known["WORLD_SIZE"]), int(known["LOCAL_RANK"]))
     # A batch script itself has no such variable: it is no step, and alone.
-    if "SLURM_STEP_NUM_TASKS" in known and known.get("SLURM_JOB_NAME") not in (
-        "bash",
-        "interactive",
-    ):
+    in_shell = known.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if "SLURM_STEP_NUM_TASKS" in known and not in_shell:
         count = int(known["SLURM_STEP_NUM_TASKS"])
         return Place(int(known["SLURM_PROCID"]), count, int(known["SLURM_LOCALID"]))
     return Place()
 
 
 def is_main() -> bool:
-    """Return whether this process is the one that writes and speaks."""
-    return place().rank == 0
+    """Return whether this process is the one that writes and speaks; one that joined no others is."""
+    return _waiting is None or place().rank == 0
 
 
 def world() -> int:
@@ -98,7 +93,7 @@ def rank() -> int:
 
 def connect() -> None:
     """Find the other processes, where there are any. Raises MachineError, LostError."""
-    global _waiting, _state
+    global _waiting
     count = place().count
     if count == 1:
         return
@@ -106,7 +101,6 @@ def connect() -> None:
     import torch.distributed as dist
 
     find_main()
-    _state = State.APART
     backend = "gloo"
     if place().local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place().local_rank)

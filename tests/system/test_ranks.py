@@ -48,7 +48,6 @@ def test_torchrun_and_srun_tell_a_process_its_place(told, variables):
     told(variables)
 
     assert ranks.place() == Place(rank=5, count=8, local_rank=1)
-    assert not ranks.is_main()
 
 
 @pytest.mark.parametrize(
@@ -72,13 +71,15 @@ def test_slurms_first_machine_is_where_the_main_process_is(told):
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", "19567")
 
 
-def test_only_the_main_process_speaks(told, capsys):
+def test_of_processes_that_joined_only_the_main_one_speaks(told, capsys, monkeypatch):
     told(TORCHRUN)
+    log("alone")
+    monkeypatch.setattr(ranks, "_waiting", "a group")
     log("heard by nobody")
     told({"RANK": "0"})
-    log("heard once")
+    log("the main one")
 
-    assert capsys.readouterr().err == "heard once\n"
+    assert capsys.readouterr().err == "alone\nthe main one\n"
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
