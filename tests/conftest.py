@@ -1,10 +1,8 @@
 """Real small images that every test may read, and a cache of its own for each session."""
 
-import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 # Two tests run side by side, each on a thread of its own: with more they would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,9 +12,6 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # The same examples in every run, and no clock: a busy machine fails no test.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -28,23 +23,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep stores out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESNETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def machine_measured_once() -> Iterator[None]:
-    """Let `auto` mean the same in every test: what the machine does faster is tried once."""
-    from resnetlab.deploy import choice
-    from resnetlab.training.hardware import device, probe
-
-    measured = functools.cache(probe.fastest_precision)
-
-    def fastest_precision(network: "nn.Module | None" = None) -> str:
-        return measured() if network is None else probe.fastest_precision(network)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (device, choice):
-            patch.setattr(module, "fastest_precision", fastest_precision)
         yield
 
 

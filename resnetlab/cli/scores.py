@@ -158,6 +158,8 @@ def print_comparison(comparison: dict[str, Any]) -> None:
         console.print(f"{no_image_of(comparison['absent'])}\n", markup=False)
     for pair in comparison["pairs"]:
         console.print(f"- {pair['sentence']}", markup=False)
+    for pair in (comparison["repeats"] or {"pairs": ()})["pairs"]:
+        console.print(f"- {pair['sentence']}", markup=False)
     console.print(f"\n{comparison['summary']}", markup=False)
 
 

@@ -32,7 +32,7 @@ from resnetlab.cli.options import (
     read_recipe,
     span_of,
 )
-from resnetlab.cli.scores import print_run
+from resnetlab.cli.scores import print_paths, print_run
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
@@ -163,7 +163,12 @@ def resume(
 
 
 def reproduce(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[
+        str, typer.Argument(help="Folder of a finished run, or a document: s0, s1, s2, s3.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="The images to run a document on; for s2 made without it.")
+    ] = None,
     out: OutOption = Path("runs"),
     devices: DevicesOption = None,
     nodes: NodesOption = None,
@@ -171,12 +176,24 @@ def reproduce(
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
-    """Train a run again, by its recipe on its images; say whether the same comes out."""
+    """Train a run again and say whether the same comes out; or run a document's procedure, then ours.
+
+    A document's steps and ours are tested on the same images and compared on one page. --budget
+    reduces epochs, image sizes and searches to about that time, which the page says.
+    """
     from resnetlab import workflows
+    from resnetlab.workflows.documents.stories import STORIES
 
     spread(devices, nodes, strategy)
+    if run in STORIES and not Path(run).is_dir():
+        keep_time(None, stop_at)
+        seconds = None if budget is None else span_of(budget)
+        print_paths(workflows.reproduce_document(run, data, out, seconds).folder)
+        return
+    if data is not None:
+        raise RecipeError("--data goes with a document: s0, s1, s2 or s3")
     keep_time(budget, stop_at)
-    print_run(workflows.reproduce(run, out))
+    print_run(workflows.reproduce(Path(run), out))
 
 
 def begun_with(

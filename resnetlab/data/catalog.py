@@ -18,6 +18,7 @@ from resnetlab.system.files import whole
 MEMBER = "\0"
 CATALOG_FILE = "catalog.parquet"  # in the folder of a run
 Split = Literal["train", "val", "test"]
+ADDED = ("remark",)  # columns that older tables lack
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -30,8 +31,8 @@ class Catalog:
     `classes`, -1 is unlabelled. `split` is '', 'train', 'val' or 'test'. `fold` is -1 where there
     are none. Samples with the same `group` stay in one split. `problem` says why a sample is quarantined,
     '' means sound. `sha256` (hex) tells the content, the same in whatever form an image comes: of
-    the pixels where its format keeps them exactly, of the file's bytes for JPEG and WebP. It, `width`
-    and `height` (px, upright) are known after the images have been read.
+    the pixels where its format keeps them exactly, of the file's bytes for JPEG and WebP. It, `width`,
+    `height` (px, upright) and `remark`, what the decoder printed, are known after the images have been read.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Catalog:
     height: np.ndarray
     sha256: np.ndarray
     problem: np.ndarray
+    remark: np.ndarray
     notes: tuple[str, ...] = ()  # what the source passed over
 
     def __len__(self) -> int:
@@ -105,7 +107,9 @@ class Catalog:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read()
             facts = json.loads(table.schema.metadata[b"resnetlab"])
-            columns = {name: table[name].to_numpy() for name in COLUMNS}
+            later = {name: objects([""] * len(table)) for name in ADDED}
+            there = [name for name in COLUMNS if name not in ADDED or name in table.column_names]
+            columns = later | {name: table[name].to_numpy() for name in there}
             columns["paths"] = objects([os.fsdecode(item) for item in columns["paths"]])
             labels = columns["labels"]
             if len(labels) and not -1 <= labels.min() <= labels.max() < len(facts["classes"]):
@@ -164,6 +168,7 @@ def new_catalog(
         height=np.zeros(count, dtype=np.int64),
         sha256=objects([""] * count),
         problem=objects([""] * count),
+        remark=objects([""] * count),
         notes=notes,
     )
 

@@ -16,6 +16,7 @@ from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.intervals import Interval, wilson
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.evaluation.paired import (
+    balanced_interval,
     holm,
     images_to_show,
     mcnemar,
@@ -38,8 +39,16 @@ def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> di
         raise RecipeError(f"A comparison needs at least two runs, got {len(runs)}.")
     correct = _correct_by_id(runs)
     names = sorted(runs, key=lambda name: (-int(correct[name].sum()), name))
+    labels = runs[names[0]].in_id_order().labels
     pairs = [
-        {"a": a, "b": b, **_compare(correct[a], correct[b], confidence)}
+        {
+            "a": a,
+            "b": b,
+            **_compare(correct[a], correct[b], confidence),
+            "balanced_difference": balanced_interval(
+                correct[a] & ~correct[b], correct[b] & ~correct[a], labels, confidence
+            ),
+        }
         for a, b in combinations(names, 2)
     ]
     samples = len(correct[names[0]])

@@ -6,6 +6,7 @@ What counts are the images on which just one of the two is correct.
 from math import ceil, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from resnetlab.evaluation.intervals import Interval
@@ -26,6 +27,31 @@ def paired_interval(
         low=_lower_limit(only_a_right, only_b_right, n, z),
         high=-_lower_limit(only_b_right, only_a_right, n, z),
     )
+
+
+def balanced_interval(
+    only_a_right: NDArray[np.bool_],
+    only_b_right: NDArray[np.bool_],
+    labels: NDArray[np.integer],
+    confidence: float = 0.95,
+) -> Interval:
+    """Return the difference of two balanced accuracies on the same images (N,), with an interval.
+
+    The mean over the classes that have images of each one's difference. Classes with few images get
+    their variances as if one image more had decided for either run, so that agreement on three images is
+    no certainty: the interval is wide there rather than narrow.
+    Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, 479-488.
+    """
+    z, values, variances = float(ndtri((1 + confidence) / 2)), [], []
+    for label in np.unique(labels):
+        own = labels == label
+        count, a, b = int(own.sum()), int(only_a_right[own].sum()), int(only_b_right[own].sum())
+        share_a, share_b = (a + 1) / (count + 2), (b + 1) / (count + 2)
+        values.append((a - b) / count)
+        variances.append((share_a + share_b - (share_a - share_b) ** 2) / (count + 2))
+    value = float(np.mean(values))
+    reach = z * sqrt(sum(variances)) / len(values)
+    return Interval(value=value, low=max(value - reach, -1.0), high=min(value + reach, 1.0))
 
 
 def mcnemar(only_a_right: int, only_b_right: int) -> float:

@@ -6,6 +6,16 @@ from pydantic import Field, model_validator
 
 from resnetlab.recipe.base import Auto, Fraction, Monitor, Positive, Section
 
+# Settings that may differ between the machines of one search, or of repeats.
+OF_THE_MACHINE = {
+    "device",
+    "precision",
+    "feature_precision",
+    "threads",
+    "checkpoint_minutes",
+    "log",
+}
+
 
 class Training(Section):
     """The optimisation."""

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,12 @@ def write_comparison_page(
     )
 
 
+def write_document_page(facts: Json, figures: Mapping[str, Path], path: Path) -> None:
+    """Write how a document's steps compare with ours, see `report.document`."""
+    title = f"{facts['document'].upper()}, run again"
+    _write(path, "document.html", figures, COMPARISON_CAPTIONS, title=title, facts=facts)
+
+
 def _read(path: Path, otherwise: Any) -> Any:
     return files.read_json(path, type(otherwise)) if path.is_file() else otherwise
 
@@ -208,6 +215,7 @@ def _write(
     files.write_text(path, page)
 
 
+@cache
 def _environment() -> Environment:
     """Return templates in which every value is escaped and an absent one is simply nothing."""
     environment = Environment(

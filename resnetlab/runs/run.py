@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from resnetlab.data.catalog import CATALOG_FILE
 from resnetlab.errors import CheckpointError, DataError, MachineError
 from resnetlab.recipe import Recipe, load_recipe
+from resnetlab.system.cache import used_by
 from resnetlab.system.files import (
     TEMPORARY,
     damaged,
@@ -107,6 +109,22 @@ class Run:
         """Add one line to the ledger of the test split."""
         write_json(self.folder / "test_ledger.json", [*self.ledger, entry])
 
+    def _repr_html_(self) -> str | None:
+        """Return the first screen of the report, which a notebook shows; None where there is no report."""
+        report = self.folder / "report.html"
+        if not report.is_file():
+            return None
+        page = report.read_text(encoding="utf-8")
+        parts = [
+            found[0]
+            for part in ("style", "header")
+            if (found := re.search(f"<{part}>.*?</{part}>", page, re.S))
+        ]
+        first = re.sub("<nav>.*?</nav>", "", "".join(parts), flags=re.S)
+        return (
+            f'<iframe srcdoc="{escape(first)}" style="width:100%;height:520px;border:0"></iframe>'
+        )
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other process out of the folder; the system lets go when this one ends.
@@ -123,7 +141,8 @@ class Run:
                 raise MachineError(f"{self.folder}: {holder(file)} is at work on this run")
             for leftover in self.folder.rglob(f".*{TEMPORARY}"):
                 leftover.unlink(missing_ok=True)
-            yield
+            with used_by(self.folder):
+                yield
 
 
 def create_run(out: Path, name: str) -> Run:

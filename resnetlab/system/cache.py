@@ -3,8 +3,9 @@
 import fcntl
 import os
 import weakref
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ KINDS = {"pixels": "decoded images", "features": "features"}  # by the beginning
 USED = ".used"  # ends the file whose time says when it was last used, and whose lines for what
 CHECKSUM_BYTES = 8
 LOCK = ".lock"  # ends the file that is held while an entry is made
+RUN: ContextVar[Path | None] = ContextVar("run", default=None)  # at work
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,27 @@ def kept(path: Path) -> bytes | None:
     return content if written[:CHECKSUM_BYTES] == xxh3_64_digest(content) else None
 
 
-class Use:
-    """Marks an entry as used, by a set of images or a run, for as long as this object lives."""
+@contextmanager
+def used_by(run: Path) -> Iterator[None]:
+    """Name a run as a user of all that is used while this lasts."""
+    before = RUN.set(run)
+    try:
+        yield
+    finally:
+        RUN.reset(before)
 
-    def __init__(self, base: Path, user: Path | None = None) -> None:
+
+class Use:
+    """Marks an entry as used, by images and by the run at work, for as long as this object lives."""
+
+    def __init__(self, base: Path, images: Path | None = None) -> None:
         self.handle = os.open(base.with_suffix(USED), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         weakref.finalize(self, os.close, self.handle)
-        line = os.fsencode(user.resolve()) + b"\n" if user else b""
-        if line not in base.with_suffix(USED).read_bytes().splitlines(keepends=True):
-            os.write(self.handle, line)
+        known = base.with_suffix(USED).read_bytes().splitlines(keepends=True)
+        for user in filter(None, (images, RUN.get())):
+            line = os.fsencode(user.resolve()) + b"\n"
+            if line not in known:
+                os.write(self.handle, line)
         os.utime(self.handle)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self.handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -49,11 +49,13 @@ def epoch_seconds(catalog: Catalog, store: PixelStore, recipe: Recipe) -> float:
         started = time.monotonic()
         learner.step(list(islice(stream, 1)), 0.0, address(recipe.seed, 0, step), step)
         seconds.append((time.monotonic() - started) / len(plan[step]))
+    train_s = len(train) * float(np.median(seconds[WARM_UP:] or seconds))
+    if not len(val):
+        return train_s
     some = head(val, PREDICTED)
     started = time.monotonic()
     predict(classifier, some, plain_view(recipe), catalog.classes, recipe.seed, workers)
-    predict_s = (time.monotonic() - started) / max(len(some), 1)
-    return len(train) * float(np.median(seconds[WARM_UP:] or seconds)) + len(val) * predict_s
+    return train_s + len(val) * (time.monotonic() - started) / len(some)
 
 
 def head(samples: Samples, count: int) -> Samples:
@@ -75,12 +77,13 @@ def plan_search(
     """Return how many trials fit, and whether the less promising must be given up early for that.
 
     A full trial has `folds` times `epochs` epochs of `epoch_s`; the retraining has `epochs`, each
-    `growth` times as long. At most `wanted` trials are planned, beside those that are `done`. Raises
+    `growth` times as long, 0 for none. At most `wanted` trials are planned, beside those that are `done`. Raises
     RecipeError where there is no room for the retraining, nor for a trial where none is done.
     """
     retraining_s = RETRAINING_SHARE * growth * epochs * epoch_s + REPORT_S
     full_s, search_s = folds * epochs * epoch_s, budget_s - retraining_s
-    kept = f"{duration(retraining_s)} are kept for the retraining"
+    after = "the retraining" if growth else "the report"
+    kept = f"{duration(retraining_s)} are kept for {after}"
     pruner, more = recipe.tuning.pruner, "more " if done else ""
     if done and search_s >= 0 and (search_s < full_s or not wanted):
         why = "all are done" if not wanted else f"another would take {duration(full_s)}"
@@ -88,7 +91,7 @@ def plan_search(
     if search_s < full_s:
         raise RecipeError(
             f"--budget is too short: a trial takes {duration(full_s)} here ({folds} folds of {epochs} "
-            f"epochs, {epoch_s:.1f} s each) and the retraining {duration(retraining_s)}; give at least "
+            f"epochs, {epoch_s:.1f} s each) and {after} {duration(retraining_s)}; give at least "
             f"{duration(full_s + retraining_s)}, or take fewer folds or epochs"
         )
     in_full = floor(search_s / full_s)

@@ -10,6 +10,7 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Choice, Recipe
+from resnetlab.recipe.training import OF_THE_MACHINE
 from resnetlab.system.progress import log
 from resnetlab.training.defaults import (
     resolve_listed,
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 SEARCH_RECIPE = "search.yaml"  # what the search started from; recipe.yaml is the retraining's
 NEVER = float("inf")
-# Settings that may differ between the machines of one search.
-OF_THE_MACHINE = {
-    "device",
-    "precision",
-    "feature_precision",
-    "threads",
-    "checkpoint_minutes",
-    "log",
-}
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -101,11 +93,17 @@ def digest_of(recipe: Recipe) -> str:
 
 
 def planned(
-    recipe: Recipe, catalog: Catalog, store: PixelStore, deadline: float, done: int = 0
+    recipe: Recipe,
+    catalog: Catalog,
+    store: PixelStore,
+    deadline: float,
+    retrain: bool = True,
+    done: int = 0,
 ) -> tuple[Recipe, float, str | None]:
     """Return the recipe with trials and pruner, until when to search, and the plan in words.
 
-    `done` trials have ended already, where a search goes on.
+    With `retrain` time is kept for a training at the end; `done` trials have ended already, where a
+    search goes on.
     """
     tuning = recipe.tuning
     grid_size = len(grid(recipe)) if tuning.sampler == "grid" else None
@@ -122,7 +120,7 @@ def planned(
     trial = resolve_training(recipe, folds[0].catalog.counts("train"))
     seconds = epoch_seconds(folds[0].catalog, store, trial)
     wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
-    growth = len(catalog.rows("train")) / train
+    growth = len(catalog.rows("train")) / train if retrain else 0.0
     left = deadline - time.monotonic()
     plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted, done)
     log(f"plan: {plan.sentence}")

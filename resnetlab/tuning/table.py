@@ -46,6 +46,7 @@ def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> di
     chosen = choose(scores, rows, tuning.select, monitor != "loss")
     history = trials[chosen].user_attrs.get("history", []) if chosen is not None else []
     epochs = None if chosen is None else epochs_of(recipe, rows[chosen]["values"], history)
+    epochs_max = most(recipe, "training.epochs")
     done = {
         "name": search.study.study_name,
         "sampler": tuning.sampler,
@@ -54,7 +55,7 @@ def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> di
         "monitor": monitor,
         "folds": tuning.folds,
         "repeats": tuning.repeats,
-        "epochs_max": most(recipe, "training.epochs"),
+        "epochs_max": epochs_max,
         "seed": recipe.seed,
         "confidence": recipe.evaluation.confidence,
         "space": {key: plain(setting) for key, setting in tuning.space.items()},
@@ -64,7 +65,7 @@ def describe_search(search: Search, recipe: Recipe, folds: Sequence[Fold]) -> di
         "epochs": epochs,
         "epochs_run": sum(row["epochs_run"] for row in rows.values()),
         "epochs_in_full": sum(
-            len(folds) * int(row["values"].get("training.epochs", recipe.training.epochs))
+            len(folds) * int(row["values"].get("training.epochs", epochs_max))
             for row in rows.values()
             if row["state"] != "failed"
         ),

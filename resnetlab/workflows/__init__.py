@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnetlab.workflows.continuing import recipe_from
     from resnetlab.workflows.data import augment, cache, inspect, make
     from resnetlab.workflows.deployment.combining import combine
     from resnetlab.workflows.deployment.estimator import ImageClassifier, load
@@ -17,13 +16,15 @@ if TYPE_CHECKING:
     from resnetlab.workflows.deployment.pushing import push
     from resnetlab.workflows.deployment.serving import serve
     from resnetlab.workflows.deployment.watching import watch
+    from resnetlab.workflows.documents.telling import reproduce_document
     from resnetlab.workflows.evidence.comparing import compare
     from resnetlab.workflows.evidence.labels import label_errors
     from resnetlab.workflows.evidence.tables import evaluate_predictions
     from resnetlab.workflows.lr_finder import find_lr
     from resnetlab.workflows.reproducing import reproduce
     from resnetlab.workflows.results import evaluate, evaluate_bundle
-    from resnetlab.workflows.resuming import resume
+    from resnetlab.workflows.resuming.continuing import recipe_from
+    from resnetlab.workflows.resuming.resume import resume
     from resnetlab.workflows.training import train
     from resnetlab.workflows.tuning import tune
 
@@ -45,9 +46,10 @@ MODULES = {
     "make": "data",
     "predict": "deployment.predicting",
     "push": "deployment.pushing",
-    "recipe_from": "continuing",
+    "recipe_from": "resuming.continuing",
     "reproduce": "reproducing",
-    "resume": "resuming",
+    "reproduce_document": "documents.telling",
+    "resume": "resuming.resume",
     "serve": "deployment.serving",
     "train": "training",
     "tune": "tuning",
@@ -73,6 +75,7 @@ __all__ = [
     "push",
     "recipe_from",
     "reproduce",
+    "reproduce_document",
     "resume",
     "serve",
     "train",

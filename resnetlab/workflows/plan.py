@@ -17,10 +17,11 @@ HEAD_SHARE = 0.6  # of an epoch's time: features of images and their flips, two 
 BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
 
 
-def in_time(dataset: Dataset, deadline: float, open_lr: bool) -> Recipe:
+def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None = None) -> Recipe:
     """Return the recipe of a data set with as many epochs as end before `deadline`, by time.monotonic.
 
-    Where the learning rate is open it is theirs.
+    There are `most` at most. What `asked`, the recipe as it was given, leaves open of learning rate and
+    warm-up is theirs.
     """
     from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC, suggest_lr
     from resnetlab.tuning.budget import REPORT_S, epoch_seconds
@@ -30,13 +31,13 @@ def in_time(dataset: Dataset, deadline: float, open_lr: bool) -> Recipe:
     left = deadline - time.monotonic() - REPORT_S
     if recipe.training.head_first:
         left -= HEAD_SHARE * seconds
-    epochs = max(1, min(MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
+    epochs = max(1, min(most or MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
     log(f"plan: {epochs} epochs of {duration(seconds)} fit into the budget")
     values: dict[str, Any] = {"training.epochs": epochs}
-    if recipe.training.optimizer == "adamw":
+    if recipe.training.optimizer == "adamw" and asked.training.warmup_epochs == "auto":
         values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
     recipe = recipe.override(values)
-    if open_lr:
+    if asked.training.lr == "auto":
         count = len(divide(dataset.catalog, recipe).rows("train"))
         lr = suggest_lr(recipe, recipe.model.weights != "none", count)
         recipe = recipe.override({"training.lr": lr})

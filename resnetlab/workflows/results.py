@@ -94,7 +94,11 @@ def score_split(
 
 
 def evaluate_bundle(
-    bundle: Path, data: Path, out: Path = Path("runs"), split: str | None = None
+    bundle: Path,
+    data: Path,
+    out: Path = Path("runs"),
+    split: str | None = None,
+    name: str | None = None,
 ) -> Run:
     """Score a bundle on labelled images that it was not made from; return the new run.
 
@@ -105,7 +109,7 @@ def evaluate_bundle(
 
     require_writable(out)
     facts, _ = read_facts(bundle_of(bundle) / FACTS)
-    run = create_run(out, f"{name_of(data)}-{facts.network}-evaluation")
+    run = create_run(out, name or f"{name_of(data)}-{facts.network}-evaluation")
     log(f"run {run.folder}")
     with run.held(), discarded_without_recipe(run):
         score_bundle(run, bundle, data, split)

@@ -17,7 +17,6 @@ from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
-from resnetlab.system.cache import Use
 from resnetlab.system.files import read_csv
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import (
@@ -28,11 +27,11 @@ from resnetlab.system.requirements import (
     require_writable,
 )
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
-from resnetlab.workflows.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.ending import calibrate, describe_training, settle_adjustment, settle_flips
 from resnetlab.workflows.evidence.measuring import predict_split, record
-from resnetlab.workflows.lengthening import lengthen
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
+from resnetlab.workflows.resuming.continuing import describe_start, leave_out_seen
+from resnetlab.workflows.resuming.lengthening import lengthen
 from resnetlab.workflows.start import begin, hand_over
 from resnetlab.workflows.steps import begin_run, describe_model, from_bundle, return_to, say_notes
 
@@ -47,14 +46,16 @@ def train(
     name: str | None = None,
     export_split_to: Path | None = None,
     budget_s: float | None = None,
+    most_epochs: int | None = None,
 ) -> Run:
     """Audit, split, train, evaluate on validation; write bundle and report; return the run.
 
-    With `budget_s`, epochs that the recipe leaves open are as many as fit into so many seconds.
+    With `budget_s`, epochs that the recipe leaves open are as many as fit into so many seconds,
+    `most_epochs` at most.
     Raises DataError, RecipeError, MachineError, DivergedError.
     """
     recipe, begun = from_bundle(recipe or Recipe()), time.monotonic()
-    open_epochs, open_lr = recipe.training.epochs == "auto", recipe.training.lr == "auto"
+    asked = recipe
     require_writable(out)
     if export_split_to is not None:
         require_empty(export_split_to)
@@ -77,8 +78,9 @@ def train(
     }
     with run.held(), discarded_without_recipe(run), unfinished(run.folder, "train", **arguments):
         dataset, network = read_and_choose(name_of(data), catalog, candidates)
-        if budget_s is not None and open_epochs:
-            dataset = replace(dataset, recipe=in_time(dataset, begun + budget_s, open_lr))
+        if budget_s is not None and asked.training.epochs == "auto":
+            timed = in_time(dataset, begun + budget_s, asked, most_epochs)
+            dataset = replace(dataset, recipe=timed)
         catalog = settle_splits(run, dataset, export_split_to)
         finish_training(run, catalog, dataset.store, dataset.recipe, network)
     return run
@@ -172,8 +174,6 @@ def finish_training(
     from resnetlab.training.reconstruction import restored_images
     from resnetlab.training.watch import watch_training
 
-    if store.beside is not None:
-        Use(store.beside, run.folder)  # from then on the cache names the run
     classifier = initial_classifier(recipe, catalog, store, network)
     training = recipe.training
     threads = starting_threads(training)

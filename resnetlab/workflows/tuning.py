@@ -111,7 +111,9 @@ def go_on_tuning(
         if deadline != NEVER:
             open_ended = recipe.override({"tuning.trials": asked.tuning.trials})
             done = ended_trials(run, recipe, arguments)
-            recipe, until, plan = planned(open_ended, catalog, store, deadline, done)
+            recipe, until, plan = planned(
+                open_ended, catalog, store, deadline, arguments["retrain"], done
+            )
             write_text(folder / SEARCH_RECIPE, recipe.to_yaml())
             arguments = arguments | {"plan": plan}
         search_and_retrain(run, recipe, (catalog, store), arguments, None, until, deadline)
@@ -159,7 +161,7 @@ def begin_and_search(
             "tuning.folds=1 needs a validation split; give data.split one, or take folds"
         )
     findings = describe_dataset(replace(dataset, catalog=catalog), "train")
-    recipe, until, plan = planned(recipe, catalog, dataset.store, deadline)
+    recipe, until, plan = planned(recipe, catalog, dataset.store, deadline, arguments["retrain"])
     write_beginnings(run, catalog, findings, recipe)
     write_text(run.folder / SEARCH_RECIPE, recipe.to_yaml())
     data = catalog, dataset.store

@@ -1,9 +1,11 @@
 """A run is a folder of its own: named once, never overwritten, held by one process at a time."""
 
 import errno
+import re
 import socket
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,7 @@ def test_damaged_metrics_are_told_and_not_written_over(tmp_path, content):
 
 HOLD = """
 import sys, time
+from html import unescape
 from pathlib import Path
 from resnetlab.runs.run import Run
 
@@ -211,3 +214,14 @@ def test_a_run_is_let_go_when_the_work_in_it_fails(tmp_path):
 def test_a_run_that_cannot_be_written_can_not_be_held(tmp_path):
     with pytest.raises(MachineError, match="can't be written"), Run(tmp_path / "gone").held():
         pytest.fail("held nothing")
+
+
+def test_a_notebook_shows_the_first_screen_of_the_report_apart_from_its_own_page(tmp_path):
+    run = Run(tmp_path)
+    assert run._repr_html_() is None
+    page = (
+        "<style>h1 {}</style><header><h1>A & B</h1><nav>links</nav></header><main>the rest</main>"
+    )
+    (tmp_path / "report.html").write_text(page)
+    (shown,) = re.findall('<iframe srcdoc="(.*?)"', run._repr_html_())
+    assert unescape(shown) == "<style>h1 {}</style><header><h1>A & B</h1></header>"

@@ -7,6 +7,7 @@ import pytest
 
 from resnetlab import workflows
 from resnetlab.cli.main import main
+from resnetlab.runs.run import Run
 from resnetlab.system.cache import Use, entries, keep, kept, remove
 
 DAY = 86400
@@ -122,3 +123,12 @@ def test_what_is_kept_comes_back_whole_or_not_at_all(tmp_path):
             assert kept(file) is None
             file.write_bytes(written[:place])
             assert kept(file) is None
+
+
+def test_what_a_run_computes_names_it_as_a_user(folder, tmp_path):
+    with Run(tmp_path).held():
+        use = Use(folder / "features-3")
+    users = {each.base.name: each.users for each in entries(folder)}
+    assert users["features-3"] == (str(tmp_path),)
+    assert users["pixels-a-1"] == ()
+    del use

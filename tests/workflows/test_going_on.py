@@ -19,7 +19,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.files import read_csv
-from resnetlab.workflows.lengthening import refuse_longer
+from resnetlab.workflows.resuming.lengthening import refuse_longer
 
 TINY = {
     "data.image_size": 16,

@@ -15,13 +15,19 @@ ROUGH, CAREFUL = 2, 40  # iterations of the alignment
 PROMISING = 0.65  # agreement after the rough alignment from which on a careful one follows
 SHEAR, SCALE = 0.08, 0.35  # how far one may be rotated or sheared, and scaled, against the other
 SHEAR_PENALTY = 0.5  # subtracted from the agreement of rotated or sheared pairs, times the shear
+TURN = (2.0, 16.0)  # degrees; so far one may be turned against the other, without a penalty, ...
+STIFF = 0.04  # ... where it is hardly sheared or stretched besides: chance fits are
 
 
-def similarities(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+def similarities(
+    ones: np.ndarray, others: np.ndarray, aspects: np.ndarray | None = None
+) -> np.ndarray:
     """Return how well grey images agree pair by pair, once aligned: (n,), at most 1.
 
-    Both are float32 (n, S, S). 0 where the rough alignment is not promising.
+    Both are float32 (n, S, S), squeezed from images of these `aspects` (n, 2), width by height; square
+    ones by default. 0 where the rough alignment is not promising.
     """
+    aspects = np.ones((len(ones), 2)) if aspects is None else aspects
     warps = np.tile(np.eye(2, 3, dtype=np.float32), (len(ones), 1, 1))
     warps = align(ones, others, warps, ROUGH)
     rough = agreement(ones, others, warps)
@@ -30,22 +36,37 @@ def similarities(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     found = np.zeros_like(rough)
     if len(promising):
         ones, others, warps = ones[promising], others[promising], warps[promising]
+        aspects = aspects[promising]
         better = align(ones, others, warps, CAREFUL)
         # On smooth images further iterations can make it worse: the better of the two counts.
         found[promising] = np.maximum(
-            penalised(rough[promising], warps), penalised(agreement(ones, others, better), better)
+            penalised(rough[promising], warps, aspects),
+            penalised(agreement(ones, others, better), better, aspects),
         )
     return found
 
 
-def penalised(found: np.ndarray, warps: np.ndarray) -> np.ndarray:
+def penalised(found: np.ndarray, warps: np.ndarray, aspects: np.ndarray) -> np.ndarray:
     """Return the agreement `found` (n,), less a penalty for the shear of its warps (n, 2, 3).
 
-    0 where an image fits only rotated or squeezed, which copies rarely are.
+    0 where an image fits only squeezed, or far rotated, which copies rarely are.
     """
     shear = np.maximum(abs(warps[:, 0, 1]), abs(warps[:, 1, 0]))
     scale = np.maximum(abs(warps[:, 0, 0] - 1), abs(warps[:, 1, 1] - 1))
-    return np.where((shear <= SHEAR) & (scale <= SCALE), found - SHEAR_PENALTY * shear, 0)
+    near = np.where(shear <= SHEAR, found - SHEAR_PENALTY * shear, 0)
+    return np.where(scale <= SCALE, np.where(turned(warps, aspects), found, near), 0)
+
+
+def turned(warps: np.ndarray, aspects: np.ndarray) -> np.ndarray:
+    """Return which warps (n, 2, 3) of thumbnails turn the images that these show, and do little else, (n,) bool."""
+    one, other = aspects.T
+    # From thumbnails, which are square, to the images, each as high as 1.
+    a, b = warps[:, 0, 0] * other / one, warps[:, 0, 1] * other
+    c, d = warps[:, 1, 0] / one, warps[:, 1, 1]
+    size = np.sqrt(np.maximum(a * d - b * c, 1e-6))
+    angle = abs(np.degrees(np.arctan2(c - b, a + d)))
+    stiff = np.maximum(abs(a - d), abs(b + c)) <= STIFF * size
+    return np.asarray(stiff & (angle >= TURN[0]) & (angle <= TURN[1]))
 
 
 def align(ones: np.ndarray, others: np.ndarray, warps: np.ndarray, iterations: int) -> np.ndarray:

@@ -39,9 +39,14 @@ def describe(
             {"id": catalog.ids[row], "problem": catalog.problem[row]}
             for row in np.flatnonzero(~catalog.sound)
         ],
+        "remarks": [
+            {"id": catalog.ids[row], "remark": catalog.remark[row]}
+            for row in np.flatnonzero(catalog.remark != "")
+        ],
         "notes": list(catalog.notes),
         "warnings": [
             *unread_formats(catalog),
+            *remarks(catalog),
             *warnings(catalog, store),
             *shortcuts(catalog, store),
         ],
@@ -53,6 +58,16 @@ def describe(
         "conflicts": len(conflicts),
         "near_duplicates": None if near is None else describe_near(catalog, near),
     }
+
+
+def remarks(catalog: Catalog) -> Iterator[str]:
+    """Give a sentence on images that their decoders remarked on."""
+    rows = np.flatnonzero(catalog.remark != "")
+    if len(rows):
+        yield (
+            f"decoders remarked on {len(rows):,} of {len(catalog):,} images, first on "
+            f"{catalog.ids[rows[0]]}: {catalog.remark[rows[0]]}"
+        )
 
 
 def spread(values: np.ndarray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Near-duplicates of an image: scaled, cropped, compressed anew, recoloured, flipped.
+"""Near-duplicates of an image: scaled, cropped, turned a little, compressed anew, recoloured, flipped.
 
 Pairs with similar descriptors are aligned and compared. Thresholds were set on CIFAR-10 by looking
 at pairs: docs/experiments.md.
@@ -17,7 +17,7 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.cache import keep, kept
 from resnetlab.system.progress import Progress
 
-VERSION = 3  # raised whenever other pairs are found
+VERSION = 4  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different images agree by chance
 CHUNK = 256  # images or pairs at a time: what fits into a processor's cache
 SAME = 0.86  # agreement of the gradients of two copies
@@ -128,7 +128,8 @@ def compare(store: PixelStore, pairs: np.ndarray, flipped: bool) -> np.ndarray:
     ones, others = store.index["small"][pairs.T].astype(np.float32)
     if flipped:
         others = np.ascontiguousarray(others[:, :, ::-1])
-    found = similarities(ones, others)
+    sides = store.index[["full_width", "full_height"]][pairs]
+    found = similarities(ones, others, sides["full_width"] / sides["full_height"])
     for row in np.flatnonzero((found >= SAME) & (found < SURE)):
         if min(detail(ones[row]), detail(others[row])) <= DETAIL:
             found[row] = 0

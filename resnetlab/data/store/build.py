@@ -1,11 +1,14 @@
 """How a store is made: in chunks by threads, written in order, gone on with after any cut."""
 
 import hashlib
+import json
 import os
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +22,17 @@ from resnetlab.data.store.depth import ValueRange
 from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
+from resnetlab.system.cache import keep, kept
 from resnetlab.system.files import cut_meanwhile, sync
-from resnetlab.system.progress import Progress
+from resnetlab.system.progress import Progress, log
+from resnetlab.system.remarks import Remarks
 from resnetlab.system.requirements import require_space
 from resnetlab.system.threads import Item, in_order, sign_of_life
 
+REMARKED = 1000  # images whose remarks are looked up, one by one
 CHUNK = 64  # images between two entries in the index: what a cut-off build loses of a thread's work
 CHUNK_BYTES = 2**24  # of their pixels, about: fewer images where these are large
+REMARKS = ".remarks"  # ends the file beside a store that holds them
 AHEAD = 4  # chunks made ahead of the one that is being written
 
 Made = tuple[np.ndarray, list[np.ndarray]]  # records and, for each, what is stored
@@ -75,6 +82,7 @@ class Earlier:
         index = whole_records(index_file)
         self.index = index[index["offset"] + index["length"] <= pixel_file.stat().st_size]
         self.row_of = {digest.decode(): row for row, digest in enumerate(self.index["sha256"])}
+        self.remarks = remarks_beside(index_file)
 
     def get(self, digest: str) -> tuple[np.void, np.ndarray] | None:
         """Return the record of an image and what is stored of it; None where that is not sound."""
@@ -109,15 +117,19 @@ def build(
     distinct: dict[str, str],
     settings: Settings,
     pool: ThreadPoolExecutor,
+    remarks: Remarks,
 ) -> None:
     """Append what is missing of the images (digest: path), in their order: pixels, then records.
 
     A build that is cut off goes on where the last whole chunk ends. What an earlier store of the
-    same settings holds is copied.
+    same settings holds is copied. What decoders remarked of an image is kept beside the store.
     """
     done = begin(pixel_file, index_file)
+    remarked: dict[str, str] = {}  # by the digest, a path: something was printed meanwhile
     pending = list(distinct.items())[len(done) :]
     earlier = earlier_store(index_file)
+    if earlier and not len(done):
+        tell_new(distinct, earlier)
 
     def make(items: list[tuple[str, str]]) -> Made:
         records = np.zeros(len(items), dtype=ENTRY)
@@ -127,7 +139,10 @@ def build(
             if kept:
                 records[row], content = kept
             else:
+                before = remarks.written()
                 content = store_file(read, digest, path, settings, records[row])
+                if remarks.written() > before:
+                    remarked[digest] = path
             sign_of_life()
             stored.append(content)
         records["checksum"] = checksums(records, stored)
@@ -153,6 +168,39 @@ def build(
             progress.advance(len(records))
     sync(pixel_file)
     sync(index_file)
+    found = {} if earlier is None else {key: earlier.remarks.get(key, "") for key in distinct}
+    found |= remarks_beside(index_file)
+    for digest, path in list(remarked.items())[:REMARKED]:
+        found[digest] = remarks.during(partial(decode_again, read, path, settings))
+    found = {digest: text for digest, text in found.items() if text}
+    if found:
+        keep(index_file.with_suffix(REMARKS), json.dumps(found).encode())
+
+
+def decode_again(read: Reader, path: str, settings: Settings) -> None:
+    """Decode one image for what its decoder remarks: at first others may have been at work beside it."""
+    with suppress(OSError, ImageProblem):
+        decode(
+            read(path), settings.short_side, settings.max_pixels, settings.allow_truncated,
+            settings.value_range,
+        )  # fmt: skip
+
+
+def remarks_beside(index_file: Path) -> dict[str, str]:
+    """Return what decoders remarked of the images of a store, by the digest of the file."""
+    content = kept(index_file.with_suffix(REMARKS))
+    remarks: dict[str, str] = {} if content is None else json.loads(content)
+    return remarks
+
+
+def tell_new(distinct: dict[str, str], earlier: Earlier) -> None:
+    """Say how many images are new or changed since an earlier store of mostly the same, before they are decoded."""
+    new = [path for digest, path in distinct.items() if digest not in earlier.row_of]
+    if 0 < len(new) < len(distinct) / 2:
+        log(
+            f"note: {len(new):,} of {len(distinct):,} images are new or have changed since they were last "
+            f"decoded, the first is {printable(new[0])}; the others are copied"
+        )
 
 
 def begin(pixel_file: Path, index_file: Path) -> np.ndarray:

@@ -23,6 +23,7 @@ from resnetlab.data.store.build import (
     build,
     chunks_of,
     end_of,
+    remarks_beside,
     whole_records,
 )
 from resnetlab.data.store.checksums import ENTRY, checksums
@@ -34,7 +35,7 @@ from resnetlab.errors import MachineError
 from resnetlab.system.cache import Use
 from resnetlab.system.files import InUse, cache_folder, exclusive
 from resnetlab.system.progress import Progress, log
-from resnetlab.system.remarks import remarks_collected
+from resnetlab.system.remarks import Remarks, remarks_collected
 from resnetlab.system.threads import in_order, sign_of_life, threads
 
 STORE_VERSION = 6  # raised whenever decoding gives other pixels, or a record holds something else
@@ -97,6 +98,11 @@ class PixelStore:
         return np.array([self._row_of[digest] for digest in catalog.sha256], dtype=np.int64)
 
     @cached_property
+    def remarks(self) -> dict[str, str]:
+        """What decoders remarked, by the digest of the file."""
+        return {} if self.beside is None else remarks_beside(self.beside.with_suffix(".index"))
+
+    @cached_property
     def _row_of(self) -> dict[str, int]:
         return {digest.decode(): row for row, digest in enumerate(self.index["identity"])}
 
@@ -114,12 +120,12 @@ def read_images(
 
     `format` says how they are kept: 'pixels', or 'jpeg', which loses a little and takes about an
     eighth of the space. `value_range` scales images of more than 8 bits; 'auto': by the values of those
-    that may be training's. Returns the catalog with sha256, width, height and problem filled in, and the
-    store. A store that was begun is completed; one that is there is opened. Raises MachineError
+    that may be training's. Returns the catalog with sha256, width, height, problem and remark filled in, and
+    the store. A store that was begun is completed; one that is there is opened. Raises MachineError
     where the cache can't be written, DataError where an image changes meanwhile.
     """
     read = Reader(catalog.root)
-    with remarks_collected("decoders of images"), threads(workers or 1) as pool:
+    with remarks_collected("decoders of images") as remarks, threads(workers or 1) as pool:
         digests, unreadable, deep = hash_files(
             read, list(catalog.paths), pool, value_range == "auto"
         )
@@ -129,7 +135,7 @@ def read_images(
                 found for row, found in deep.items() if catalog.split[row] in ("", "train")
             )
         settings = Settings(short_side, max_pixels, allow_truncated, format, value_range)
-        store = open_store(read, distinct, settings, pool)
+        store = open_store(read, distinct, settings, pool, remarks)
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
     records = store.index[[row_of[digest] for digest in digests]]
     problems = [text.decode(errors="ignore") for text in records["problem"]]
@@ -140,6 +146,7 @@ def read_images(
         width=records["full_width"].astype(np.int64),
         height=records["full_height"].astype(np.int64),
         problem=objects(problems),
+        remark=objects([store.remarks.get(digest, "") for digest in digests]),
     )
     return catalog, store
 
@@ -184,7 +191,11 @@ def hash_files(
 
 
 def open_store(
-    read: Reader, distinct: dict[str, str], settings: Settings, pool: ThreadPoolExecutor
+    read: Reader,
+    distinct: dict[str, str],
+    settings: Settings,
+    pool: ThreadPoolExecutor,
+    remarks: Remarks,
 ) -> PixelStore:
     """Open the store of these images (digest: path), built or completed where needed."""
     # Stores that differ in their images alone share the beginning of their names.
@@ -198,7 +209,7 @@ def open_store(
             drop_damaged(pixel_file, index_file, pool)
             drop_readable(index_file)
             if not is_complete(pixel_file, index_file, len(distinct)):
-                build(pixel_file, index_file, read, distinct, settings, pool)
+                build(pixel_file, index_file, read, distinct, settings, pool, remarks)
             in_use = Use(base, read.root)
     except OSError as error:
         raise MachineError(

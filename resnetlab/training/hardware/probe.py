@@ -1,9 +1,11 @@
 """The machine is measured, not guessed: what it does fastest, tried on a block of ResNet for a second."""
 
 import copy
+import platform
 import statistics
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import torch
@@ -15,20 +17,38 @@ NETWORK_BATCH, NETWORK_PX = 8, 128  # on which a network is tried
 TRIES = 7  # the middle one counts: a moment's disturbance decides nothing
 CLEARLY = 1.25  # how much faster fewer threads must be than all of them
 GAINS = 1.1  # how much faster bf16 must be than fp32
+ON_ONE_THREAD = (("fp32", 1), ("bf16", 1))  # which other programs disturb least
 
 
 def fastest_precision(network: nn.Module | None = None) -> Literal["fp32", "bf16"]:
-    """Return bf16 where the processor gains by it; where it only emulates bf16, that loses.
-
-    Tried on one thread, which other programs disturb least; on a copy of the `network` if given.
-    """
-    both = [("fp32", 1), ("bf16", 1)]
-    fp32, bf16 = step_seconds(both)
-    if fp32 > GAINS * bf16 and network is not None:
-        network = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
-        images = torch.zeros(NETWORK_BATCH, 3, NETWORK_PX, NETWORK_PX, dtype=torch.uint8)
-        fp32, bf16 = step_seconds(both, network, images)
+    """Return bf16 where the processor gains by it, on a copy of the `network` too if one is given."""
+    if not gains_by_bf16():
+        return "fp32"
+    if network is None:
+        return "bf16"
+    network = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
+    images = torch.zeros(NETWORK_BATCH, 3, NETWORK_PX, NETWORK_PX, dtype=torch.uint8)
+    fp32, bf16 = step_seconds(ON_ONE_THREAD, network, images)
     return "bf16" if fp32 > GAINS * bf16 else "fp32"
+
+
+@cache
+def gains_by_bf16() -> bool:
+    """Return whether the processor is clearly faster in bf16; tried once a process.
+
+    One without instructions for it only emulates it, and the try alone would take half a minute.
+    """
+    if not has_bf16():
+        return False
+    fp32, bf16 = step_seconds(ON_ONE_THREAD)
+    return fp32 > GAINS * bf16
+
+
+def has_bf16() -> bool:
+    """Return whether the processor may have instructions for bf16; only x86 tells."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def fastest_threads(precision: Literal["fp32", "bf16"]) -> int:

@@ -1,5 +1,6 @@
 """Which of several runs, or tables of predictions made elsewhere, is better."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.repeats import compare_repeats
 from resnetlab.evaluation.tables import read_predictions
+from resnetlab.recipe import Recipe
+from resnetlab.recipe.training import OF_THE_MACHINE
 from resnetlab.report.comparison import write_comparison
 from resnetlab.runs.run import Run, open_run
 from resnetlab.system.requirements import require_writable
@@ -41,10 +45,43 @@ def compare(
     }
     predictions = same_order(predictions)
     comparison = compare_all(predictions) | {"split": split}
+    recipes = {name: run.recipe for name, run in runs.items()}
+    comparison["repeats"] = over_seeds(repeats_of(recipes), recipes, predictions)
     if out is not None:
         galleries = draw_differing(out, comparison, runs, predictions)
         write_comparison(out, comparison, runs, galleries)
     return comparison
+
+
+def repeats_of(recipes: Mapping[str, Recipe]) -> dict[str, list[str]]:
+    """Return runs whose recipes differ in the seed alone, or in what the machine decides, by the first's name."""
+    groups: dict[str, list[str]] = {}
+    for name, recipe in recipes.items():
+        tree = recipe.model_dump(mode="json", exclude={"seed": True, "data": {"keep_split_of"}})
+        tree["training"] = {k: v for k, v in tree["training"].items() if k not in OF_THE_MACHINE}
+        groups.setdefault(json.dumps(tree, sort_keys=True), []).append(name)
+    return {names[0]: names for names in groups.values()}
+
+
+def over_seeds(
+    groups: Mapping[str, Sequence[str]],
+    recipes: Mapping[str, Recipe],
+    predictions: Mapping[str, Predictions],
+) -> dict[str, Any] | None:
+    """Return what repeats with several seeds show; None where there are none."""
+    if all(len(names) < 2 for names in groups.values()):
+        return None
+    return compare_repeats(
+        {
+            group: {
+                recipes[name].seed: float(
+                    (predictions[name].predicted == predictions[name].labels).mean()
+                )
+                for name in names
+            }
+            for group, names in groups.items()
+        }
+    )
 
 
 def names_of(places: Sequence[Path]) -> dict[str, Path]:

@@ -28,8 +28,9 @@ def small(pieces: np.ndarray) -> np.ndarray:
 
 
 def turned(piece: np.ndarray, degrees: float) -> np.ndarray:
-    around = cv2.getRotationMatrix2D((59.5, 59.5), degrees, 1)
-    return cv2.warpAffine(piece, around, piece.shape, borderMode=cv2.BORDER_REFLECT)
+    height, width = piece.shape
+    around = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    return cv2.warpAffine(piece, around, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
 def test_an_image_agrees_with_itself(large):
@@ -52,10 +53,25 @@ def test_a_cropped_image_agrees_with_the_whole(large):
     assert (found > SAME).mean() > 0.8
 
 
-def test_a_turned_image_is_no_copy(large):
-    turned_far = np.stack([turned(piece, 8) for piece in large])
+@pytest.mark.parametrize("degrees", [3, 8, 14])
+def test_an_image_turned_a_little_is_a_copy_whatever_its_shape(large, degrees):
+    wide = large[:, 20:100]  # 120 px wide, 80 high, squeezed like all thumbnails
+    for pieces, aspect in ((large, 1.0), (wide, 1.5)):
+        other = np.stack([turned(piece, degrees) for piece in pieces])
+        found = similarities(small(pieces), small(other), np.full((len(pieces), 2), aspect))
+        assert (found > SAME).mean() > 0.6, aspect
 
-    assert similarities(small(large), small(turned_far)).max() < SAME
+
+def test_an_image_turned_far_or_sheared_is_no_copy(large):
+    other = np.stack([turned(piece, 24) for piece in large])
+    assert similarities(small(large), small(other)).max() < SAME
+    sheared = np.stack(
+        [
+            cv2.warpAffine(piece, np.float32([[1, 0.15, -9], [0, 1, 0]]), (120, 120))
+            for piece in large
+        ]
+    )
+    assert similarities(small(large), small(sheared)).max() < SAME
 
 
 def test_pairs_do_not_depend_on_what_is_compared_beside_them(large):

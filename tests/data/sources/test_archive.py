@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import random
+import shutil
 import stat
 import struct
 import sys
@@ -13,6 +14,7 @@ import zipfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -129,6 +131,7 @@ def test_what_cannot_be_read_where_it_lies_is_unpacked_once(tmp_path, monkeypatc
         f"{digest}/cat/1.png": hashlib.sha256(b"one").hexdigest(),
         f"{digest}/dog": "folder",
         f"{digest}/dog/1.png": hashlib.sha256(b"two").hexdigest(),
+        f"{digest}.sums": ANY,
     }
     monkeypatch.setattr(unpacked, "unpack_into", None)  # what is there isn't unpacked again
     assert open_archive(path).read("cat/1.png") == b"one"
@@ -587,6 +590,20 @@ def test_an_unpacking_that_was_cut_off_is_begun_again(tmp_path):
     assert list_archive(path).files == ("cat/1.png", "dog/1.png")
     assert list_archive(path).read("cat/1.png") == b"1"
     assert not partial.exists()
+
+
+@pytest.mark.parametrize("form", [*STREAMED, "7z"])
+def test_a_bit_that_changes_in_the_cache_is_noticed(tmp_path, form):
+    path = pack(tmp_path / f"x.{form}", {"cat/1.png": b"one", "dog/1.png": b"two"})
+    images = open_archive(path)
+    place = images.place("dog/1.png")
+    place.write_bytes(b"twp")
+    for again in (images, open_archive(path)):
+        assert again.read("cat/1.png") == b"one"
+        with pytest.raises(MachineError, match=r"dog/1.png: is damaged in the cache .* remove"):
+            again.read("dog/1.png")
+    shutil.rmtree(place.parents[1])
+    assert open_archive(path).read("dog/1.png") == b"two"
 
 
 def test_two_who_want_the_same_archive_wait_for_each_other(tmp_path, monkeypatch):

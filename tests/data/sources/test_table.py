@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from resnetlab.data.catalog import new_catalog
 from resnetlab.data.sources.listing import list_folder, list_names
 from resnetlab.data.sources.tables.image_index import ImageIndex, slashed
+from resnetlab.data.sources.tables.split_tables import find_split_tables
 from resnetlab.data.sources.tables.table import find_label_table, read_label_table
 from resnetlab.data.sources.tables.text_table import read_rows, read_table_file
 from resnetlab.data.sources.tables.write import write_label_table
@@ -432,6 +433,23 @@ def test_a_table_of_parquet_or_of_0_and_1_is_found_and_one_damaged_further_down(
     }
     for name, content in forms.items():
         assert find_label_table(listing_of(tmp_path, *FOUR, contents={name: content})) == name
+
+
+def test_plain_text_is_a_table_where_it_labels_images_and_no_other_file_does(tmp_path):
+    labels = {"labels.txt": b"a.png 0\nb.png 1\nc.png 0\nd.png 1\n"}
+    assert find_label_table(listing_of(tmp_path, *FOUR, contents=labels)) == "labels.txt"
+    prose = {"README.txt": b"Photographs of cats.\na.png is the first, b.png the second.\n"}
+    assert find_label_table(listing_of(tmp_path, *FOUR, contents=prose)) is None
+    names_alone = {"files.txt": b"a.png\nb.png\n"}
+    assert find_label_table(listing_of(tmp_path, *FOUR, contents=names_alone)) is None
+    both = labels | {"labels.csv": b"image,label\na.png,cat\nb.png,dog\n"}
+    assert find_label_table(listing_of(tmp_path, *FOUR, contents=both)) == "labels.csv"
+
+
+def test_plain_text_for_each_split_is_joined(tmp_path):
+    tables = {"train.txt": b"a.png 0\nb.png 1\n", "test.txt": b"c.png 0\nd.png 1\n"}
+    listing = listing_of(tmp_path, *FOUR, contents=tables)
+    assert find_split_tables(listing) == {"train.txt": "train", "test.txt": "test"}
 
 
 def test_two_tables_that_would_do_are_refused_by_name(tmp_path):

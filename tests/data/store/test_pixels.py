@@ -5,10 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_sample_images
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.folder import read_folder
@@ -240,6 +242,19 @@ def test_what_an_earlier_store_holds_is_copied_to_the_same_bytes(
     assert store.index.tobytes() == expected[".index"]
     assert store.beside.with_suffix(".bin").read_bytes() == expected[".bin"]
     assert catalog.problem[catalog.ids == "1/05.png"] == "not an image"
+
+
+def test_what_is_new_is_told_before_it_is_decoded(cache, folder, capsys, monkeypatch):
+    read(folder)
+    assert "decoded" not in capsys.readouterr().err
+    (folder / "1" / "05.png").write_bytes(b"<html>")
+    monkeypatch.setattr(build, "store_file", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(pytest.fail.Exception):
+        read(folder)
+    assert (
+        "note: 1 of 14 images are new or have changed since they were last decoded, the first is 1/05.png; "
+        "the others are copied"
+    ) in capsys.readouterr().err
 
 
 def test_an_earlier_store_of_which_pixels_were_lost_gives_what_it_still_has(
@@ -531,3 +546,23 @@ def test_the_cache_is_where_the_user_says_else_where_the_system_says(monkeypatch
 @pytest.mark.parametrize(("image_size", "short_side"), [(224, 256), (8, 10), (32, 37), (448, 512)])
 def test_images_are_stored_a_seventh_larger_than_the_network_sees_them(image_size, short_side):
     assert short_side_for(image_size) == short_side
+
+
+def test_what_a_decoder_prints_belongs_to_its_image(cache, folder, capfd):
+    catalog, _ = read(folder)
+    photo = load_sample_images().images[0][:64, :64, ::-1]
+    odd = [path for path in catalog.paths if path.startswith("0/")][:2]
+    for name in odd:
+        content = cv2.imencode(".jpg", photo)[1].tobytes()
+        (folder / name).with_suffix(".jpg").write_bytes(content[:-2] + b"\0" * 7 + content[-2:])
+    capfd.readouterr()
+    catalog, _ = read(folder)
+    remarked = catalog.ids[catalog.remark != ""].tolist()
+    assert remarked == [str(Path(name).with_suffix(".jpg")) for name in odd]
+    assert all("extraneous bytes" in text for text in catalog.remark if text)
+    assert "Corrupt JPEG" not in capfd.readouterr().err
+    (folder / odd[0]).unlink()  # another store, the rest copied
+    again, _ = read(folder)
+    assert again.ids[again.remark != ""].tolist() == remarked, "it is kept with the store"
+    again.save(cache / "catalog.parquet")
+    assert Catalog.load(cache / "catalog.parquet").remark.tolist() == again.remark.tolist()

@@ -13,13 +13,16 @@ def pretend(monkeypatch):
 
     def make(seconds: dict, threads: int = 4) -> None:
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        monkeypatch.setattr(probe, "has_bf16", lambda: True)
         monkeypatch.setattr(
             probe,
             "step_seconds",
             lambda settings, *_: [seconds.get(each, 1.0) for each in settings],
         )
 
-    return make
+    probe.gains_by_bf16.cache_clear()
+    yield make
+    probe.gains_by_bf16.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,28 @@ def test_bf16_is_taken_only_where_it_is_clearly_faster(pretend, bf16, precision)
     pretend({("bf16", 1): bf16})
 
     assert fastest_precision() == precision
+
+
+def test_without_instructions_for_bf16_it_is_not_even_tried(pretend, monkeypatch):
+    pretend({("bf16", 1): 0.3})
+    monkeypatch.setattr(probe, "has_bf16", lambda: False)
+    assert fastest_precision() == "fp32"
+
+
+def test_the_processor_is_tried_once_and_a_network_each_time(pretend, monkeypatch):
+    pretend({})
+    tried = []
+
+    def step_seconds(settings, network=None, images=None):
+        tried.append(network)
+        return [1.0, 0.3] if network is None else [1.0, 2.0]
+
+    monkeypatch.setattr(probe, "step_seconds", step_seconds)
+    network = torch.nn.Conv2d(3, 3, 1)
+    assert [fastest_precision(each) for each in (None, network, None, network)] == [
+        "bf16", "fp32", "bf16", "fp32"
+    ]  # fmt: skip
+    assert [each is None for each in tried] == [True, False, False]
 
 
 @pytest.mark.parametrize(

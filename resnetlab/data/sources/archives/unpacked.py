@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import shutil
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from xxhash import xxh3_64_hexdigest
 
 from resnetlab.data.sources.archives.in_place import (
     LITTLE,
@@ -21,6 +24,7 @@ from resnetlab.data.sources.archives.in_place import (
 )
 from resnetlab.data.sources.archives.members import GIB, Kind, Members, kind_of, readable
 from resnetlab.errors import DataError, MachineError
+from resnetlab.system.cache import keep, kept
 from resnetlab.system.files import cache_folder, exclusive, sync
 from resnetlab.system.progress import Progress, log
 
@@ -40,6 +44,7 @@ class UnpackedImages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sums = read_sums(folder)
         self.names: list[str] = []
         for here, folders, files in os.walk(folder):
             inside = "" if here == str(folder) else os.path.relpath(here, folder) + "/"
@@ -47,8 +52,18 @@ class UnpackedImages:
             self.names += [inside + name for name in files]
 
     def read(self, member: str) -> bytes:
-        """Return a member's bytes. Raises OSError where they can't be read."""
-        return self.place(member).read_bytes()
+        """Return a member's bytes. Raises OSError where they can't be read, MachineError for damaged ones."""
+        content = self.place(member).read_bytes()
+        if self._sums.get(member, sum_of(content)) != sum_of(content):
+            raise MachineError(
+                f"{self.place(member)}: is damaged in the cache (its checksum differs); remove "
+                f"{self._folder} and start again"
+            )
+        return content
+
+    def files(self) -> list[str]:
+        """Return the members that are files."""
+        return [name for name in self.names if not name.endswith("/")]
 
     def place(self, member: str) -> Path:
         """Return where a member lies."""
@@ -78,6 +93,23 @@ def unpacked(path: Path) -> Path:
     return target
 
 
+def sums_file(folder: Path) -> Path:
+    """Return the file with the checksums of an unpacked archive."""
+    return folder.with_name(f"{folder.name}.sums")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return the checksum of each file of an unpacked archive; none where they aren't there."""
+    content = kept(sums_file(folder))
+    sums: dict[str, str] = {} if content is None else json.loads(content)
+    return sums
+
+
+def sum_of(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return xxh3_64_hexdigest(content)
+
+
 @lru_cache(maxsize=64)
 def digest_of(path: Path, size: int, modified_ns: int) -> str:
     """Return the SHA-256 of a file in hex, kept as long as its size and time stay the same."""
@@ -94,6 +126,8 @@ def unpack_whole(path: Path, target: Path) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    sums = {name: sum_of((partial / name).read_bytes()) for name in UnpackedImages(partial).files()}
+    keep(sums_file(target), json.dumps(sums).encode())
     os.sync()  # once, not for each of a hundred thousand files
     partial.rename(target)
     sync(target.parent)

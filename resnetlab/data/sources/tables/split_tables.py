@@ -1,6 +1,7 @@
 """One label table for each split, joined: train.csv and test.csv, or a table in each split's folder."""
 
 from dataclasses import asdict
+from itertools import product
 from pathlib import PurePosixPath
 
 from resnetlab.data.sources.layout.names import BESIDE, SPLIT_NAMES, parse
@@ -18,12 +19,12 @@ COLUMNS = ("image", "label", "split", "group", "fold")
 def find_split_tables(listing: Listing) -> dict[str, str]:
     """Return the split of each table, {} where there are not several, one of them for training."""
     index = ImageIndex(listing)
-    for depth in (1, 0):
+    for depth, endings in product((1, 0), FOUND_ENDINGS):
         found = {
             name: split
             for name in listing.files
             if name.count("/") == depth
-            and name.lower().endswith(FOUND_ENDINGS)
+            and name.lower().endswith(endings)
             and (split := split_of(name))
             and names_images(first_rows(listing, name, index.is_image), index)
         }

@@ -34,7 +34,8 @@ from resnetlab.data.sources.tables.text_table import (
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, Data, did_you_mean
 
-FOUND_ENDINGS = tuple(TABLE_ENDINGS - {".txt"})  # of tables that need not be named
+# Of tables that need not be named: plain text, which may be anything, only where no other is one.
+FOUND_ENDINGS = (tuple(TABLE_ENDINGS - {".txt"}), (".txt",))
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,17 @@ def find_label_table(listing: Listing) -> str | None:
     It has columns for images and labels, and among its first rows some name images of the
     listing. Raises DataError where two are such tables.
     """
-    tables = [
-        name
-        for name in listing.files
-        if "/" not in name
-        and name.lower().endswith(FOUND_ENDINGS)
-        and not normal_column(name).startswith("samplesubmission")
-    ]
-    if not tables:
-        return None
-    index = ImageIndex(listing)
-    fitting = [
-        name for name in tables if names_images(first_rows(listing, name, index.is_image), index)
-    ]
+    at_top = [name for name in listing.files if "/" not in name]
+    for endings in FOUND_ENDINGS:
+        tables = [
+            name
+            for name in at_top
+            if name.lower().endswith(endings)
+            and not normal_column(name).startswith("samplesubmission")
+        ]
+        fitting = those_that_name_images(listing, tables)
+        if fitting:
+            break
     if len(fitting) > 1:
         raise DataError(
             f"{listing.where}: both '{printable(fitting[0])}' and '{printable(fitting[1])}' are tables "
@@ -73,6 +72,16 @@ def find_label_table(listing: Listing) -> str | None:
             "a column 'split' where they are splits"
         )
     return fitting[0] if fitting else None
+
+
+def those_that_name_images(listing: Listing, tables: list[str]) -> list[str]:
+    """Return which tables of a listing have labels of its images."""
+    if not tables:
+        return []
+    index = ImageIndex(listing)
+    return [
+        name for name in tables if names_images(first_rows(listing, name, index.is_image), index)
+    ]
 
 
 def first_rows(listing: Listing, name: str, is_image: Callable[[str], bool]) -> list[Row]:

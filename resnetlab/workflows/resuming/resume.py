@@ -1,10 +1,8 @@
 """Going on with whatever was cut off, or with a finished training that is made longer."""
 
 import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from resnetlab.data.augment.offline import SETTINGS_FILE
 from resnetlab.errors import CheckpointError, DataError, RecipeError
@@ -12,22 +10,12 @@ from resnetlab.runs.run import Run, open_run
 from resnetlab.runs.unfinished import FILE, read_unfinished, require_trained, unfinished
 from resnetlab.system import interruption
 from resnetlab.system.progress import log
-from resnetlab.workflows.data import go_on_augmenting
-from resnetlab.workflows.lengthening import lengthen, refuse_longer
-from resnetlab.workflows.reproducing import go_on_reproducing
-from resnetlab.workflows.results import go_on_evaluating, go_on_scoring
+from resnetlab.workflows.documents.telling import go_on_telling
+from resnetlab.workflows.resuming.going_on import GO_ON
+from resnetlab.workflows.resuming.lengthening import lengthen, refuse_longer
 from resnetlab.workflows.steps import changes_of_recipe
-from resnetlab.workflows.training import go_on_training, train_on
+from resnetlab.workflows.training import train_on
 from resnetlab.workflows.tuning import go_on_tuning
-
-# What goes on with a verb, from its folder, its arguments, and whether what changed may have.
-GO_ON: dict[str, Callable[[Path, dict[str, Any], bool], None]] = {
-    "train": go_on_training,
-    "reproduce": go_on_reproducing,
-    "evaluate": go_on_evaluating,
-    "evaluate_bundle": go_on_scoring,
-    "augment": go_on_augmenting,
-}
 
 
 def resume(
@@ -57,7 +45,10 @@ def resume(
         log(f"{folder} is finished")
         return None if copies else Run(folder)
     verb, arguments = work
-    go_on = GO_ON | {"tune": partial(go_on_tuning, budget_s=budget_s)}
+    go_on = GO_ON | {
+        "tune": partial(go_on_tuning, budget_s=budget_s),
+        "reproduce_document": go_on_telling,
+    }
     if verb not in go_on:
         raise CheckpointError(
             f"{folder / FILE}: this version of resnetlab can't go on with '{verb}'; update resnetlab"
