@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resnetlab.cli.launching import DevicesOption, NodesOption, StrategyOption, spread
 from resnetlab.cli.options import (
     AnywayOption,
     AugmentOption,
@@ -61,6 +62,9 @@ def train(
     augment: AugmentOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     log: LogOption = None,
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -87,6 +91,7 @@ def train(
     """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
 
+    spread(devices, nodes, strategy, device)
     keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
@@ -145,6 +150,9 @@ def resume(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Go on with one that was stopped early.")
     ] = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
@@ -152,6 +160,7 @@ def resume(
 
     With --budget a search is planned anew, so that it ends with the retraining in that time.
     """
+    spread(devices, nodes, strategy)
     keep_time(None, stop_at)
     go_on(folder, anyway, budget, epochs, patience)
 
@@ -164,6 +173,9 @@ def reproduce(
         Path | None, typer.Option(help="The images to run a document on; for s2 made without it.")
     ] = None,
     out: OutOption = Path("runs"),
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
 ) -> None:
@@ -175,6 +187,7 @@ def reproduce(
     from resnetlab import workflows
     from resnetlab.workflows.documents.stories import STORIES
 
+    spread(devices, nodes, strategy)
     if run in STORIES and not Path(run).is_dir():
         keep_time(None, stop_at)
         seconds = None if budget is None else span_of(budget)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resnetlab.cli.launching import DevicesOption, NodesOption, StrategyOption, spread
 from resnetlab.cli.options import (
     AugmentOption,
     BatchSizesOption,
@@ -32,6 +33,8 @@ from resnetlab.cli.options import (
 )
 from resnetlab.cli.scores import print_json, print_run
 from resnetlab.cli.tables import print_lr_range_test, print_search
+from resnetlab.errors import RecipeError
+from resnetlab.system import ranks
 from resnetlab.system.files import read_json
 
 
@@ -53,6 +56,9 @@ def tune(
     augment: AugmentOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    strategy: StrategyOption = "ddp",
     folds: Annotated[
         int | None,
         typer.Option(help="Folds of the cross-validation; 1: none, the validation split."),
@@ -88,6 +94,12 @@ def tune(
     """
     from resnetlab import workflows
 
+    spread(devices, nodes, strategy, device)
+    if jobs > 1 and ranks.place().count > 1:
+        raise RecipeError(
+            f"--jobs {jobs}: here {ranks.place().count} processes share each trial; leave --jobs out, or start "
+            "more searches that share --storage"
+        )
     flags = {
         "data.images": images,
         "data.label_pattern": "auto" if label_from_name else None,

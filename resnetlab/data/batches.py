@@ -1,7 +1,7 @@
 """Batches: which images come together, in which order, drawn by threads that can't change a bit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import cv2
@@ -12,7 +12,8 @@ from resnetlab.data.augment.render import render_all
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Augment
-from resnetlab.system.threads import in_order, sign_of_life, threads
+from resnetlab.system import ranks
+from resnetlab.system.threads import in_order, threads
 
 SHOWING = np.uint64(0x9E3779B97F4A7C15)  # added to a sample's key for each showing before
 SHOWING_BITS = 40  # of a row, above which stands how often it was shown before
@@ -24,11 +25,20 @@ class Batch:
     """B images: `images` uint8 (B, S, S, 3), `labels` int64 (B,), `rows` of the samples (B,).
 
     A source may give something else as images: feature maps of a frozen network, or a tensor on a GPU.
+    Where processes share a batch, `own` are those that this one learns from, and `shared` (N,) the
+    labels of the whole batch where these images are a part of it.
     """
 
     images: Any
     labels: np.ndarray
     rows: np.ndarray
+    own: slice = field(default_factory=lambda: slice(None))
+    shared: np.ndarray | None = None
+
+    @property
+    def all_labels(self) -> np.ndarray:
+        """Return the labels of the whole batch, which all processes learn from together."""
+        return self.labels if self.shared is None else self.shared
 
 
 @dataclass(frozen=True)
@@ -88,10 +98,7 @@ class Samples:
 
     def _render_all(self, rows: np.ndarray, view: View, out: np.ndarray) -> None:
         means, variations = self.vary(rows, view)
-        images = []
-        for record in self.records[showings(rows)[0]].tolist():
-            images.append(self.store.image(record))
-            sign_of_life()
+        images = self.store.images(self.records[showings(rows)[0]].tolist())
         render_all(images, variations, means, view.fit, out)
 
 
@@ -113,6 +120,35 @@ class Source(Protocol):
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return one view of each of these samples."""
         ...
+
+
+@dataclass(frozen=True)
+class SharedSource:
+    """A source of which each process gives its part of every batch; or, where images are mixed, all of it."""
+
+    source: Source
+    mixed: bool
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Return the names of the samples, (M,)."""
+        return self.source.ids
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return their classes, (M,)."""
+        return self.source.labels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, rows: np.ndarray, view: View) -> Batch:
+        """Return one view of each of these samples that this process needs."""
+        own = ranks.part(len(rows), least=2)  # a norm over a single image learns nothing
+        if self.mixed:  # another's image may shine through
+            return replace(self.source.batch(rows, view), own=own)
+        shared = self.labels[showings(rows)[0]]
+        return replace(self.source.batch(rows[own], view), shared=shared)
 
 
 def samples_of(catalog: Catalog, store: PixelStore, split: str) -> Samples:

@@ -35,6 +35,8 @@ class Training(Section):
     # (Howard and Ruder 2018, ULMFiT); None: all learn from the start.
     unfreeze_epochs: Annotated[float, Field(gt=0)] | None = None
     freeze_norms: bool = False  # batch norms keep the statistics that they came with
+    # Where several processes share a batch: batch norms go by all its images, not by each one's part.
+    sync_batchnorm: bool = False
     head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer; None: lr
     bias_lr: Annotated[float, Field(gt=0)] | None = None  # of all other biases and norms; None: lr
     # auto: adamw from published weights, else sgd.

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from resnetlab.system import ranks
+
 PACKAGES = {
     "torchvision": "torchvision",
     "lightning": "lightning-fabric",
@@ -42,6 +44,7 @@ def environment() -> dict[str, Any]:
         "features": [name for name in FEATURES if name in processor()["flags"]],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        **({"processes": count} if (count := ranks.place().count) > 1 else {}),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "gpu_driver": gpu_driver(),

@@ -9,6 +9,7 @@ import os
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,32 @@ def unwritable(path: Path, why: str) -> MachineError:
     """Return the error about a file that could not be written whole."""
     return MachineError(
         f"{path}: can't be written ({why}); what was there stands. Make room, then go on"
+    )
+
+
+class InUse:
+    """A file that is mapped into memory, and must not become shorter meanwhile.
+
+    The system ends a program that reads mapped bytes which are gone (SIGBUS), without a word.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.handle)
+        self.size = os.fstat(self.handle).st_size
+
+    def require_whole(self) -> None:
+        """Raise MachineError where another program has cut the file."""
+        if os.fstat(self.handle).st_size < self.size:
+            raise cut_meanwhile(self.path)
+
+
+def cut_meanwhile(path: Path) -> MachineError:
+    """Return the error about a file of the cache that became shorter while it was read."""
+    return MachineError(
+        f"{path}: another program cut it while it was in use; what was finished is kept. Going on makes "
+        "the missing part again; leave the cache to 'resnetlab cache'"
     )
 
 

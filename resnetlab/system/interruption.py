@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from types import FrameType
 
 from resnetlab.errors import StoppedError
+from resnetlab.system import ranks
 
 REASONS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+TIME_UP = "the time is up", 0
 
 # Signals concern a process, so what they ask for is kept once for all of it.
 _signal: signal.Signals | None = None
@@ -69,7 +71,14 @@ def raise_if_requested(ahead_s: float = 0.0) -> None:
     if _signal is not None:
         raise StoppedError(*REASONS[_signal], _repeat)
     if requested(ahead_s):
-        raise StoppedError("the time is up", 0, _repeat)
+        raise StoppedError(*TIME_UP, _repeat)
+
+
+def asked_of_any(ahead_s: float = 0.0) -> StoppedError | None:
+    """Return the error with which all processes that work together end, where one is asked to; else None."""
+    number = ranks.most(int(requested(ahead_s)) if _signal is None else int(_signal))
+    reasons = {int(each): why for each, why in REASONS.items()}
+    return StoppedError(*reasons.get(number, TIME_UP), _repeat) if number else None
 
 
 def seconds_of(span: str) -> float:

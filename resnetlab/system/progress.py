@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from resnetlab.system import interruption
+from resnetlab.system import interruption, ranks
 
 PLAIN_LINE_SECONDS = 20.0
 
@@ -16,6 +16,12 @@ def log(text: str) -> None:
 
 
 def put(text: str) -> None:
+    """Write to standard error, of many processes the main one alone."""
+    if ranks.is_main():
+        write(text)
+
+
+def write(text: str) -> None:
     """Write to standard error. Where it is closed, full or read by nobody, the work goes on."""
     if sys.stderr is None:
         return
@@ -62,9 +68,10 @@ class Progress:
     def advance(self, count: int) -> None:
         """Count `count` more as done, and show it where it is time to.
 
-        Raises StoppedError where an end is asked for, unless someone else looks after that.
+        Raises StoppedError where an end is asked for, unless someone else looks after that. Processes
+        that work together agree on their end, elsewhere.
         """
-        if self.stoppable:
+        if self.stoppable and ranks.world() == 1:
             interruption.raise_if_requested()
         self.done += count
         now = time.monotonic()

@@ -12,7 +12,7 @@ import torch
 from resnetlab.errors import CheckpointError, DivergedError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Training
-from resnetlab.system import interruption
+from resnetlab.system import interruption, ranks
 from resnetlab.system.files import sync
 from resnetlab.system.progress import log
 from resnetlab.training.checkpoint import frozen_digest, load_checkpoint, save_checkpoint
@@ -34,7 +34,10 @@ MOST_RESTARTS = 3  # after divergence
 
 @dataclass
 class CheckpointManager:
-    """Saves a training in its folder: after each epoch, every few minutes, and when it is to end."""
+    """Saves a training in its folder: after each epoch, every few minutes, and when it is to end.
+
+    Of many processes the main one saves, and each goes on from there: the folder must be where all see it.
+    """
 
     checkpoints: Path
     classifier: Classifier
@@ -112,13 +115,14 @@ class CheckpointManager:
         now = time.monotonic()
         ahead_s = 2 * (now - self.stepped_at) + 2 * self.saving_s  # another step must fit in
         self.stepped_at = now
-        stop = interruption.requested(ahead_s)
-        if stop or now - self.saved_at > 60 * self.learner.training.checkpoint_minutes:
+        stop = interruption.asked_of_any(ahead_s)
+        due = now - self.saved_at > 60 * self.learner.training.checkpoint_minutes
+        if (stop or due) and ranks.is_main():
             weights = torch.nn.utils.get_total_norm(self.classifier.parameters())
             if torch.isfinite(sums).all() and weights.isfinite():  # else the loop will say so
                 self.save(EpochProgress(step, tuple(sums.tolist())))
         if stop:
-            interruption.raise_if_requested(ahead_s)
+            raise stop
 
     def end_epoch(self, is_best: bool) -> None:
         """Write that an epoch is done; what `best` holds just now is not written twice."""
@@ -141,7 +145,9 @@ class CheckpointManager:
         sync(self.checkpoints)
 
     def save(self, done: EpochProgress, name: str = "last") -> None:
-        """Write a checkpoint of where it stands."""
+        """Write a checkpoint of where it stands; of many processes the main one does."""
+        if not ranks.is_main():
+            return
         started = time.monotonic()
         progress = {
             "history": self.history,

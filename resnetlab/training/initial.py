@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from resnetlab.data.batches import Samples, View, samples_of
 from resnetlab.data.catalog import Catalog
@@ -56,6 +57,14 @@ def build_network(recipe: Recipe, num_classes: int) -> Classifier:
     freeze(network, model.freeze)
     if model.lora.rank:
         adapt(network, model)
+    return network
+
+
+def network_with(recipe: Recipe, num_classes: int, state: dict[str, Tensor]) -> Classifier:
+    """Return the network of a resolved recipe with the weights that it has in another process."""
+    bare = recipe.override({"model.weights": "none", "model.lora.adapters": None})
+    network = build_network(bare, num_classes)
+    network.load_state_dict(state)
     return network
 
 

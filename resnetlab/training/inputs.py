@@ -2,12 +2,13 @@
 
 import torch
 
-from resnetlab.data.batches import Samples, Source, View
+from resnetlab.data.batches import Samples, SharedSource, Source, View
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment, Recipe, evaluation_size
+from resnetlab.system import ranks
 from resnetlab.training.optim.schedules import size_of_epoch
 from resnetlab.training.resident import ResidentSamples, may_reside
-from resnetlab.training.stored_features import Precision, Rest, store_features
+from resnetlab.training.stored_features import Precision, Rest, StoredFeatures, store_features
 
 
 def training_inputs(
@@ -21,10 +22,37 @@ def training_inputs(
     if views := stored_views(classifier, recipe):
         precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
         view, workers = training_view(recipe, 0), int(recipe.data.workers)
-        return Rest(classifier), store_features(classifier, train, view, views, precision, workers)
+        stored = stored_by_main(classifier, train, view, views, precision, workers)
+        return Rest(classifier), part_of(stored, recipe)
     if may_reside(train, device):
-        return classifier, ResidentSamples.of(train, device)
-    return classifier, train
+        return classifier, part_of(ResidentSamples.of(train, device), recipe)
+    return classifier, part_of(train, recipe)
+
+
+def part_of(source: Source, recipe: Recipe) -> Source:
+    """Return what of each batch this process learns from: all, unless others work with it."""
+    mixed = bool(recipe.training.mixup or recipe.training.cutmix)
+    return source if ranks.world() == 1 else SharedSource(source, mixed)
+
+
+def stored_by_main(
+    classifier: Classifier,
+    samples: Samples,
+    view: View,
+    views: int,
+    precision: Precision,
+    workers: int,
+) -> StoredFeatures:
+    """Return what `store_features` gives; of many processes the main one computes it, the others read it."""
+    stored: list[StoredFeatures] = []
+
+    def store() -> None:
+        stored.append(store_features(classifier, samples, view, views, precision, workers))
+
+    ranks.on_main(store)
+    if not stored:
+        store()
+    return stored[0]
 
 
 def evaluation_inputs(
@@ -35,7 +63,7 @@ def evaluation_inputs(
     if not stored_views(classifier, recipe) or recipe.evaluation.horizontal_flip is True:
         return classifier, val
     workers = int(recipe.data.workers)
-    return Rest(classifier), store_features(classifier, val, plain_view(recipe), 1, "fp32", workers)
+    return Rest(classifier), stored_by_main(classifier, val, plain_view(recipe), 1, "fp32", workers)
 
 
 def stored_views(classifier: Classifier, recipe: Recipe) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import torch
 from lightning_fabric import Fabric
 
 from resnetlab.data.batches import Samples, Source, batches, plan_epoch, resampled
-from resnetlab.errors import DivergedError, StoppedError
+from resnetlab.errors import DivergedError, MachineError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
-from resnetlab.recipe import Recipe
+from resnetlab.recipe import Recipe, Training
+from resnetlab.system import ranks
 from resnetlab.system.progress import Progress, log
 from resnetlab.training.checkpoint_manager import START, CheckpointManager, EpochProgress
+from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.hardware.micro_batches import micro_batches_for
 from resnetlab.training.history import (
     History,
@@ -25,8 +28,9 @@ from resnetlab.training.history import (
     plateau_scores,
     write_history,
 )
+from resnetlab.training.initial import network_with
 from resnetlab.training.inputs import evaluation_inputs, plain_view, training_inputs, training_view
-from resnetlab.training.optim.learner import Learner, address, make_learner
+from resnetlab.training.optim.learner import NO_SYNC_IN_PARTS, Learner, address, make_learner
 from resnetlab.training.optim.losses import make_criterion
 from resnetlab.training.optim.schedules import lr_factor
 from resnetlab.training.predict import as_images, predict
@@ -66,75 +70,114 @@ def fit(
     also in between, and goes on from it where it is there. The recipe must be resolved: no 'auto'
     in it. Without validation samples the last epoch counts as the best. `on_epoch_end` gets the history and
     a line about its last epoch; what it raises ends the training there. `name` begins the title of
-    the progress bar; `watch` tells what it sees on the way. Raises DivergedError, and StoppedError,
-    once saved, where an end is asked for.
+    the progress bar; `watch` tells what it sees on the way. Where there are more processes, each batch
+    is divided among all. Raises DivergedError, and StoppedError, once saved, where an end is asked for.
     """
     training = recipe.training
-    fabric.to_device(classifier.to(memory_format=torch.channels_last))
-    trained: torch.nn.Module
-    trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
-    scored, held_out = evaluation_inputs(classifier, val, recipe)
-    criterion = make_criterion(training, classes, train.labels)
-    if training.reconstruction:
-        trained = Reconstructing(classifier)
-    learner = make_learner(fabric, classifier, trained, training, criterion)
-    checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
-    done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
-    if training.schedule == "plateau" and not len(val):
-        log("note: nothing validates; schedule=plateau goes by the training loss")
-    if not checkpoints.there:
-        learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
-        if training.on_divergence == "restart":
-            checkpoints.save(START)  # to come back to
+    state = {name: tensor.cpu() for name, tensor in classifier.state_dict().items()}
+    with ranks.together(follow, state, train, val, classes, recipe, folder):
+        fabric.to_device(classifier.to(memory_format=torch.channels_last))
+        trained: torch.nn.Module
+        trained, inputs = training_inputs(fabric.device, classifier, train, recipe)
+        scored, held_out = evaluation_inputs(classifier, val, recipe)
+        criterion = make_criterion(training, classes, train.labels)
+        if training.reconstruction:
+            trained = Reconstructing(classifier)
+        learner = make_learner(fabric, classifier, trained, training, criterion)
+        checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
+        is_new = ranks.on_main(lambda: not checkpoints.there)
+        done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
+        if training.schedule == "plateau" and not len(val):
+            log("note: nothing validates; schedule=plateau goes by the training loss")
+        if is_new:
+            learner.micro_batches = micro_batches_that_fit(learner, inputs, recipe)
+            if training.on_divergence == "restart":
+                ranks.on_main(lambda: checkpoints.save(START))  # to come back to
 
-    def after_step(step: int, sums: torch.Tensor) -> None:
-        if watch is not None:
-            watch.after_step(step, sums)
-        checkpoints.after_step(step, sums)
+        def after_step(step: int, sums: torch.Tensor) -> None:
+            if watch is not None:
+                watch.after_step(step, sums)
+            checkpoints.after_step(step, sums)
 
-    while len(history) < int(training.epochs):
-        if out_of_patience(history, training.monitor, training.patience):
-            break
-        if watch is not None:
-            watch.begin_epoch(history)
-        try:
-            result = train_epoch(learner, inputs, recipe, history, done, after_step, name)
+        while len(history) < int(training.epochs):
+            if out_of_patience(history, training.monitor, training.patience):
+                break
+            if watch is not None:
+                watch.begin_epoch(history)
             try:
-                with learner.averaged():
-                    row = score_epoch(scored, held_out, classes, recipe, result, history)
-            except StoppedError:
-                checkpoints.save(result.done)
-                raise
-        except DivergedError as error:
-            done = checkpoints.restart(error, recipe.model.weights)
-            continue
-        if training.threads == "adaptive":
-            row["threads"] = torch.get_num_threads()
-        history.append(row)
-        if watch is not None:
-            watch.end_epoch(history)
-        on_epoch_end(history, describe_row(row, int(training.epochs), result))
-        is_best = best_epoch(history, training.monitor) == len(history)
-        if is_best:
-            with learner.averaged():
-                checkpoints.save(START, "best")
-        write_history(folder, history, training.log)
-        # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
-        checkpoints.end_epoch(is_best)
-        done = START
-    checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
-    return history
+                result = train_epoch(learner, inputs, recipe, history, done, after_step, name)
+                try:
+                    with learner.averaged():
+                        row = score_epoch(scored, held_out, classes, recipe, result, history)
+                except StoppedError:
+                    checkpoints.save(result.done)
+                    raise
+            except DivergedError as error:
+                done = checkpoints.restart(error, recipe.model.weights)
+                continue
+            if training.threads == "adaptive":
+                row["threads"] = torch.get_num_threads()
+            history.append(row)
+            if watch is not None:
+                watch.end_epoch(history)
+            line = describe_row(row, int(training.epochs), result)
+            ranks.on_main(partial(keep_epoch, folder, checkpoints, training, on_epoch_end, line))
+            done = START
+        if ranks.is_main():
+            checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
+        return history
+
+
+def follow(
+    state: dict[str, torch.Tensor],
+    train: Samples,
+    val: Samples,
+    classes: tuple[str, ...],
+    recipe: Recipe,
+    folder: Path,
+) -> None:
+    """Take this process's part in a training that the main one does, and keep nothing of it."""
+    training = recipe.training
+    threads = training.threads if isinstance(training.threads, int) else None
+    fabric = make_fabric(str(training.device), str(training.precision), threads)
+    classifier = network_with(recipe, len(classes), state)
+    fit(fabric, classifier, train, val, classes, recipe, folder)
+
+
+def keep_epoch(
+    folder: Path,
+    checkpoints: CheckpointManager,
+    training: Training,
+    on_epoch_end: Callable[[History, str], None],
+    line: str,
+) -> None:
+    """Tell of an epoch that is done, and write what it has left."""
+    history, learner = checkpoints.history, checkpoints.learner
+    on_epoch_end(history, line)
+    is_best = best_epoch(history, training.monitor) == len(history)
+    if is_best:
+        with learner.averaged():
+            checkpoints.save(START, "best")
+    write_history(folder, history, training.log)
+    # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
+    checkpoints.end_epoch(is_best)
 
 
 def micro_batches_that_fit(learner: Learner, samples: Source, recipe: Recipe) -> int:
     """Return into how many micro-batches a batch must be divided so that memory holds it; log it."""
-    batch_size = min(recipe.training.batch_size, len(samples))
+    batch_size = -(-min(recipe.training.batch_size, len(samples)) // ranks.world())
     view = training_view(
         recipe, max(int(recipe.training.epochs) - 1, 0)
     )  # the last epoch has the largest
-    images = learner.fabric.to_device(as_images(samples.batch(np.arange(1), view).images))
-    micro_batches = micro_batches_for(learner.model, images, batch_size)
+
+    def count() -> int:
+        images = learner.fabric.to_device(as_images(samples.batch(np.arange(1), view).images))
+        return micro_batches_for(learner.model, images, batch_size)
+
+    micro_batches = ranks.on_main(count)
     if micro_batches > 1:
+        if ranks.world() > 1 and recipe.training.sync_batchnorm:
+            raise MachineError(NO_SYNC_IN_PARTS)
         log(
             f"note: memory does not hold {batch_size} images at once; each batch is shown in "
             f"{micro_batches} micro-batches, a step is still over all of it"
@@ -223,7 +266,8 @@ def score_epoch(
         return row | {f"val_{name}": None for name in names}
     view = plain_view(recipe)
     workers = int(recipe.data.workers)
-    measured = quick_scores(predict(classifier, val, view, classes, recipe.seed, workers))
+    found = predict(classifier, val, view, classes, recipe.seed, workers)
+    measured = ranks.on_main(lambda: quick_scores(found))
     return row | {f"val_{name}": measured[name] for name in names}
 
 

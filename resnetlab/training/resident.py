@@ -26,7 +26,7 @@ class ResidentSamples:
     def of(cls, samples: Samples, device: torch.device) -> Self:
         """Copy the images of samples, all of one size, to a device."""
         store, records = samples.store, samples.records
-        images = np.stack([store.image(int(record)) for record in records])
+        images = np.stack(store.images(records.tolist()))
         return cls(torch.from_numpy(images).to(device), samples)
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Augment
 from resnetlab.system.cache import Use
-from resnetlab.system.files import cache_folder, exclusive, sync
+from resnetlab.system.files import InUse, cache_folder, exclusive, sync
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.requirements import nearest, require_space, size
 from resnetlab.training.checkpoint import digest_of
@@ -48,6 +48,7 @@ class StoredFeatures:
     ids: np.ndarray
     labels: np.ndarray
     in_use: Use | None = None  # keeps it in the cache
+    mapped: InUse | None = None  # its file, where that is mapped into memory
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,9 +56,12 @@ class StoredFeatures:
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return these samples as the view's epoch shows them; past the last view the first follows.
 
-        A further showing of a sample in an epoch takes a view further on.
+        A further showing of a sample in an epoch takes a view further on. Raises MachineError where
+        somebody cut the file.
         """
         assert replace(view, epoch=0) == self.view, "stored for another view"
+        if self.mapped is not None:
+            self.mapped.require_whole()
         rows, showing = showings(rows)
         if not showing.any():
             return Batch(self.maps[view.epoch % len(self.maps)][rows], self.labels[rows], rows)
@@ -112,9 +116,11 @@ def store_features(
     ensure(path, lengths, make, len(samples) * views)
     in_use = Use(path.with_suffix(""))
     shape = (views, len(samples), *one.shape[1:])
-    maps = np.memmap(path, one.dtype, "r", shape=shape) if len(samples) else np.empty(shape)
+    mapped = InUse(path) if len(samples) else None  # an empty file can't be mapped
+    maps = np.memmap(path, one.dtype, "r", shape=shape) if mapped else np.empty(shape)
     # A plain array on the mapped file: memmap's own indexing costs more than small rows do.
-    return StoredFeatures(np.asarray(maps), views_kept[0], samples.ids, samples.labels, in_use)
+    facts = views_kept[0], samples.ids, samples.labels, in_use, mapped
+    return StoredFeatures(np.asarray(maps), *facts)
 
 
 def compute(classifier: Classifier, images: np.ndarray, precision: Precision) -> np.ndarray:

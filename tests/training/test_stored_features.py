@@ -149,6 +149,15 @@ def test_what_was_stored_is_not_given_out_for_another_view(make_samples):
             stored.batch(np.arange(2), view)
 
 
+def test_features_that_are_cut_while_in_use_are_an_error(make_samples, cache):
+    stored = store(make_samples(4))
+    (path,) = cache.glob("*.bin")
+    os.truncate(path, 1)
+
+    with pytest.raises(MachineError, match=r"\.bin: another program cut it while it was in use"):
+        stored.batch(np.arange(4), TRAIN)
+
+
 def test_no_samples_are_a_store_too(make_samples):
     assert len(store(make_samples(0))) == 0
 

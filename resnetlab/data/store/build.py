@@ -23,7 +23,7 @@ from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
 from resnetlab.system.cache import keep, kept
-from resnetlab.system.files import sync
+from resnetlab.system.files import cut_meanwhile, sync
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import Remarks
 from resnetlab.system.requirements import require_space
@@ -62,13 +62,15 @@ class FileBytes:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.handle = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.handle)
 
     def __getitem__(self, span: slice) -> np.ndarray:
         content = np.empty(span.stop - span.start, dtype=np.uint8)
         count = os.preadv(self.handle, [content.data], span.start)
-        assert count == len(content), "the file of the pixels became shorter"
+        if count < len(content):
+            raise cut_meanwhile(self.path)
         return content
 
 

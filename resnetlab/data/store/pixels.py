@@ -33,7 +33,7 @@ from resnetlab.data.store.jpeg import unpack
 from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
 from resnetlab.system.cache import Use
-from resnetlab.system.files import cache_folder, exclusive
+from resnetlab.system.files import InUse, cache_folder, exclusive
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import Remarks, remarks_collected
 from resnetlab.system.threads import in_order, sign_of_life, threads
@@ -60,12 +60,28 @@ class PixelStore:
     format: str = "pixels"
     value_range: ValueRange | None = None  # of images with more than 8 bits
     in_use: Use | None = None  # keeps it in the cache
+    mapped: InUse | None = None  # its file, where that is mapped into memory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process have the same store: it opens the files, which must be where it sees them."""
+        if self.beside is None:
+            return PixelStore, (self.pixels, self.index, None, self.format, self.value_range)
+        return opened, (self.beside, self.format, self.value_range)
 
     def image(self, row: int) -> np.ndarray:
-        """Return the pixels of one record, uint8 (H, W, 3) in RGB, perhaps read-only.
+        """Return the pixels of one record, see `images`."""
+        return self.images([row])[0]
 
-        Raises MachineError where the disk fails.
+    def images(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """Return the pixels of some records, each uint8 (H, W, 3) in RGB, perhaps read-only.
+
+        Raises MachineError where the disk fails, or somebody cut the file.
         """
+        if self.mapped is not None:
+            self.mapped.require_whole()
+        return [self._image(row) for row in rows]
+
+    def _image(self, row: int) -> np.ndarray:
         record = self.index[row]
         height, width, start = int(record["height"]), int(record["width"]), int(record["offset"])
         try:
@@ -74,6 +90,7 @@ class PixelStore:
             raise MachineError(
                 f"{self.beside}.bin: can't be read ({error.strerror}); what was finished is kept"
             ) from error
+        sign_of_life()
         return unpack(stored) if self.format == "jpeg" else stored.reshape(height, width, 3)
 
     def rows_of(self, catalog: Catalog) -> np.ndarray:
@@ -199,13 +216,28 @@ def open_store(
             f"{base.parent}: the image cache can't be written ({error.strerror}); "
             "free some space, or set RESNETLAB_CACHE to another folder"
         ) from error
-    small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
-    # As a plain array: each slice of a memmap costs as much again.
-    mapped = np.asarray(np.memmap(pixel_file, np.uint8, mode="r")) if small else None
-    pixels = FileBytes(pixel_file) if mapped is None else mapped
-    return PixelStore(
-        pixels, whole_records(index_file), base, settings.format, settings.value_range, in_use
-    )
+    return opened(base, settings.format, settings.value_range, in_use)
+
+
+def opened(
+    base: Path, format: str, value_range: ValueRange | None, in_use: Use | None = None
+) -> PixelStore:
+    """Return the store whose files begin with `base`. Raises MachineError where they can't be read."""
+    pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
+    try:
+        index = whole_records(index_file)
+        small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
+        mapped = InUse(pixel_file) if small else None
+        # As a plain array: each slice of a memmap costs as much again.
+        pixels = (
+            np.asarray(np.memmap(pixel_file, np.uint8, "r")) if small else FileBytes(pixel_file)
+        )
+    except OSError as error:
+        raise MachineError(
+            f"{pixel_file}: can't be opened ({error.strerror}); RESNETLAB_CACHE must be a folder "
+            "that every process sees"
+        ) from error
+    return PixelStore(pixels, index, base, format, value_range, in_use, mapped)
 
 
 def short_hash(facts: Sequence[Any]) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from resnetlab.errors import MachineError
 from resnetlab.recipe import Training
+from resnetlab.system import ranks
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.progress import log
 from resnetlab.training.hardware.probe import fastest_precision, fastest_threads
@@ -27,9 +28,10 @@ def make_fabric(device: str, precision: str, threads: int | None = None) -> Fabr
     logging.getLogger("lightning_fabric").setLevel(
         logging.WARNING
     )  # it announces what we asked for
+    chosen = choose_device(device)
     return Fabric(
-        accelerator=choose_device(device),
-        devices=1,
+        accelerator=chosen,
+        devices=[ranks.place().local_rank] if chosen == "cuda" else 1,  # of GPUs its own
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
 

@@ -14,14 +14,21 @@ from resnetlab.data.batches import Batch
 from resnetlab.errors import MachineError
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Training
+from resnetlab.system import ranks
 from resnetlab.system.progress import log
 from resnetlab.training.hardware.depthwise import fast_depthwise
 from resnetlab.training.hardware.micro_batches import out_of_memory
+from resnetlab.training.hardware.norms import own_statistics, synchronise
 from resnetlab.training.optim.average import Average, make_average
 from resnetlab.training.optim.losses import Criterion, cross_entropy
 from resnetlab.training.optim.mixup import Mix, draw_mix
 from resnetlab.training.optim.optimizers import make_optimizer, set_lr
 from resnetlab.training.predict import as_images
+
+NO_SYNC_IN_PARTS = (
+    "training.sync_batchnorm needs each process's part of a batch in memory at once, and it isn't there: lower "
+    "training.batch_size, take more processes, or leave training.sync_batchnorm out"
+)
 
 
 @dataclass
@@ -55,6 +62,8 @@ class Learner:
         """
         set_lr(self.optimizer, factor * self.lr_scale, time)
         sums = self.gradients(group, seed)
+        if ranks.world() > 1:
+            self.add_up(group, sums)
         if self.training.clip_norm is not None:
             self.fabric.clip_gradients(
                 self.model,
@@ -67,6 +76,19 @@ class Learner:
         if self.average is not None:
             self.average.update(steps, epochs_done)
         return sums
+
+    def add_up(self, group: list[Batch], sums: Tensor) -> None:
+        """Let each process have the gradients and sums of the whole step; norms' statistics in the mean.
+
+        Each counts by its images there: so what norms keep is of the whole batch, and the same everywhere.
+        """
+        images = sum(len(batch.labels[batch.own]) for batch in group)
+        share = images / sum(len(batch.all_labels) for batch in group)
+        statistics = own_statistics(self.model)
+        for kept in statistics:
+            kept.mul_(share) if images else kept.zero_()  # of no images they are no numbers
+        gradients = [each.grad for each in self.model.parameters() if each.grad is not None]
+        ranks.add_up([*gradients, *statistics, sums])
 
     @property
     def lr_scale(self) -> float:
@@ -85,6 +107,8 @@ class Learner:
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
+                if ranks.world() > 1 and self.training.sync_batchnorm:
+                    raise MachineError(NO_SYNC_IN_PARTS) from error
                 if self.micro_batches >= max(len(batch.rows) for batch in group):
                     raise MachineError(
                         "there is no memory for a single image: lower data.image_size, take a "
@@ -100,8 +124,8 @@ class Learner:
 
     def backward(self, group: list[Batch], seed: int) -> Tensor:
         """Add up the gradients of a step; return summed loss and number correct."""
-        seed_dropout(self.fabric.device, seed)
-        total = sum(self.criterion.total(torch.from_numpy(batch.labels)) for batch in group)
+        seed_dropout(self.fabric.device, address(seed, ranks.rank()) if ranks.rank() else seed)
+        total = sum(self.criterion.total(torch.from_numpy(batch.all_labels)) for batch in group)
         sums = torch.zeros(2, device=self.fabric.device)
         for number, batch in enumerate(group):
             images = self.fabric.to_device(as_images(batch.images))
@@ -111,7 +135,8 @@ class Learner:
                 alphas = self.training.mixup, self.training.cutmix
                 mix = draw_mix(*alphas, len(labels), address(seed, number), labels.device)
                 images = mix.images(images)
-            for rows in torch.arange(len(labels), device=labels.device).chunk(self.micro_batches):
+            own = torch.arange(len(labels), device=labels.device)[batch.own]
+            for rows in own.chunk(self.micro_batches):
                 sums += self.learn(images, labels, rows, mix, total)
         return sums
 
@@ -149,6 +174,8 @@ def make_learner(
     criterion: Criterion,
 ) -> Learner:
     """Return a learner for the part of a classifier that works in each step."""
+    if training.sync_batchnorm:
+        synchronise(part)
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
     average, criterion = make_average(classifier, training), criterion.to(fabric.device)
     forward = fast_depthwise(part, str(training.precision), fabric.device.type)

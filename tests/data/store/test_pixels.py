@@ -310,6 +310,20 @@ def test_a_large_file_is_read_and_not_mapped(cache, folder, monkeypatch):
         np.testing.assert_array_equal(store.image(row), mapped.image(row))
 
 
+@pytest.mark.parametrize("mapped_bytes", [2**30, 1])
+def test_a_store_that_is_cut_while_in_use_is_an_error(cache, folder, monkeypatch, mapped_bytes):
+    monkeypatch.setattr(module, "MAPPED_BYTES", mapped_bytes)
+    _, store = read(folder)
+    (pixel_file,) = cache.glob("*.bin")
+    os.truncate(pixel_file, pixel_file.stat().st_size - 1)
+
+    with pytest.raises(MachineError, match=r"\.bin: another program cut it while it was in use"):
+        store.images(list(range(len(store.index))))
+
+    _, again = read(folder)
+    assert len(again.images(list(range(len(again.index))))) == 14
+
+
 @pytest.mark.parametrize(
     ("free", "memory", "expected"),
     [(3024, 1512, "pixels"), (3022, 1512, "jpeg"), (3024, 755, "jpeg")],
