@@ -7,6 +7,7 @@ at pairs: docs/experiments.md.
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -29,8 +30,8 @@ CLOSED = 0.5  # ... a smaller share of these are partners too, all are look-alik
 OTHER_LABEL = 0.3  # share of pairs with two labels from which on agreement proves nothing here
 FEWEST = 10  # pairs, below which that share says nothing
 
-# A set whose images have more candidates each, of which hardly any of those that are tried is a copy, is one
-# of look-alikes, such as scanned digits: there only the closest of each image are compared.
+# Where images have more candidates each, those of some images are tried first. If hardly any of these is a
+# copy, or they are look-alikes such as scanned digits, only the closest of each image are compared.
 CROWDED, TRIED, RARE, CLOSEST = 12.0, 2048, 0.01, 3
 
 # Two records of a store or two rows of a catalog (first < second), how well they agree, and whether
@@ -83,17 +84,36 @@ def search(store: PixelStore, workers: int) -> np.ndarray:
     rows = comparable(store)
     vectors = descriptors(store.index["small"][rows])
     as_is, flipped = candidates(vectors)
+    alike = False
     with ThreadPoolExecutor(workers or 1) as pool:
-        if len(as_is) + len(flipped) > CROWDED * len(rows):
-            some = as_is[:: max(1, len(as_is) // TRIED)]
-            found = compare_all(store, [(rows[some], False)], pool, "trying")
-            if len(found) < RARE * len(some):
+        if (count := len(as_is) + len(flipped)) > CROWDED * len(rows):
+            share, closed = crowd(store, rows[as_is], pool)
+            alike = 2 * share * count > PARTNERS * len(rows) and closed < CLOSED
+            if alike or share < RARE:
                 as_is = closest(as_is, vectors, vectors, CLOSEST)
                 flipped = closest(flipped, vectors, horizontal_flip(vectors), CLOSEST)
         result = compare_all(
             store, [(rows[as_is], False), (rows[flipped], True)], pool, "comparing"
         )
-    return result[result["agreement"] >= SURE] if look_alikes(result, len(rows)) else result
+    alike = alike or look_alikes(result, len(rows))
+    return result[result["agreement"] >= SURE] if alike else result
+
+
+def crowd(store: PixelStore, pairs: np.ndarray, pool: ThreadPoolExecutor) -> tuple[float, float]:
+    """Return what share of the candidates of some images agree with them, and of these with each other.
+
+    `pairs` (L, 2) are records. Copies of one image are copies of each other.
+    """
+    first = np.unique(pairs[:, 0])
+    some = first[:: max(1, len(pairs) // TRIED)]
+    tried = pairs[np.isin(pairs[:, 0], some)]
+    found = compare_all(store, [(tried, False)], pool, "trying")
+    partners = defaultdict(list)
+    for pair in found:
+        partners[pair["first"]].append(int(pair["second"]))
+    beside = [pair for each in partners.values() for pair in combinations(each, 2)][:TRIED]
+    closed = compare_all(store, [(np.array(beside).reshape(-1, 2), False)], pool, "trying")
+    return len(found) / max(len(tried), 1), len(closed) / len(beside) if beside else 1.0
 
 
 def compare_all(

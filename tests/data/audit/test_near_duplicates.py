@@ -162,6 +162,7 @@ def test_among_look_alikes_the_closest_alone_are_compared_and_copies_are_found(m
         for each in digits[:3]
     ]
     monkeypatch.setattr(near_duplicates_module, "TRIED", 256)
+    monkeypatch.setattr(near_duplicates_module, "RARE", 0.05)
     compared = []
     compare = near_duplicates_module.compare
     monkeypatch.setattr(
