@@ -17,9 +17,8 @@ from resnetlab.cli.options import (
     SetOption,
     read_recipe,
 )
-from resnetlab.cli.scores import print_json
+from resnetlab.cli.scores import print_json, show_page
 from resnetlab.cli.tables import console, print_findings
-from resnetlab.errors import MachineError
 
 
 def inspect(
@@ -67,14 +66,6 @@ def inspect(
         console.print(f"page    {out / 'inspect.html'}")
         if open_:
             show_page(out / "inspect.html")
-
-
-def show_page(path: Path) -> None:
-    """Open a page in the browser. Raises MachineError where there is none."""
-    import webbrowser
-
-    if not webbrowser.open(path.resolve().as_uri()):
-        raise MachineError(f"{path}: no browser was found to show it; open the file yourself")
 
 
 def augment(

@@ -30,6 +30,7 @@ LabelFromNameOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document with all figures, nothing else.")
 ]
+OpenOption = Annotated[bool, typer.Option("--open", help="Show the report in the browser.")]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="A shipped recipe's name, or a YAML file.")
 ]

@@ -1,12 +1,13 @@
 """Verbs that evaluate: evaluate, compare."""
 
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from resnetlab.cli.options import JsonOption
+from resnetlab.cli.options import JsonOption, OpenOption
 from resnetlab.cli.scores import (
     print_comparison,
     print_foreign,
@@ -18,6 +19,7 @@ from resnetlab.cli.scores import (
     print_selection,
     print_subgroups,
     print_suggestions,
+    show_page,
 )
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
@@ -76,6 +78,7 @@ def evaluate(
         typer.Option(help="End with code 7 unless it holds: 'accuracy.low>=0.9'; repeatable."),
     ] = None,
     json: JsonOption = False,
+    open_: OpenOption = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Where the run of --data goes (runs), or the report on --predictions."),
@@ -119,6 +122,8 @@ def evaluate(
         assert run is not None
         scores = workflows.evaluate(run, chosen, by or (), cover, by_class, robustness)
     show_scores(scores, name, folder, json)
+    if open_ and folder is not None:
+        show_page(folder / "report.html")
     requirements.require(scores, required)
 
 
@@ -158,11 +163,19 @@ def compare(
     ],
     classes: ClassesOption = None,
     json: JsonOption = False,
-    out: Annotated[Path | None, typer.Option(help="Write curves, a plot and a page here.")] = None,
+    open_: OpenOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write curves, a plot and a page here; with --open from /tmp by default."
+        ),
+    ] = None,
 ) -> None:
     """Compare runs: which is better, where the images can show it."""
     from resnetlab import workflows
 
+    if open_ and out is None:
+        out = Path(tempfile.mkdtemp(prefix="resnetlab-compare-"))
     comparison = workflows.compare(runs, out, listed(classes))
     if json:
         print_json(comparison)
@@ -170,6 +183,8 @@ def compare(
     print_comparison(comparison)
     if out is not None:
         console.print(f"page    {out / 'comparison.html'}")
+        if open_:
+            show_page(out / "comparison.html")
 
 
 def suggest(

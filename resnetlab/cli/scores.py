@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resnetlab.cli.tables import console
+from resnetlab.errors import MachineError
 from resnetlab.report.formats import absent_classes, no_image_of
 from resnetlab.system.files import read_json
 
@@ -182,6 +183,14 @@ def print_paths(folder: Path) -> None:
     console.print(f"report  {folder / 'report.html'}", markup=False)
 
 
+def show_page(path: Path) -> None:
+    """Open a page in the browser. Raises MachineError where there is none."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        raise MachineError(f"{path}: no browser was found to show it; open the file yourself")
+
+
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the table of runs, then what can be said of each pair."""
     split = {"val": "validation"}.get(comparison["split"], comparison["split"])
@@ -227,11 +236,18 @@ def run_facts(run: "Run") -> dict[str, Any]:
     return found
 
 
-def print_run(run: "Run", json: bool = False) -> None:
-    """Print what a run has measured, where it lies, and whether its test split is still closed."""
+def print_run(run: "Run", json: bool = False, open_: bool = False) -> None:
+    """Print what a run has measured, in words or as one JSON document; with `open_` show its report."""
     if json:
         print_json(run_facts(run))
-        return
+    else:
+        print_measured(run)
+    if open_:
+        show_page(run.folder / "report.html")
+
+
+def print_measured(run: "Run") -> None:
+    """Print what a run has measured, where it lies, and whether its test split is still closed."""
     facts = run.metrics
     searched = (run.folder / "search.json").is_file()  # then no image validates the final network
     names = {

@@ -21,6 +21,7 @@ from resnetlab.cli.options import (
     LogOption,
     LrOption,
     ModelOption,
+    OpenOption,
     OptimizerOption,
     OutOption,
     RecipeOption,
@@ -33,7 +34,7 @@ from resnetlab.cli.options import (
     read_recipe,
     span_of,
 )
-from resnetlab.cli.scores import print_paths, print_run
+from resnetlab.cli.scores import print_paths, print_run, show_page
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
@@ -87,6 +88,7 @@ def train(
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
     json: JsonOption = False,
+    open_: OpenOption = False,
 ) -> None:
     """Train a classifier, evaluate it on the validation split and write a report."""
     from resnetlab import workflows
@@ -114,7 +116,7 @@ def train(
         given = [data, recipe, set_, from_, *flags.values()]
         if any(value is not None for value in given):
             raise RecipeError("--resume goes on by the run's own recipe and data; give it alone")
-        go_on(resume, anyway, budget, json=json)
+        go_on(resume, anyway, budget, json=json, open_=open_)
     elif anyway:
         raise RecipeError("--anyway goes with --resume RUN")
     elif data is None:
@@ -131,6 +133,7 @@ def train(
                 None if budget is None else span_of(budget),
             ),
             json,
+            open_,
         )
 
 
@@ -178,6 +181,7 @@ def reproduce(
     strategy: StrategyOption = "ddp",
     budget: BudgetOption = None,
     stop_at: StopAtOption = None,
+    open_: OpenOption = False,
 ) -> None:
     """Train a run again and say whether the same comes out; or run a document's procedure, then ours.
 
@@ -191,12 +195,15 @@ def reproduce(
     if run in STORIES and not Path(run).is_dir():
         keep_time(None, stop_at)
         seconds = None if budget is None else span_of(budget)
-        print_paths(workflows.reproduce_document(run, data, out, seconds).folder)
+        folder = workflows.reproduce_document(run, data, out, seconds).folder
+        print_paths(folder)
+        if open_:
+            show_page(folder / "report.html")
         return
     if data is not None:
         raise RecipeError("--data goes with a document: s0, s1, s2 or s3")
     keep_time(budget, stop_at)
-    print_run(workflows.reproduce(Path(run), out))
+    print_run(workflows.reproduce(Path(run), out), open_=open_)
 
 
 def begun_with(
@@ -234,6 +241,7 @@ def go_on(
     epochs: int | None = None,
     patience: int | None = None,
     json: bool = False,
+    open_: bool = False,
 ) -> None:
     """Go on with what was cut off in a folder, and show what came of it."""
     from resnetlab import workflows
@@ -250,4 +258,4 @@ def go_on(
     if run is None:
         console.print(f"images with their label table: {folder}", markup=False)
     else:
-        print_run(run, json)
+        print_run(run, json, open_)

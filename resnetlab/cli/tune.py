@@ -19,6 +19,7 @@ from resnetlab.cli.options import (
     LabelFromNameOption,
     LrsOption,
     ModelsOption,
+    OpenOption,
     OptimizersOption,
     OutOption,
     RecipeOption,
@@ -87,6 +88,7 @@ def tune(
     out: OutOption = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     json: JsonOption = False,
+    open_: OpenOption = False,
 ) -> None:
     """Search for the best settings by cross-validation, then train with them.
 
@@ -137,4 +139,4 @@ def tune(
     run = workflows.tune(data, meant, out, name, storage, jobs, seconds, retrain)
     if not json:
         print_search(read_json(run.folder / "search.json", dict))
-    print_run(run, json)
+    print_run(run, json, open_)

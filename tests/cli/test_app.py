@@ -101,6 +101,18 @@ def test_compare_says_what_few_images_cannot_show(runs: list[Path], tmp_path: Pa
     assert "Correct by " in page
 
 
+def test_reports_open_in_the_browser(runs: list[Path], monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    assert main(["compare", *map(str, runs), "--open"]) == 0
+    assert main(["evaluate", str(runs[0]), "--split", "val", "--open"]) == 0
+    compared, evaluated = opened
+    assert (
+        compared.endswith("/comparison.html") and Path(compared.removeprefix("file://")).is_file()
+    )
+    assert evaluated == (runs[0] / "report.html").resolve().as_uri()
+
+
 def test_compare_refuses_runs_on_different_images(
     runs: list[Path], digit_folder: Path, tmp_path: Path, capsys
 ) -> None:
