@@ -73,7 +73,7 @@ def test_a_killed_process_counts_as_a_machine_that_failed(codes, code, line, cap
     assert capsys.readouterr().err == line
 
 
-@pytest.mark.slow
+@pytest.mark.scorecard
 def test_one_command_trains_and_predicts_in_two_processes(digit_folder, tmp_path):
     command = [
         sys.executable,

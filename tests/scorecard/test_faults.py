@@ -133,6 +133,7 @@ def test_a_budget_ends_it_saved_with_a_word_on_how_to_go_on(
     assert cut.results() == uncut.results()
 
 
+@pytest.mark.scorecard
 def test_b1_killed_at_a_random_moment_it_comes_to_the_same_bits(
     uncut: Trainer, data: Path, tmp_path: Path
 ) -> None:

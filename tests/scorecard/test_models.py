@@ -38,15 +38,12 @@ def runs(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["evaluate", str(out / name)]) == 0
     with pytest.MonkeyPatch.context() as patch:
         asked = itertools.count(1)
-        patch.setattr(interruption, "requested", lambda ahead_s: next(asked) == 3)
-        patch.setattr(interruption, "raise_if_requested", end)
+        stop = StoppedError("terminated", 143)
+        patch.setattr(
+            interruption, "asked_of_any", lambda ahead_s: stop if next(asked) == 3 else None
+        )
         assert main([*words, "cut", "--batch-size", "2"]) == 143
     return out
-
-
-def end(ahead_s: float | None = None) -> None:
-    if ahead_s is not None:  # the training asks, not whoever else counts
-        raise StoppedError("terminated", 143)
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_a_search_that_is_cut_off_within_a_trial_goes_on_to_the_same_table(
     def cut(ahead_s: float = 0.0) -> bool:
         nonlocal steps
         steps += ahead_s > 0  # asked so after each step of a training
-        if steps == 14:
+        if ahead_s > 0 and steps == 14:
             interruption.set_deadline(0)
         return wanted(ahead_s)
 
@@ -495,7 +495,7 @@ def end_after_the_first_trial(monkeypatch):
     monkeypatch.setattr(search, "run_trial", then_end)
 
 
-def two_trials_in_time(recipe, catalog, store, deadline):
+def two_trials_in_time(recipe, catalog, store, deadline, retrain):
     """Plan four trials, and be wrong about the time: it is up when the first one is done."""
     import time
 

@@ -86,6 +86,9 @@ def unpacked(path: Path) -> Path:
         with exclusive(folder / f"{digest}.lock", log):
             if not target.is_dir():
                 unpack_whole(path, target)
+                images = UnpackedImages(target)
+                sums = {name: sum_of(images.place(name).read_bytes()) for name in images.files()}
+                keep(sums_file(target), json.dumps(sums).encode())
     except OSError as error:
         raise MachineError(
             f"{folder}: can't be written ({error.strerror}); set RESNETLAB_CACHE to a folder that can"
@@ -126,8 +129,6 @@ def unpack_whole(path: Path, target: Path) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    sums = {name: sum_of((partial / name).read_bytes()) for name in UnpackedImages(partial).files()}
-    keep(sums_file(target), json.dumps(sums).encode())
     os.sync()  # once, not for each of a hundred thousand files
     partial.rename(target)
     sync(target.parent)
