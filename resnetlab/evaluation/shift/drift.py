@@ -1,7 +1,9 @@
 """Drift: whether many images, taken together, still look like those that measured the model.
 
 Two samples, new images and validation images, are compared by the distance to the training images
-and by the highest probability, each by Kolmogorov and Smirnov's test, after Bonferroni. Source: Rabanser,
+and by the highest probability, each by Kolmogorov and Smirnov's test, after Bonferroni. Tests are
+one-sided: images that lie nearer, such as those trained on, or get surer answers are no cause for alarm.
+Source: Rabanser,
 Günnemann and Lipton 2019, 'Failing Loudly: An Empirical Study of Methods for Detecting Dataset Shift'.
 """
 
@@ -69,7 +71,12 @@ def drift(reference: Reference, distances: Floats, confidences: Floats) -> Drift
     from scipy.stats import ks_2samp
 
     pairs = (distances, reference.distances), (confidences, reference.confidences)
-    smallest = min(float(ks_2samp(new, known).pvalue) for new, known in pairs)
+    # 'less': the distribution function of the first lies below, so its values are larger.
+    sides = ("less", "greater")
+    smallest = min(
+        float(ks_2samp(new, known, alternative=side).pvalue)
+        for (new, known), side in zip(pairs, sides, strict=True)
+    )
     far, sure = ((float(new.mean()), float(known.mean())) for new, known in pairs)
     return Drift(
         images=len(distances),

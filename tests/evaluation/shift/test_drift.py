@@ -37,6 +37,13 @@ def test_images_from_further_off_are_drift():
     assert found.as_json()["distance"]["new"] > found.as_json()["distance"]["validation"]
 
 
+def test_images_that_lie_nearer_and_get_surer_answers_are_no_drift():
+    rng = np.random.default_rng(0)
+    distances, confidences = draw(rng, 300)
+    known = reference_from(rng, 200)
+    assert not drift(known, distances / 4, np.ones_like(confidences)).found()
+
+
 def test_drift_of_the_confidence_alone_is_seen():
     rng = np.random.default_rng(1)
     reference = reference_from(rng, 200)
