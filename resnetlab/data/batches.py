@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -122,33 +122,42 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class SharedSource:
-    """A source of which each process gives its part of every batch; or, where images are mixed, all of it."""
+Shown = TypeVar("Shown", bound=Source)
 
-    source: Source
-    mixed: bool
+
+@dataclass(frozen=True)
+class Reshown(Generic[Shown]):
+    """The samples of another source: their names, classes and number are its own, their batches are not."""
+
+    samples: Shown
 
     @property
     def ids(self) -> np.ndarray:
         """Return the names of the samples, (M,)."""
-        return self.source.ids
+        return self.samples.ids
 
     @property
     def labels(self) -> np.ndarray:
         """Return their classes, (M,)."""
-        return self.source.labels
+        return self.samples.labels
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.samples)
+
+
+@dataclass(frozen=True)
+class SharedSource(Reshown[Source]):
+    """A source of which each process gives its part of every batch; or, where images are mixed, all of it."""
+
+    mixed: bool
 
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return one view of each of these samples that this process needs."""
         own = ranks.part(len(rows), least=2)  # a norm over a single image learns nothing
         if self.mixed:  # another's image may shine through
-            return replace(self.source.batch(rows, view), own=own)
+            return replace(self.samples.batch(rows, view), own=own)
         shared = self.labels[showings(rows)[0]]
-        return replace(self.source.batch(rows[own], view), shared=shared)
+        return replace(self.samples.batch(rows[own], view), shared=shared)
 
 
 def samples_of(catalog: Catalog, store: PixelStore, split: str) -> Samples:

@@ -1,9 +1,10 @@
 """What lies in the cache folder and can be made again: who uses it, how large it is, how to remove it."""
 
 import fcntl
+import json
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -60,6 +61,18 @@ def used_by(run: Path) -> Iterator[None]:
         yield
     finally:
         RUN.reset(before)
+
+
+def keep_table(path: Path, table: Mapping[str, str]) -> None:
+    """Write a table of texts as `keep` writes content."""
+    keep(path, json.dumps(table).encode())
+
+
+def kept_table(path: Path) -> dict[str, str]:
+    """Return a table that `keep_table` wrote, an empty one where it isn't there or a bit is wrong."""
+    content = kept(path)
+    table: dict[str, str] = {} if content is None else json.loads(content)
+    return table
 
 
 class Use:

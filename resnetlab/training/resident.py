@@ -10,37 +10,23 @@ from torch import Tensor
 
 from resnetlab.data.augment.draw import Variations
 from resnetlab.data.augment.render import affine, colour_matrices, keep_pixels
-from resnetlab.data.batches import Batch, Samples, View, showings
+from resnetlab.data.batches import Batch, Reshown, Samples, View, showings
 
 MEMORY_SHARE = 0.2  # of the GPU's free memory, at most, that images may take
 
 
 @dataclass(frozen=True)
-class ResidentSamples:
+class ResidentSamples(Reshown[Samples]):
     """Samples whose images, all of one size, are a tensor: `pixels` uint8 (M, H, W, 3). A Source."""
 
     pixels: Tensor
-    samples: Samples
 
     @classmethod
     def of(cls, samples: Samples, device: torch.device) -> Self:
         """Copy the images of samples, all of one size, to a device."""
         store, records = samples.store, samples.records
         images = np.stack(store.images(records.tolist()))
-        return cls(torch.from_numpy(images).to(device), samples)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def ids(self) -> np.ndarray:
-        """Return the names of the samples, (M,)."""
-        return self.samples.ids
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Return their classes, (M,)."""
-        return self.samples.labels
+        return cls(samples, torch.from_numpy(images).to(device))
 
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return one view of each of these samples; `images` is a tensor on the device."""

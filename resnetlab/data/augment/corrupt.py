@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from resnetlab.data.batches import Batch, Samples, View
+from resnetlab.data.batches import Batch, Reshown, Samples, View
 
 Pixels = np.ndarray  # uint8 (S, S, 3)
 PUBLISHED_PX = 224  # at which the strengths of blur were chosen
@@ -92,26 +92,12 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[float, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Corrupted:
+class Corrupted(Reshown[Samples]):
     """Samples as a Source of corrupted views; what is random is a function of (seed, sample, corruption)."""
 
-    samples: Samples
     name: str
     strength: int  # of STRENGTHS
     seed: int
-
-    @property
-    def ids(self) -> np.ndarray:
-        """Return the names of the samples, (M,)."""
-        return self.samples.ids
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Return their classes, (M,)."""
-        return self.samples.labels
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def batch(self, rows: np.ndarray, view: View) -> Batch:
         """Return a corrupted view of each of these samples."""

@@ -1,7 +1,6 @@
 """How a store is made: in chunks by threads, written in order, gone on with after any cut."""
 
 import hashlib
-import json
 import os
 import weakref
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from resnetlab.data.store.depth import ValueRange
 from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
-from resnetlab.system.cache import keep, kept
+from resnetlab.system.cache import keep_table, kept_table
 from resnetlab.system.files import cut_meanwhile, sync
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import Remarks
@@ -174,7 +173,7 @@ def build(
         found[digest] = remarks.during(partial(decode_again, read, path, settings))
     found = {digest: text for digest, text in found.items() if text}
     if found:
-        keep(index_file.with_suffix(REMARKS), json.dumps(found).encode())
+        keep_table(index_file.with_suffix(REMARKS), found)
 
 
 def decode_again(read: Reader, path: str, settings: Settings) -> None:
@@ -188,9 +187,7 @@ def decode_again(read: Reader, path: str, settings: Settings) -> None:
 
 def remarks_beside(index_file: Path) -> dict[str, str]:
     """Return what decoders remarked of the images of a store, by the digest of the file."""
-    content = kept(index_file.with_suffix(REMARKS))
-    remarks: dict[str, str] = {} if content is None else json.loads(content)
-    return remarks
+    return kept_table(index_file.with_suffix(REMARKS))
 
 
 def tell_new(distinct: dict[str, str], earlier: Earlier) -> None:

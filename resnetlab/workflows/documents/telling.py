@@ -121,9 +121,7 @@ def settle(folder: Path, story: Story, data: str | None, budget_s: float | None)
     if not (folder / SETTLED).is_file():
         listed, _ = list_data(images, Recipe())
         divided = bool((listed.split == "test").any())
-        write_json(
-            folder / SETTLED, {"weights": at_hand(story), "divided": divided, "data": str(images)}
-        )
+        write_json(folder / SETTLED, {"weights": at_hand(story), "divided": divided})
     facts = read_json(folder / SETTLED, dict)
     if story.copies:
         images = divided_images(folder, images, story.test)

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import hashlib
-import json
 import lzma
 import os
 import shutil
@@ -24,7 +23,7 @@ from resnetlab.data.sources.archives.in_place import (
 )
 from resnetlab.data.sources.archives.members import GIB, Kind, Members, kind_of, readable
 from resnetlab.errors import DataError, MachineError
-from resnetlab.system.cache import keep, kept
+from resnetlab.system.cache import keep_table, kept_table
 from resnetlab.system.files import cache_folder, exclusive, sync
 from resnetlab.system.progress import Progress, log
 
@@ -44,7 +43,7 @@ class UnpackedImages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._sums = read_sums(folder)
+        self._sums = kept_table(sums_file(folder))
         self.names: list[str] = []
         for here, folders, files in os.walk(folder):
             inside = "" if here == str(folder) else os.path.relpath(here, folder) + "/"
@@ -54,7 +53,8 @@ class UnpackedImages:
     def read(self, member: str) -> bytes:
         """Return a member's bytes. Raises OSError where they can't be read, MachineError for damaged ones."""
         content = self.place(member).read_bytes()
-        if self._sums.get(member, sum_of(content)) != sum_of(content):
+        known = self._sums.get(member)
+        if known is not None and known != xxh3_64_hexdigest(content):
             raise MachineError(
                 f"{self.place(member)}: is damaged in the cache (its checksum differs); remove "
                 f"{self._folder} and start again"
@@ -87,8 +87,11 @@ def unpacked(path: Path) -> Path:
             if not target.is_dir():
                 unpack_whole(path, target)
                 images = UnpackedImages(target)
-                sums = {name: sum_of(images.place(name).read_bytes()) for name in images.files()}
-                keep(sums_file(target), json.dumps(sums).encode())
+                sums = {
+                    name: xxh3_64_hexdigest(images.place(name).read_bytes())
+                    for name in images.files()
+                }
+                keep_table(sums_file(target), sums)
     except OSError as error:
         raise MachineError(
             f"{folder}: can't be written ({error.strerror}); set RESNETLAB_CACHE to a folder that can"
@@ -99,18 +102,6 @@ def unpacked(path: Path) -> Path:
 def sums_file(folder: Path) -> Path:
     """Return the file with the checksums of an unpacked archive."""
     return folder.with_name(f"{folder.name}.sums")
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """Return the checksum of each file of an unpacked archive; none where they aren't there."""
-    content = kept(sums_file(folder))
-    sums: dict[str, str] = {} if content is None else json.loads(content)
-    return sums
-
-
-def sum_of(content: bytes) -> str:
-    """Return the checksum of a file's content."""
-    return xxh3_64_hexdigest(content)
 
 
 @lru_cache(maxsize=64)
