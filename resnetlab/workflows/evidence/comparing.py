@@ -46,7 +46,7 @@ def compare(
     predictions = same_order(predictions)
     comparison = compare_all(predictions) | {"split": split}
     recipes = {name: run.recipe for name, run in runs.items()}
-    comparison["repeats"] = over_seeds(repeats_of(recipes), recipes, predictions)
+    comparison["repeats"] = over_seeds(repeats_of(recipes), recipes, comparison["runs"])
     if out is not None:
         galleries = draw_differing(out, comparison, runs, predictions)
         write_comparison(out, comparison, runs, galleries)
@@ -66,19 +66,15 @@ def repeats_of(recipes: Mapping[str, Recipe]) -> dict[str, list[str]]:
 def over_seeds(
     groups: Mapping[str, Sequence[str]],
     recipes: Mapping[str, Recipe],
-    predictions: Mapping[str, Predictions],
+    scored: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any] | None:
-    """Return what repeats with several seeds show; None where there are none."""
+    """Return what repeats with several seeds show, by the accuracies of `scored`; None where there are none."""
     if all(len(names) < 2 for names in groups.values()):
         return None
+    accuracy = {run["name"]: run["accuracy"]["value"] for run in scored}
     return compare_repeats(
         {
-            group: {
-                recipes[name].seed: float(
-                    (predictions[name].predicted == predictions[name].labels).mean()
-                )
-                for name in names
-            }
+            group: {recipes[name].seed: accuracy[name] for name in names}
             for group, names in groups.items()
         }
     )
