@@ -78,7 +78,10 @@ SeedOption = Annotated[
     typer.Option("--seed", help="Random seed: split, order, augmentation, initial weights."),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda.")]
-LogOption = Annotated[str | None, typer.Option("--log", help="tensorboard: write event files too.")]
+LogOption = Annotated[
+    str | None,
+    typer.Option("--log", help="tensorboard: write event files too; mlflow: tell its server."),
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs go.")]
 BudgetOption = Annotated[
     str | None,

@@ -98,7 +98,8 @@ class Training(Section):
     patience: Positive | None = None  # early stopping: epochs without a better score
     # A loss that is not finite ends the run, or sends it back to its last checkpoint at half the lr.
     on_divergence: Literal["stop", "restart"] = "stop"
-    log: Literal["tensorboard"] | None = None  # event files beside history.csv
+    # Who is told beside history.csv: tensorboard, by event files; mlflow, at MLFLOW_TRACKING_URI.
+    log: Literal["tensorboard", "mlflow"] | None = None
 
     @model_validator(mode="after")
     def one_average(self) -> "Training":

@@ -15,7 +15,8 @@ from resnetlab.data.batches import Samples, Source, batches, plan_epoch, resampl
 from resnetlab.errors import DivergedError, MachineError, StoppedError
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.models.classifier import Classifier
-from resnetlab.recipe import Recipe, Training
+from resnetlab.recipe import Recipe
+from resnetlab.runs.trackers import Tracker, tracker_of
 from resnetlab.system import ranks
 from resnetlab.system.progress import Progress, log
 from resnetlab.training.checkpoint_manager import START, CheckpointManager, EpochProgress
@@ -87,6 +88,7 @@ def fit(
         checkpoints = CheckpointManager(folder / "checkpoints", classifier, learner)
         is_new = ranks.on_main(lambda: not checkpoints.there)
         done, history = checkpoints.resume(recipe.model.weights), checkpoints.history
+        tracker = tracker_of(recipe, folder, name)
         if training.schedule == "plateau" and not len(val):
             log("note: nothing validates; schedule=plateau goes by the training loss")
         if is_new:
@@ -121,7 +123,7 @@ def fit(
             if watch is not None:
                 watch.end_epoch(history)
             line = describe_row(row, int(training.epochs), result)
-            ranks.on_main(partial(keep_epoch, folder, checkpoints, training, on_epoch_end, line))
+            ranks.on_main(partial(keep_epoch, folder, checkpoints, tracker, on_epoch_end, line))
             done = START
         if ranks.is_main():
             checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
@@ -147,18 +149,20 @@ def follow(
 def keep_epoch(
     folder: Path,
     checkpoints: CheckpointManager,
-    training: Training,
+    tracker: Tracker | None,
     on_epoch_end: Callable[[History, str], None],
     line: str,
 ) -> None:
     """Tell of an epoch that is done, and write what it has left."""
     history, learner = checkpoints.history, checkpoints.learner
     on_epoch_end(history, line)
-    is_best = best_epoch(history, training.monitor) == len(history)
+    is_best = best_epoch(history, learner.training.monitor) == len(history)
     if is_best:
         with learner.averaged():
             checkpoints.save(START, "best")
-    write_history(folder, history, training.log)
+    write_history(folder, history)
+    if tracker is not None:
+        tracker.tell_epoch(history[-1])
     # Last: only now is the epoch done; a run cut before repeats it and writes the same again.
     checkpoints.end_epoch(is_best)
 

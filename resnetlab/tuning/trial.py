@@ -15,6 +15,7 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Recipe
+from resnetlab.runs.trackers import tracker_of
 from resnetlab.training.checkpoint import load_checkpoint
 from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.head import fit_head
@@ -81,6 +82,8 @@ def train_fold(
     history = fit(
         fabric, classifier, train, val, catalog.classes, recipe, folder, on_epoch_end, name
     )
+    if tracker := tracker_of(recipe, folder, name):
+        tracker.tell_result()
     load_scored(classifier, recipe, folder / "checkpoints")
     workers = int(recipe.data.workers)
     found = predict(classifier, val, plain_view(recipe), catalog.classes, fold.seed, workers)

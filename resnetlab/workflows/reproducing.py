@@ -12,6 +12,7 @@ from resnetlab.evaluation.predictions import Predictions
 from resnetlab.runs.differences import tree_differences
 from resnetlab.runs.reopen import reopen_data
 from resnetlab.runs.run import Run, create_run, open_run
+from resnetlab.runs.trackers import require_tracker
 from resnetlab.runs.unfinished import (
     discarded_without_recipe,
     lasting,
@@ -25,7 +26,6 @@ from resnetlab.workflows.plan import checkpoint_bytes
 from resnetlab.workflows.steps import begin_run, changes_of_recipe
 from resnetlab.workflows.training import (
     finish_training,
-    require_packages,
     train_on,
 )
 
@@ -54,7 +54,7 @@ def reproduce(folder: Path, out: Path = Path("runs")) -> Run:
             "put it back, or train by it as a new run"
         )
     require_writable(out)
-    require_packages(original.recipe)
+    require_tracker(original.recipe)
     choose_device(str(original.recipe.training.device))
     classes = Catalog.load(original.catalog_file).classes
     network = build_network(original.recipe, len(classes))

@@ -16,13 +16,13 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
+from resnetlab.runs.trackers import require_tracker, tracker_of
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 from resnetlab.system.files import read_csv
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import (
     require_empty,
     require_outside,
-    require_package,
     require_space,
     require_writable,
 )
@@ -66,7 +66,7 @@ def train(
     if export_split_to is not None:
         require_empty(export_split_to)
         require_outside(export_split_to, data)
-    require_packages(recipe)
+    require_tracker(recipe)
     catalog, recipe = list_data(data, recipe)
     say_notes(catalog)
     # Whatever may be wrong with network, weights, device or disk shows before hours of reading.
@@ -120,7 +120,7 @@ def go_on_training(folder: Path, arguments: dict[str, Any], anyway: bool) -> Non
             train_on(run, anyway)
             return
         recipe = validate(arguments["recipe"], str(folder / FILE))
-        require_packages(recipe)
+        require_tracker(recipe)
         data, export_split_to = Path(arguments["data"]), arguments["export_split_to"]
         listed, recipe = list_data(data, recipe)
         candidates = settle_candidates(recipe, listed)
@@ -134,7 +134,7 @@ def train_on(run: Run, anyway: bool) -> None:
 
     With `anyway`, training images that have changed or gone are left out from here on.
     """
-    require_packages(run.recipe)
+    require_tracker(run.recipe)
     catalog, store = return_to(run, anyway)
     if len(catalog.rows("train")) < sum(run.metrics["dataset"]["counts"]["train"]):
         leave_out(run, catalog)
@@ -152,12 +152,6 @@ def leave_out(run: Run, catalog: Catalog) -> None:
         for row in np.flatnonzero(~catalog.sound)
     ]
     run.add_metrics(dataset=findings)
-
-
-def require_packages(recipe: Recipe) -> None:
-    """Raise MachineError where a package that the recipe asks for is not installed."""
-    if recipe.training.log == "tensorboard":
-        require_package("tensorboard", "training.log=tensorboard", "tensorboard")
 
 
 def finish_training(
@@ -238,6 +232,8 @@ def finish_training(
     if predictions is not None:
         record(run, classifier, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)
+    if tracker := tracker_of(recipe, run.folder):
+        tracker.tell_result()
 
 
 def epochs_done(run: Run) -> int:

@@ -15,6 +15,7 @@ from resnetlab.recipe import Recipe, load_recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.reopen import reopen_data
 from resnetlab.runs.run import Run
+from resnetlab.runs.trackers import require_tracker
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
 from resnetlab.system import interruption
 from resnetlab.system.files import write_json, write_text
@@ -31,7 +32,7 @@ from resnetlab.tuning.planning import (
 )
 from resnetlab.tuning.space import check_space
 from resnetlab.workflows.steps import from_bundle, read_and_say, say_notes, write_beginnings
-from resnetlab.workflows.training import new_run, require_packages, train_on
+from resnetlab.workflows.training import new_run, train_on
 
 FOUND = "search.json"
 BEST = "best.yaml"
@@ -66,7 +67,7 @@ def tune(
         require_url(storage)
         lasting_storage = without_password(storage)
     require_writable(out)
-    require_packages(recipe)
+    require_tracker(recipe)
     digest = digest_of(recipe)
     catalog, recipe = list_data(data, recipe)
     say_notes(catalog)

@@ -387,7 +387,7 @@ overrides = st.fixed_dictionaries(
         "model.weights": st.text(st.characters(exclude_categories=["Cs"])),
         "training.lr": st.floats(min_value=0, exclude_min=True, allow_infinity=False),
         "training.clip_norm": st.none() | st.floats(1e-9, 1e9),
-        "training.log": st.sampled_from([None, "tensorboard"]),
+        "training.log": st.sampled_from([None, "tensorboard", "mlflow"]),
     },
 )
 

@@ -1,7 +1,6 @@
 """What is derived from the history: the best epoch, the end of patience, the table."""
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from resnetlab.system.files import read_csv
 from resnetlab.training.history import (
@@ -65,7 +64,7 @@ def test_patience_ends_after_so_many_epochs_without_a_new_best(values, patience,
 def test_the_table_has_a_row_an_epoch_and_every_digit(tmp_path):
     history = history_of(0.1 + 0.2, 1 / 3)
 
-    write_history(tmp_path, history, log=None)
+    write_history(tmp_path, history)
 
     table = read_csv(tmp_path / "history.csv")
     assert tuple(table[0]) == COLUMNS
@@ -74,43 +73,6 @@ def test_the_table_has_a_row_an_epoch_and_every_digit(tmp_path):
 
 
 def test_what_was_not_measured_is_left_empty(tmp_path):
-    write_history(tmp_path, history_of(None), log=None)
+    write_history(tmp_path, history_of(None))
 
     assert read_csv(tmp_path / "history.csv")[0]["val_loss"] == ""
-
-
-def test_tensorboard_gets_an_event_an_epoch_and_figure(tmp_path):
-    history = history_of(0.25, 0.75)
-    for epoch in (1, 2):
-        write_history(tmp_path, history[:epoch], log="tensorboard")
-
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-
-    expected = {"lr"} | {
-        f"{part}/{name.removeprefix(part + '_')}"
-        for name in COLUMNS
-        for part in ("train", "val")
-        if name.startswith(part)
-    }
-    assert set(events.Tags()["scalars"]) == expected
-    assert [(each.step, each.value) for each in events.Scalars("val/accuracy")] == [
-        (1, 0.25),
-        (2, 0.75),
-    ]
-
-
-def test_an_epoch_that_is_repeated_after_a_cut_is_there_once(tmp_path):
-    for value in (0.25, 0.5):
-        write_history(tmp_path, history_of(value), log="tensorboard")
-
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-
-    assert [each.value for each in events.Scalars("val/accuracy")] == [0.5]
-
-
-def test_tensorboard_gets_no_figure_that_was_not_measured(tmp_path):
-    write_history(tmp_path, [history_of(None)[0] | {"train_accuracy": 0.5}], log="tensorboard")
-
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-
-    assert set(events.Tags()["scalars"]) == {"lr", "train/loss", "train/accuracy"}
