@@ -29,6 +29,8 @@ class Backbone(nn.Module):
     prefix = ""  # before the names of its stages in its state dict
     init_images = 0  # training images from which first weights follow, see `init_from`
     any_size = True  # False where the images must have the size that it was built for
+    channels_last = False  # whether its maps are (N, h, w, C)
+    prefix_tokens = 0  # tokens of a transformer that stand before those of the image's places
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the stages by name, in the order they run; an Identity only holds a place."""

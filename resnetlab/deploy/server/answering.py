@@ -164,7 +164,9 @@ def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[st
 
     Of several models the first tells. Raises ImageProblem, CheckpointError, RecipeError.
     """
-    from resnetlab.deploy.server.attribution import grad_cam
+    import torch
+
+    from resnetlab.models.attribution import raw_cam
 
     model = predictor.models[0]
     if model.alone:
@@ -173,7 +175,11 @@ def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[st
     view = model.preparation.square(pixels)
     classes = model.facts.classes
     name = label or classes[int(model.runtime.probabilities(view[None])[0].argmax())]
-    grid = grad_cam(model.classifier, view, classes.index(name))
+    images = torch.tensor(view)[None].permute(0, 3, 1, 2)
+    found = raw_cam(model.classifier, images, torch.tensor([classes.index(name)]))
+    if found is None:
+        raise RecipeError("this network has no maps, so where it looked can't be told")
+    grid = (found[0] / found.max().clamp_min(1e-12)).numpy()
     height, width = pixels.shape[:2]
     side = min(height, width)
     crop = model.preparation.fit == "crop"

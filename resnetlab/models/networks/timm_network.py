@@ -41,6 +41,8 @@ class TimmNetwork(Backbone):
         self.any_size, self.net = _create(name, image_size, settings)
         self.flattens = pool == "flatten"
         self.any_size = self.any_size and not self.flattens
+        self.channels_last = str(getattr(self.net, "output_fmt", "NCHW")) == "NHWC"
+        self.prefix_tokens = int(getattr(self.net, "num_prefix_tokens", 0))
         self.config: dict[str, Any] = dict(self.net.pretrained_cfg)
         head = self.config.get("classifier") or ()
         self.classifier_names = (head,) if isinstance(head, str) else tuple(head)

@@ -3,12 +3,9 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from resnetlab.cli.main import main
-from resnetlab.deploy.preparation import Preparation
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -127,28 +124,6 @@ def test_without_the_flag_nothing_is_kept(client, photo_folder):
 
 
 # Where it looked
-
-
-@pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer4"), ("cnn", "block2")])
-def test_grad_cam_is_that_of_captum(name, layer, photo_folder):
-    captum = pytest.importorskip("captum.attr")
-    from resnetlab.deploy.server.attribution import grad_cam
-    from resnetlab.models import build
-
-    torch.manual_seed(0)
-    classifier = build(name, 3, 64, "auto", 0.0).eval()
-    view = Preparation(64, 74, "crop", 10**9, None)((photo_folder / "china/00.jpg").read_bytes())
-    images = classifier.normalise(torch.from_numpy(view)[None].permute(0, 3, 1, 2))
-
-    def after_normalising(images: torch.Tensor) -> torch.Tensor:
-        return classifier.head(classifier.hidden(classifier.backbone.features(images)))
-
-    reference = captum.LayerGradCam(after_normalising, classifier.backbone.stages()[layer])
-    for label in range(3):
-        expected = reference.attribute(images, label, relu_attributions=True)[0, 0].detach().numpy()
-        found = grad_cam(classifier, view, label)
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected / max(expected.max(), 1e-12), atol=1e-5)
 
 
 def test_the_box_is_the_part_of_the_image_that_the_network_sees(serving, run, photo_folder):
