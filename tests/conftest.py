@@ -1,8 +1,10 @@
-"""Real small images that every test may read, and a cache of its own for each session."""
+"""Real small images that every test may read, a cache of its own for each session, and blank figures."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Two tests run side by side, each on a thread of its own: with more they would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
@@ -23,6 +26,33 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep stores out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESNETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+SAVE_FIGURE = Figure.savefig
+
+
+def save_blank(figure: Figure, file: Path, format: str, **settings: Any) -> None:
+    """Write a figure of its format with nothing on it: drawing is most of a small training's time."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "PNG")
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    Path(file).write_bytes({"png": buffer.getvalue(), "svg": svg}[format])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blank_figures() -> Iterator[None]:
+    """Draw nothing, but for tests that look at figures and ask for `drawn_figures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_figures() -> Iterator[None]:
+    """Draw figures as users get them, in a module that says `usefixtures("drawn_figures")`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", SAVE_FIGURE)
         yield
 
 

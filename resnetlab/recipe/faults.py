@@ -45,7 +45,9 @@ def no_such_key(key: str, keys: Sequence[str]) -> str:
 
 
 def did_you_mean(word: Any, options: Any) -> str:
-    """Return ', did you mean ...?' where an option is close, else nothing."""
+    """Return ', did you mean ...?' where an option is close, else nothing; a number is no misspelling."""
+    if str(word).isdigit():
+        return ""
     close = difflib.get_close_matches(str(word), [str(option) for option in options], n=1)
     return f", did you mean '{close[0]}'?" if close else ""
 

@@ -51,16 +51,17 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     if recipe.evaluation.image_size:
         sizes += f" in training, {recipe.evaluation.image_size} in evaluation"
     weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
-    begun = "its head on features, then all of it" if training.head_first else "all of it"
-    learned = begun if training.epochs else "its head on features"
     by = f"; the best epoch by {training.monitor.replace('_', ' ')}"
     why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
-    return (
-        f"network {model.name}, {weights}, {sizes}\n"
-        f"learns  {learned}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, "
-        f"layer decay {training.layer_decay:g}, {training.precision} ({why})"
+    begun = "its head on features, then all of it" if training.head_first else "all of it"
+    how = (
+        f"{begun}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, layer decay "
+        f"{training.layer_decay:g}, {training.precision} ({why})"
         f"{by if training.monitor == 'balanced_accuracy' else ''}"
     )
+    if not training.epochs:
+        how = f"its head on features, {training.feature_precision} ({why})"
+    return f"network {model.name}, {weights}, {sizes}\nlearns  {how}"
 
 
 def run_name(data: Path, recipe: Recipe) -> str:

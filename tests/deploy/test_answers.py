@@ -19,9 +19,11 @@ CLASSES = ("cat", "dog", 'a "bird", big')
 PROBS = np.array([0.2, 0.5, 0.3])
 
 
-def row(name: str = "1.png", probs: np.ndarray | None = PROBS, top: int = 1, below=None) -> dict:
+def row(
+    name: str = "1.png", probs: np.ndarray | None = PROBS, top: int = 1, below=None, **marks: bool
+) -> dict:
     problem = "" if probs is not None else "empty"
-    return prediction_row(FilePrediction(Path(name), probs, problem), CLASSES, top, below)
+    return prediction_row(FilePrediction(Path(name), probs, problem, **marks), CLASSES, top, below)
 
 
 # Rows
@@ -185,6 +187,7 @@ def test_images_are_linked_into_the_folders_of_their_classes(tmp_path):
     sorter.add(row(str(tmp_path / "a/1.png")))
     sorter.add(row(str(tmp_path / "b/1.png")))
     sorter.add(row(str(tmp_path / "b/1.png"), below=0.9))
+    sorter.add(row(str(tmp_path / "b/1.png"), below=0.9, out_of_distribution=True))
     sorter.add(row(str(tmp_path / "bad.png"), None))
     sorter.add(row("z.zip/1.png"))
     contents = {
@@ -196,6 +199,7 @@ def test_images_are_linked_into_the_folders_of_their_classes(tmp_path):
         "dog/1-2.png": b"b/1.png",
         "dog/1-3.png": b"within",
         "_uncertain/dog/1.png": b"b/1.png",
+        "_out_of_distribution/1.png": b"b/1.png",
         "_unusable/bad.png": b"bad.png",
     }
     assert (tmp_path / "sorted" / "dog" / "1.png").is_symlink()

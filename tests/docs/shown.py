@@ -28,7 +28,7 @@ def code_of(page: Path, languages: set[str]) -> Iterator[tuple[int, str]]:
 def commands_of(page: Path) -> Iterator[tuple[int, list[str]]]:
     """Give number and words of each command of ours: in blocks of code, and complete ones in a sentence.
 
-    What stands behind two blanks is said of the command.
+    They can be pasted as they stand: what is said of a command stands behind a #.
     """
     found = list(code_of(page, SHELL))
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
@@ -36,6 +36,6 @@ def commands_of(page: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in found:
         start = re.search(r"(?:^|[ |])resnetlab (?=[a-z-])", line)
         if start:
-            words = shlex.split(re.split(r" {2,}", line[start.end() :])[0], comments=True)
+            words = shlex.split(line[start.end() :], comments=True)
             end = next((place for place, word in enumerate(words) if word in ENDS), len(words))
             yield number, words[:end]

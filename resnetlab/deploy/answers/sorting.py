@@ -8,13 +8,15 @@ from resnetlab.data.sources.unlabelled import Read
 from resnetlab.deploy.answers.rows import Row
 from resnetlab.system.files import whole
 
-UNCERTAIN, UNUSABLE = "_uncertain", "_unusable"  # folders beside those of the classes
+# Folders beside those of the classes.
+UNCERTAIN, UNUSABLE, NONE_OF_THESE = "_uncertain", "_unusable", "_out_of_distribution"
 
 
 class Sorter:
     """Links each image into a folder of its class; one within an archive is copied.
 
-    What is uncertain lies in folders of its own, `_uncertain/CLASS`, what is no image in `_unusable`.
+    What is uncertain lies in folders of its own, `_uncertain/CLASS`, what is unlike the training images in
+    `_out_of_distribution`, what is no image in `_unusable`.
     Nothing is moved; a name that is taken is counted up.
     """
 
@@ -25,7 +27,9 @@ class Sorter:
         """Sort one file in. Raises OSError where no link can be made."""
         path = Path(row["file"])
         folder = self.folder / UNUSABLE
-        if row["class"] is not None:
+        if row["out_of_distribution"]:
+            folder = self.folder / NONE_OF_THESE
+        elif row["class"] is not None:
             folder = self.folder / (UNCERTAIN if row["uncertain"] else "") / as_folder(row["class"])
         folder.mkdir(parents=True, exist_ok=True)
         target = free_name(folder, path)
