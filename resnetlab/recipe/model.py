@@ -40,4 +40,6 @@ class Model(Section):
     # Chance that the last residual block is skipped, less for those before (Huang et al. 2016).
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     lora: Lora = Lora()  # low-rank adapters
-    freeze: str = "none"  # the last stage that doesn't learn, such as layer3; all: but the head
+    # The last stage that doesn't learn, such as layer3; all: but the head. auto: none, but the stages
+    # that cost most where the packaged network is fine-tuned on a processor.
+    freeze: str = "auto"

@@ -38,10 +38,15 @@ class Plan:
 
 
 def epoch_seconds(catalog: Catalog, store: PixelStore, recipe: Recipe) -> float:
-    """Return about how many seconds an epoch takes, validation included: measured on a few steps."""
+    """Return about how many seconds an epoch takes, validation included: measured on a few steps.
+
+    Where images grow, it is the mean over all epochs: a step takes as long as it has pixels.
+    """
     classifier, learner = initial_learner(recipe, catalog, store)
     train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
-    workers, view = int(recipe.data.workers), training_view(recipe, int(recipe.training.epochs) - 1)
+    workers, epochs = int(recipe.data.workers), range(int(recipe.training.epochs))
+    view = training_view(recipe, epochs[-1])
+    sizes = np.array([training_view(recipe, epoch).image_size for epoch in epochs])
     plan = plan_epoch(len(train), recipe.training.batch_size, recipe.seed, 0)[: WARM_UP + TIMED]
     stream = batches(train, plan, view, workers)
     seconds = []
@@ -49,7 +54,8 @@ def epoch_seconds(catalog: Catalog, store: PixelStore, recipe: Recipe) -> float:
         started = time.monotonic()
         learner.step(list(islice(stream, 1)), 0.0, address(recipe.seed, 0, step), step)
         seconds.append((time.monotonic() - started) / len(plan[step]))
-    train_s = len(train) * float(np.median(seconds[WARM_UP:] or seconds))
+    pixels = float(np.mean((sizes / view.image_size) ** 2))
+    train_s = len(train) * float(np.median(seconds[WARM_UP:] or seconds)) * pixels
     if not len(val):
         return train_s
     some = head(val, PREDICTED)

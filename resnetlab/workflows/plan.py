@@ -47,13 +47,16 @@ def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None =
 def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     """Return two lines on what was chosen, and why."""
     training, model = recipe.training, recipe.model
-    sizes = f"{recipe.data.image_size} px"
+    grows = f"{training.start_size} to " if training.start_size and training.epochs else ""
+    sizes = f"{grows}{recipe.data.image_size} px"
     if recipe.evaluation.image_size:
         sizes += f" in training, {recipe.evaluation.image_size} in evaluation"
     weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
     by = f"; the best epoch by {training.monitor.replace('_', ' ')}"
     why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
-    begun = "its head on features, then all of it" if training.head_first else "all of it"
+    parts = {"none": "all of it", "all": "its head"}
+    all_of_it = parts.get(model.freeze, f"what comes after {model.freeze}")
+    begun = f"its head on features, then {all_of_it}" if training.head_first else all_of_it
     how = (
         f"{begun}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, layer decay "
         f"{training.layer_decay:g}, {training.precision} ({why})"

@@ -1,4 +1,4 @@
-"""A report in a browser: clicked through by mouse and keyboard, in both themes, on a phone, without network."""
+"""Pages in a browser: clicked through by mouse and keyboard, both themes, phone and paper, without network."""
 
 import shutil
 from collections.abc import Iterator
@@ -24,6 +24,24 @@ def report(tmp_path_factory: pytest.TempPathFactory, digit_folder: Path) -> Path
     assert main(["train", str(digit_folder), *words, *quick]) == 0
     assert main(["evaluate", str(out / "mlp"), "--by", "folder"]) == 0
     return out / "mlp" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def pages(
+    report: Path, digit_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The page of each verb that writes one: training, inspection, comparison of two networks."""
+    out = tmp_path_factory.mktemp("pages")
+    quick = ["--epochs", "1", "--weights", "none", "--image-size", "16", "--device", "cpu"]
+    words = ["--model", "mlp", "--out", str(out), "--name", "other", "--lr", "0.1"]
+    assert main(["train", str(digit_folder), *words, *quick]) == 0
+    assert main(["evaluate", str(out / "other")]) == 0
+    assert (
+        main(["compare", str(report.parent), str(out / "other"), "--out", str(out / "both")]) == 0
+    )
+    assert main(["inspect", str(digit_folder), "--out", str(out / "data")]) == 0
+    found = {name: next((out / name).glob("*.html")) for name in ("both", "data")}
+    return {"training": report, "comparison": found["both"], "inspection": found["data"]}
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +109,22 @@ def test_a_table_is_saved_as_csv(page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_stands_between_a_reader_and_the_page(
-    browser: Browser, report: Path, theme: str, size: str
+@pytest.mark.parametrize("which", ["training", "comparison", "inspection"])
+def test_nothing_serious_stands_between_a_reader_and_a_page(
+    browser: Browser, pages: dict[str, Path], which: str, theme: str, size: str
 ) -> None:
     width, height = SIZES[size]
     context = browser.new_context(
         color_scheme=theme,
         viewport={"width": width, "height": height},  # type: ignore[arg-type]
     )
-    page = context.new_page()
-    page.goto(report.as_uri())
+    page, heard = context.new_page(), []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on(
+        "request", lambda request: heard.append(request.url) if "http" in request.url[:5] else None
+    )
+    page.goto(pages[which].as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width, (
         "it never scrolls sideways"
     )
@@ -108,6 +132,33 @@ def test_nothing_serious_stands_between_a_reader_and_the_page(
     serious = [each for each in found if each["impact"] in ("serious", "critical")]
     said = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in serious]
     assert not said
+    assert heard == []
+    context.close()
+
+
+@pytest.mark.parametrize("which", ["training", "comparison", "inspection"])
+def test_on_paper_all_is_open_black_on_white_and_nothing_is_cut_off(
+    browser: Browser, pages: dict[str, Path], which: str
+) -> None:
+    a4_px = 718  # the width of A4 between margins of 10 mm
+    context = browser.new_context(color_scheme="dark", viewport={"width": a4_px, "height": 1000})
+    page = context.new_page()
+    page.goto(pages[which].as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    wide = page.evaluate(
+        "width => [...document.querySelectorAll('body *')].filter(each => each.checkVisibility()"
+        " && each.getBoundingClientRect().right > width + 1).map(each => each.outerHTML.slice(0, 80))",
+        a4_px,
+    )
+    assert wide == []
+    closed = page.evaluate(
+        "[...document.querySelectorAll('details:not(.long) > :not(button)')].filter(each => !each.checkVisibility())"
+        ".map(each => each.outerHTML.slice(0, 80))"
+    )
+    assert closed == []
+    for wanted in ("nav", "button.csv"):
+        assert not any(each.is_visible() for each in page.locator(wanted).all())
     context.close()
 
 

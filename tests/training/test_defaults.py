@@ -16,6 +16,7 @@ from resnetlab.training.defaults import (
     resolve_training,
     settle_machine,
     settle_monitor,
+    spare,
     suggest_lr,
     wants_published_weights,
 )
@@ -225,6 +226,51 @@ def test_fine_tuning_begins_with_the_head_and_learns_slower_towards_the_image():
 
     assert (training.optimizer, training.layer_decay, training.head_first) == ("adamw", 0.8, True)
     assert training.warmup_epochs == pytest.approx(0.1 * training.epochs)
+
+
+PACKAGED = {"model__name": "tf_efficientnet_lite0", "model__weights": "imagenet"}
+ON_CPU = {"data__image_size": 192, "training__device": "cpu"}
+
+
+def spared(**values) -> tuple[str, int | None]:
+    recipe = spare(settled(**PACKAGED | ON_CPU | values))
+    return recipe.model.freeze, recipe.training.start_size
+
+
+def test_on_a_processor_the_packaged_network_begins_with_small_images_behind_frozen_stages():
+    assert spared() == ("blocks.1", 128)
+    assert spared(data__image_size=224) == ("blocks.1", 160)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model__weights": "none"},
+        {"model__name": "resnet50"},
+        {"data__image_size": 128},
+        {"training__device": "cuda"},
+    ],
+)
+def test_nothing_is_spared_elsewhere(values, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert spared(**values) == ("none", None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"training__stage_lr": {"blocks.0": 0.001}},
+        {"training__unfreeze_epochs": 1},
+        {"model__lora__rank": 4},
+    ],
+)
+def test_where_it_was_said_which_stages_learn_none_is_frozen(values):
+    assert spared(**values) == ("none", 128)
+
+
+def test_what_was_said_of_stages_and_sizes_stands():
+    assert spared(model__freeze="blocks.3", training__start_size=None) == ("blocks.3", None)
+    assert spared(model__freeze="none", training__start_size=160) == ("none", 160)
 
 
 def test_training_from_scratch_does_not():

@@ -43,7 +43,7 @@ def size_of_epoch(training: Training, image_size: int, epoch: int) -> int:
     Source: Howard 2018, progressive resizing in fast.ai's entry to DAWNBench.
     """
     full_from = training.full_size_from * int(training.epochs)
-    if training.start_size is None or epoch >= full_from:
+    if not isinstance(training.start_size, int) or epoch >= full_from:
         return image_size
     step = SIZE_STEP if image_size >= 4 * SIZE_STEP else SMALL_SIZE_STEP
     grown = training.start_size + (image_size - training.start_size) * epoch / full_from
