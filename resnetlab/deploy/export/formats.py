@@ -1,7 +1,8 @@
 """Files of other runtimes, written from a classifier: ONNX, OpenVINO, torch.export."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,26 @@ def check_format(name: str, quantize: str | None) -> None:
         require_package("nncf", "--quantize int8", "int8")
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Prepared images (S, S, 3), from which 8 bits take their ranges.
+
+    With `labelled`, images and their classes, the layers that cost accuracy stay as they were until what is
+    lost on those is at most `most_lost`.
+    """
+
+    images: Sequence[np.ndarray]
+    labelled: Sequence[tuple[np.ndarray, int]] = ()
+    most_lost: float = 0.0
+
+
 def write_model(
-    name: str, module: FromImages, folder: Path, calibration: Sequence[np.ndarray] | None = None
+    name: str, module: FromImages, folder: Path, calibration: Calibration | None = None
 ) -> list[str]:
     """Write a module's files into a folder; return their names, first the one to open.
 
-    With `calibration`, prepared images, the network computes in whole numbers of 8 bits. Raises
-    MachineError where the runtime can't take the network.
+    With a calibration the network computes in whole numbers of 8 bits. Raises MachineError where the
+    runtime can't take the network.
     """
     try:
         return WRITERS[name](module, folder, calibration)
@@ -73,9 +87,7 @@ def write_onnx(module: FromImages, folder: Path, _: Any) -> list[str]:
     return ["model.onnx"]
 
 
-def write_openvino(
-    module: FromImages, folder: Path, calibration: Sequence[np.ndarray] | None
-) -> list[str]:
+def write_openvino(module: FromImages, folder: Path, calibration: Calibration | None) -> list[str]:
     """Write model.xml and model.bin, in fp32 or quantised."""
     import openvino
 
@@ -86,8 +98,8 @@ def write_openvino(
     return ["model.xml", "model.bin"]
 
 
-def quantised(model: Any, images: Sequence[np.ndarray]) -> Any:
-    """Return an OpenVINO model whose network is in 8 bits, ranges from `images`; its preparation stays."""
+def quantised(model: Any, calibration: Calibration) -> Any:
+    """Return an OpenVINO model whose network is in 8 bits; its preparation stays."""
     import contextlib
     import io
     import logging
@@ -98,9 +110,21 @@ def quantised(model: Any, images: Sequence[np.ndarray]) -> Any:
 
     nncf.set_log_level(logging.ERROR)
     outside = nncf.IgnoredScope(patterns=["/(?!classifier).*"], validate=False)
-    dataset = nncf.Dataset([image[None] for image in images])
+    dataset = nncf.Dataset([image[None] for image in calibration.images])
+    settings: dict[str, Any] = {"subset_size": len(calibration.images), "ignored_scope": outside}
     with contextlib.redirect_stdout(io.StringIO()):  # it draws bars where results belong
-        return nncf.quantize(model, dataset, subset_size=len(images), ignored_scope=outside)
+        if not calibration.labelled:
+            return nncf.quantize(model, dataset, **settings)
+        labelled = nncf.Dataset(list(calibration.labelled), lambda pair: pair[0][None])
+        return nncf.quantize_with_accuracy_control(
+            model, dataset, labelled, share_right, max_drop=calibration.most_lost, **settings
+        )
+
+
+def share_right(model: Any, pairs: Iterable[tuple[np.ndarray, int]]) -> tuple[float, list[float]]:
+    """Return the accuracy of a compiled model of OpenVINO on images and their classes, and each image's."""
+    right = [float(model(image[None])[LOGITS].argmax() == label) for image, label in pairs]
+    return sum(right) / len(right), right
 
 
 def write_torch(module: FromImages, folder: Path, _: Any) -> list[str]:
@@ -115,7 +139,7 @@ def write_torch(module: FromImages, folder: Path, _: Any) -> list[str]:
     return ["model.pt2"]
 
 
-Writer = Callable[[FromImages, Path, Sequence[np.ndarray] | None], list[str]]
+Writer = Callable[[FromImages, Path, Calibration | None], list[str]]
 WRITERS: dict[str, Writer] = {
     "onnx": write_onnx,
     "openvino": write_openvino,

@@ -18,7 +18,8 @@ from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 
 if TYPE_CHECKING:
-    from resnetlab.deploy.bundle import BundleFacts
+    from resnetlab.data.batches import Samples
+    from resnetlab.deploy.export.formats import Calibration
     from resnetlab.deploy.export.inside import FromImages
     from resnetlab.deploy.preparation import Preparation
     from resnetlab.models.classifier import Classifier
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 COMPARED = 64  # images at most on which an exported model is held against the original
 STORED = 3  # of them, kept beside the model with their probabilities
 MAX_LOSS = 0.01  # accuracy that 8 bits may cost unless more is allowed
+UNNOTICED_LOSS = 0.005  # beyond it the layers that cost it are looked for, and stay in fp32
+CALIBRATING, LABELLED = (
+    300,
+    300,
+)  # training images that give ranges, validation images to look for layers by
 
 
 def export(
@@ -62,11 +68,25 @@ def export(
     prepare = Preparation.of(facts)
     contents = some_images(model, images, prepare)
     run = open_run(model) if quantize else None
-    calibration = None if run is None else calibration_images(run)
+    calibration = None if run is None else calibration_of(run)
     module = FromImages(classifier, prepare, preparation == "inside")
     log(f"exporting to {folder}")
     with replaced(folder) as temporary:
         files = write_model(format, module, temporary, calibration)
+        measured: dict[str, Any] = {}
+        if run is not None and calibration is not None:
+            accuracy = accuracy_kept(run, temporary / files[0], classifier)
+            if accuracy["loss"]["value"] > UNNOTICED_LOSS:
+                log(
+                    f"8 bits lose {accuracy['loss']['value']:.2%} of accuracy; looking for the layers that cost it"
+                )
+                calibration = replace(
+                    calibration, labelled=labelled_images(run), most_lost=UNNOTICED_LOSS
+                )
+                files = write_model(format, module, temporary, calibration)
+                accuracy = accuracy_kept(run, temporary / files[0], classifier)
+            check_loss(accuracy, max_loss)
+            measured["accuracy"] = accuracy
         if quantize:  # in 8 bits features lie elsewhere than those they would be compared with
             facts = replace(facts, reference=None)
         if facts.reference is not None:
@@ -83,11 +103,7 @@ def export(
             },
             "facts": asdict(facts),
         }
-        measured = compared(temporary / files[0], description, module, contents, temporary)
-        if run is not None:
-            measured["accuracy"] = accuracy_kept(
-                run, temporary / files[0], classifier, facts, max_loss
-            )
+        measured |= compared(temporary / files[0], description, module, contents, temporary)
         finish(temporary, description | measured)
     return description | measured | {"folder": folder}
 
@@ -209,24 +225,40 @@ def stored_images(
     return {"images": names, "probabilities": probs[chosen].tolist()}
 
 
-def calibration_images(run: Run) -> list[np.ndarray]:
+def calibration_of(run: Run) -> "Calibration":
     """Return prepared images of a run's training split, from which 8 bits take their ranges."""
     from resnetlab.data.batches import samples_of
+    from resnetlab.deploy.export.formats import Calibration
     from resnetlab.runs.reopen import reopen_data
-    from resnetlab.training.inputs import plain_view
 
     catalog, store, _ = reopen_data(run, run.recipe, None)
-    samples = samples_of(catalog, store, "train")
-    rows = np.arange(len(samples))[:: max(1, -(-len(samples) // 300))]
-    return list(np.asarray(samples.batch(rows, plain_view(run.recipe)).images))
+    images, _ = spread(samples_of(catalog, store, "train"), CALIBRATING, run)
+    return Calibration(images)
 
 
-def accuracy_kept(
-    run: Run, file: Path, classifier: "Classifier", facts: "BundleFacts", max_loss: float
-) -> dict[str, Any]:
+def labelled_images(run: Run) -> list[tuple[np.ndarray, int]]:
+    """Return prepared images of a run's validation split with their classes, some of many."""
+    from resnetlab.data.batches import samples_of
+    from resnetlab.runs.reopen import reopen_data
+
+    catalog, store, _ = reopen_data(run, run.recipe, None)
+    images, labels = spread(samples_of(catalog, store, "val"), LABELLED, run)
+    return list(zip(images, labels.tolist(), strict=True))
+
+
+def spread(samples: "Samples", most: int, run: Run) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return so many of a split's images at most, prepared, and their labels."""
+    from resnetlab.training.inputs import plain_view
+
+    rows = np.arange(len(samples))[:: max(1, -(-len(samples) // most))]
+    batch = samples.batch(rows, plain_view(run.recipe))
+    return list(np.asarray(batch.images)), np.asarray(batch.labels)
+
+
+def accuracy_kept(run: Run, file: Path, classifier: "Classifier") -> dict[str, Any]:
     """Return the validation accuracy of the original and in 8 bits, and what is lost, with its interval.
 
-    Raises CheckpointError where that is more than `max_loss`, DataError without validation images.
+    Raises DataError without validation images.
     """
     from resnetlab.data.batches import batches, plan_evaluation, samples_of
     from resnetlab.deploy.export.exported import open_openvino
@@ -248,15 +280,20 @@ def accuracy_kept(
     before, after = (np.concatenate(right[name]) for name in ("original", "int8"))
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     loss = paired_interval(lost, won, len(samples))
-    if loss["value"] > max_loss:
-        raise CheckpointError(
-            f"8 bits lose {loss['value']:.2%} of accuracy on {len(samples)} validation images (95% interval "
-            f"{loss['low']:.2%} to {loss['high']:.2%}), allowed are {max_loss:.2%}; nothing was written. "
-            "Leave --quantize out, or allow more by --max-loss"
-        )
     return {
         "images": len(samples),
         "original": float(before.mean()),
         "int8": float(after.mean()),
         "loss": dict(loss),
     }
+
+
+def check_loss(accuracy: dict[str, Any], max_loss: float) -> None:
+    """Raise CheckpointError where 8 bits lose more accuracy than `max_loss`."""
+    loss = accuracy["loss"]
+    if loss["value"] > max_loss:
+        raise CheckpointError(
+            f"8 bits lose {loss['value']:.2%} of accuracy on {accuracy['images']} validation images (95% interval "
+            f"{loss['low']:.2%} to {loss['high']:.2%}), allowed are {max_loss:.2%}; nothing was written. "
+            "Leave --quantize out, or allow more by --max-loss"
+        )

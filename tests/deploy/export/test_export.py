@@ -197,13 +197,49 @@ def test_eight_bits_say_what_accuracy_they_cost(run, tmp_path, capsys):
 def test_eight_bits_that_cost_too_much_are_refused(run, monkeypatch):
     from resnetlab.deploy.export import exported
 
-    classifier, facts = load_bundle(run / "bundle")
-    original = by_torch(classifier)
+    original = by_torch(load_bundle(run / "bundle")[0])
     monkeypatch.setattr(
         exported, "open_openvino", lambda path: lambda images: Output(-original(images).logits)
     )
+    accuracy = exporting.accuracy_kept(Run(run), Path("x"), load_bundle(run / "bundle")[0])
     with pytest.raises(CheckpointError, match=r"8 bits lose \d+\.\d+% of accuracy on \d+ valid"):
-        exporting.accuracy_kept(Run(run), Path("x"), classifier, facts, 0.0)
+        exporting.check_loss(accuracy, 0.0)
+
+
+def test_where_eight_bits_lose_more_than_half_a_point_the_layers_that_cost_it_are_looked_for(
+    run, tmp_path, monkeypatch, capsys
+):
+    calibrations, losses = [], [0.02, 0.004]
+    write = formats.WRITERS["openvino"]
+
+    def write_recorded(module, folder, calibration):
+        calibrations.append(calibration)
+        return write(module, folder, None)
+
+    def measured(*_):
+        loss = {"value": losses[len(calibrations) - 1], "low": 0.0, "high": 0.1}
+        return {"images": 12, "original": 0.9, "int8": 0.9 - loss["value"], "loss": loss}
+
+    monkeypatch.setattr(formats, "require_package", lambda *_: None)
+    monkeypatch.setitem(formats.WRITERS, "openvino", write_recorded)
+    monkeypatch.setattr(exporting, "accuracy_kept", measured)
+    found = exporting.export(run, "openvino", tmp_path / "int8", quantize="int8")
+    assert found["accuracy"]["loss"]["value"] == 0.004
+    assert [bool(each.labelled) for each in calibrations] == [False, True]
+    assert calibrations[1].most_lost == 0.005
+    image, label = calibrations[1].labelled[0]
+    assert image.dtype == np.uint8 and image.ndim == 3 and isinstance(label, int)
+    assert "8 bits lose 2.00% of accuracy; looking for the layers" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")  # of the packages behind
+def test_nncf_keeps_layers_as_they_were_until_little_is_lost(run, tmp_path, monkeypatch):
+    if not (find_spec("nncf") and find_spec("openvino")):
+        pytest.skip("nncf and openvino are not here")
+    monkeypatch.setattr(exporting, "UNNOTICED_LOSS", -1.0)  # it is never small enough
+    found = exporting.export(run, "openvino", tmp_path / "int8", quantize="int8", max_loss=1.0)
+    assert abs(found["accuracy"]["loss"]["value"]) <= 0.5
+    load_exported(tmp_path / "int8")
 
 
 @pytest.mark.parametrize(
