@@ -22,6 +22,12 @@ ModelArgument = Annotated[
 ]
 
 
+MaxErrorOption = Annotated[
+    float | None,
+    typer.Option(help="Mark as uncertain so much that the rest is wrong at most this often: 0.02."),
+]
+
+
 def predict(
     model: ModelArgument,
     images: Annotated[
@@ -39,6 +45,7 @@ def predict(
     uncertain_below: Annotated[
         float | None, typer.Option(help="Mark what has a lower probability as uncertain.")
     ] = None,
+    max_error: MaxErrorOption = None,
     sort_into: Annotated[
         Path | None, typer.Option(help="Link the images into a folder for each class, in here.")
     ] = None,
@@ -63,7 +70,7 @@ def predict(
     if watch is not None:
         if images or sort_into or submission or json:
             raise RecipeError("--watch takes its images from that folder alone, into --out")
-        workflows.watch(model, watch, print_row, out, backend, top, uncertain_below)
+        workflows.watch(model, watch, print_row, out, backend, top, uncertain_below, max_error)
         return
     if not images:
         raise RecipeError("predict needs IMAGES: files, folders, archives, tables, or -")
@@ -71,12 +78,12 @@ def predict(
     kept = rows.append if json else print_row
     show = None if out or sort_into else kept
     tally = workflows.classify(
-        model, images, show, out, backend, top, uncertain_below, sort_into, submission
+        model, images, show, out, backend, top, uncertain_below, sort_into, submission, max_error
     )
     if json:
         print_json(tally.as_json() | {"out": out and str(out), "predictions": rows})
     elif show is None:
-        print_tally(tally, uncertain_below)
+        print_tally(tally, uncertain_below is not None or max_error is not None)
         for place in (out, sort_into):
             if place is not None:
                 console.print(f"written {place}", markup=False, soft_wrap=True)
@@ -90,9 +97,9 @@ def print_row(row: "Row") -> None:
     console.print(f"{row['file']}  {row['problem'] or said + mark}", markup=False, soft_wrap=True)
 
 
-def print_tally(tally: "Tally", uncertain_below: float | None) -> None:
-    """Print how many files were answered, and which were not."""
-    marked = "" if uncertain_below is None else f", {tally.uncertain:,} uncertain"
+def print_tally(tally: "Tally", doubts: bool) -> None:
+    """Print how many files were answered, and which were not; with `doubts` how many are uncertain."""
+    marked = f", {tally.uncertain:,} uncertain" if doubts else ""
     if tally.out_of_distribution is not None:
         marked += f", {tally.out_of_distribution:,} unlike the training images"
     console.print(f"{tally.files:,} files{marked}, {tally.unusable:,} of them no usable image")
@@ -164,6 +171,7 @@ def serve(
     uncertain_below: Annotated[
         float | None, typer.Option(help="Mark what has a lower probability as uncertain.")
     ] = None,
+    max_error: MaxErrorOption = None,
     backend: Annotated[
         str, typer.Option(help="As for predict; auto: the fastest that is there.")
     ] = "auto",
@@ -181,7 +189,9 @@ def serve(
     """Answer images over HTTP, and show a page to try it. RESNETLAB_API_KEY makes it want a key."""
     from resnetlab import workflows
 
-    workflows.serve(model, host, port, backend, uncertain_below, batch, requests, corrections)
+    workflows.serve(
+        model, host, port, backend, uncertain_below, batch, requests, corrections, max_error
+    )
 
 
 def push(

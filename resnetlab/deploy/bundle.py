@@ -6,7 +6,7 @@ Torch is imported where weights are touched: an exported model is used without i
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,6 +50,8 @@ class BundleFacts:
     parts: dict[str, Any] | None = None
     # Of the training images' features, see deploy.shift; None: what is unlike them can't be told
     reference: dict[str, Any] | None = None
+    # Error rates, as text, and the probabilities from which on answers are wrong no more often
+    thresholds: dict[str, float] = field(default_factory=dict)
 
 
 def save_bundle(
@@ -187,11 +189,20 @@ def check_facts(facts: BundleFacts) -> None:
             raise ValueError(f"{name} must be a whole number. Got {getattr(facts, name)!r:.200}")
     if type(facts.temperature) not in (int, float) or not 0 < facts.temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0. Got {facts.temperature!r:.200}")
+    if not all(0 <= float(number) <= 1 for pair in facts.thresholds.items() for number in pair):
+        raise ValueError(
+            f"thresholds must be error rates and probabilities. Got {facts.thresholds!r:.200}"
+        )
     if len(facts.classes) < 2 or not all(isinstance(name, str) for name in facts.classes):
         raise ValueError(f"classes must be two names or more. Got {facts.classes!r:.200}")
 
 
-def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0) -> BundleFacts:
+def facts_for(
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    temperature: float = 1.0,
+    thresholds: dict[str, float] | None = None,
+) -> BundleFacts:
     """Return the facts of a model trained by a resolved recipe."""
     from resnetlab.data.store.pixels import short_side_for
 
@@ -210,6 +221,7 @@ def facts_for(recipe: Recipe, classes: tuple[str, ...], temperature: float = 1.0
         upsample=recipe.model.upsample,
         pool=recipe.model.pool,
         temperature=temperature,
+        thresholds=thresholds or {},
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from resnetlab.data.formats import why_not_by_name
 from resnetlab.data.store.decode import ImageProblem
 from resnetlab.deploy.model import FEW, Model
-from resnetlab.errors import CheckpointError
+from resnetlab.errors import CheckpointError, RecipeError
 from resnetlab.evaluation.shift.reference import Reference
 from resnetlab.system.progress import Progress
 from resnetlab.system.remarks import remarks_collected
@@ -78,6 +78,26 @@ class Predictor:
     def reference(self) -> Reference | None:
         """What images are held against to tell those unlike the training images; None: it can't be told."""
         return self.models[0].reference
+
+    def threshold(self, uncertain_below: float | None, max_error: float | None) -> float | None:
+        """Return the probability below which an answer is uncertain, None where none is marked.
+
+        With `max_error`, 0..1, what is not marked is wrong at most that often, which validation promised. Raises
+        RecipeError where it can't.
+        """
+        if max_error is None:
+            return uncertain_below
+        if len(self.models) > 1:
+            raise RecipeError("--max-error goes with one model: of a mean nothing was promised")
+        promised = {float(rate): below for rate, below in self.facts.thresholds.items()}
+        kept = [rate for rate in promised if rate <= max_error]
+        if not kept:
+            said = ", ".join(f"{rate:g}" for rate in sorted(promised)) or "none"
+            raise RecipeError(
+                f"--max-error {max_error:g} can't be promised by this model's validation images, which were too few "
+                f"or too often wrong; error rates that can be: {said}"
+            )
+        return promised[max(kept)]
 
     @property
     def why_not_told(self) -> str:

@@ -30,7 +30,7 @@ COSTLY_STAGES, SMALLEST_SPARED_PX = "blocks.1", 160  # of the packaged network
 RECONSTRUCTION = 10.0  # so much smaller are its errors than the loss on the class
 UNEVEN = 2  # times the images of the smallest class
 WARMUP_FRAC = 0.1  # of the epochs, when fine-tuning
-IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, GPU_EPOCHS = 24_000, 3, 30, 20
+IMAGES_SHOWN, FEWEST_EPOCHS, MOST_EPOCHS, GPU_EPOCHS = 18_000, 3, 30, 20
 FROM_SCRATCH = {
     "optimizer": "sgd",
     "layer_decay": 1.0,

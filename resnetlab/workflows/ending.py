@@ -57,18 +57,18 @@ def settle_adjustment(
     return recipe.override({"evaluation.logit_adjustment": tau})
 
 
-def calibrate(run: Run, val: Predictions | None) -> float:
-    """Return the temperature that fits the predictions for validation, and say what it is.
+def held_out(run: Run, val: Predictions | None) -> Predictions | None:
+    """Return the predictions for validation; where nothing validates, those that folds of a search have left."""
+    left = run.predictions("val")
+    return Predictions.load(left) if val is None and left.is_file() else val
 
-    Where nothing validates, those that folds of a search have left; without any it is 1.
-    """
-    if val is None:
-        left = run.predictions("val")
-        if not left.is_file():
-            return 1.0
-        val = Predictions.load(left)
-    temperature = fit_temperature(val)
-    log(f"calibrated: the logits are divided by {temperature:.2f}, fitted on {len(val):,} images")
+
+def calibrate(held: Predictions | None) -> float:
+    """Return the temperature that fits predictions for images not learned from, and say what it is."""
+    if held is None:
+        return 1.0
+    temperature = fit_temperature(held)
+    log(f"calibrated: the logits are divided by {temperature:.2f}, fitted on {len(held):,} images")
     return temperature
 
 

@@ -63,9 +63,10 @@ def hand_over(
     recipe: Recipe,
     temperature: float = 1.0,
     reference: Reference | None = None,
+    thresholds: dict[str, float] | None = None,
 ) -> None:
     """Write the bundle of a run as its network stands."""
     from resnetlab.deploy.bundle import facts_for, save_bundle
 
-    facts = facts_for(recipe, catalog.classes, temperature)
+    facts = facts_for(recipe, catalog.classes, temperature, thresholds)
     save_bundle(run.bundle, classifier, facts, card(run, recipe), reference)

@@ -13,6 +13,7 @@ from resnetlab.data.dataset import Dataset, divide, list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.data.export import export_split
 from resnetlab.data.store.pixels import PixelStore
+from resnetlab.evaluation.confidence.selective import promised_thresholds
 from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
 from resnetlab.runs.run import Run, create_run
@@ -30,6 +31,7 @@ from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 from resnetlab.workflows.ending import (
     calibrate,
     describe_training,
+    held_out,
     know_familiar,
     settle_adjustment,
     settle_flips,
@@ -226,9 +228,11 @@ def finish_training(
         }
     )
     predictions = predict_split(classifier, splits["val"], catalog, recipe)
-    temperature = calibrate(run, predictions)
+    held = held_out(run, predictions)
+    temperature = calibrate(held)
+    thresholds = promised_thresholds(held, temperature) if held is not None else {}
     reference = know_familiar(classifier, splits, predictions, temperature, recipe)
-    hand_over(run, classifier, catalog, recipe, temperature, reference)
+    hand_over(run, classifier, catalog, recipe, temperature, reference, thresholds)
     if predictions is not None:
         record(run, classifier, catalog, splits["val"], recipe, predictions, "val", temperature)
     results.write_report(run, history or None)

@@ -155,6 +155,9 @@ def test_a_file_that_is_still_written_waits(tmp_path, digit_folder):
     [
         (["x", "--out", "a.xlsx"], 2, "--out must end in .csv, .parquet, .jsonl"),
         (["x", "--uncertain-below", "60"], 2, "must be a probability above 0, up to 1. Got 60"),
+        (["x", "--max-error", "2"], 2, "must be a probability above 0, up to 1. Got 2"),
+        (["x", "--max-error", "0.1", "--uncertain-below", "0.5"], 2, "both set the threshold"),
+        (["x", "--max-error", "0.001"], 2, "can't be promised by this model's validation images"),
         (["x", "--submission", "s.csv"], 2, "give --out"),
         (["x", "--sort-into", "x/sorted"], 5, "lies inside the data"),
         (["--watch", "gone"], 3, "gone: no such folder to watch"),

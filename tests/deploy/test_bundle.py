@@ -99,6 +99,7 @@ def test_the_facts_are_plain_to_read(bundle):
         "temperature": 1.0,
         "parts": None,
         "reference": None,
+        "thresholds": {},
     }
 
 

@@ -213,6 +213,30 @@ def test_every_backend_speaks_calibrated_probabilities(
     assert np.abs(found - expected).max() < (0.03 if backend.endswith(("bf16", "int8")) else 1e-5)
 
 
+@pytest.mark.parametrize(("max_error", "below"), [(0.02, 0.9), (0.03, 0.9), (0.5, 0.6)])
+def test_a_wanted_error_rate_takes_the_threshold_that_was_promised_for_it(
+    tmp_path, classifier, facts, max_error, below
+):
+    promised = replace(facts, thresholds={"0.02": 0.9, "0.05": 0.6})
+    save_bundle(tmp_path / "bundle", classifier, promised, "")
+
+    assert Predictor(tmp_path / "bundle").threshold(None, max_error) == below
+
+
+def test_an_error_rate_that_was_not_promised_is_refused_with_those_that_were(
+    tmp_path, classifier, facts
+):
+    promised = replace(facts, thresholds={"0.02": 0.9, "0.05": 0.6})
+    save_bundle(tmp_path / "bundle", classifier, promised, "")
+    with pytest.raises(RecipeError, match=r"0\.01 can't be promised .* that can be: 0\.02, 0\.05"):
+        Predictor(tmp_path / "bundle").threshold(None, 0.01)
+    save_bundle(tmp_path / "silent", classifier, facts, "")
+    with pytest.raises(RecipeError, match="that can be: none"):
+        Predictor(tmp_path / "silent").threshold(None, 0.01)
+    with pytest.raises(RecipeError, match="goes with one model"):
+        Predictor([tmp_path / "bundle", tmp_path / "silent"]).threshold(None, 0.05)
+
+
 def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):
     monkeypatch.setattr(choice, "choose", pytest.fail)
     asked = Predictor(bundle)

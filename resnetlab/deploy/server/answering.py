@@ -36,8 +36,10 @@ class Service:
         limits: Limits | None = None,
         uncertain_below: float | None = None,
         corrections: Path | None = None,
+        max_error: float | None = None,
     ) -> None:
         self.limits, self.uncertain_below = limits or Limits(), uncertain_below
+        self.max_error = max_error
         self.metrics = Metrics()
         self.live = Live(folders, backend, self._renewed)
         self.batcher = Batcher(self.limits.batch, self.metrics)
@@ -134,7 +136,8 @@ class Service:
 
     def row(self, predictor: Predictor, name: str, answer: FilePrediction) -> Row:
         """Return the row of an image, as `predict` writes it as JSON."""
-        row = prediction_row(answer, predictor.classes, TOP, self.uncertain_below)
+        below = predictor.threshold(self.uncertain_below, self.max_error)
+        row = prediction_row(answer, predictor.classes, TOP, below)
         top = [{"class": label, "probability": value} for label, value in row["top"]]
         return row | {"file": name, "top": top}
 

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 POINTS = 100  # of a curve, at most
 STEPS = 20  # shares of the images that are tried for a threshold
 WANTED = (0.01, 0.02, 0.05)  # error rates for which a threshold is looked up
+PROMISED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # those that a bundle may promise
 
 
 def describe_selection(
@@ -37,6 +38,13 @@ def describe_selection(
         threshold = threshold_for(wanted, *confidences(validation, temperature))
         chosen.append({"wanted": wanted} | at_threshold(threshold, sure, wrong, confidence))
     return {**risk_coverage(sure, wrong, confidence), "thresholds": chosen}
+
+
+def promised_thresholds(validation: Predictions, temperature: float = 1.0) -> dict[str, float]:
+    """Return for each error rate of PROMISED the threshold that keeps it; none that can't be promised."""
+    sure, wrong = confidences(validation, temperature)
+    found = {f"{rate:g}": threshold_for(rate, sure, wrong) for rate in PROMISED}
+    return {rate: threshold for rate, threshold in found.items() if threshold is not None}
 
 
 def confidences(

@@ -87,8 +87,8 @@ def export(
                 accuracy = accuracy_kept(run, temporary / files[0], classifier)
             check_loss(accuracy, max_loss)
             measured["accuracy"] = accuracy
-        if quantize:  # in 8 bits features lie elsewhere than those they would be compared with
-            facts = replace(facts, reference=None)
+        if quantize:  # features and probabilities are others than those that validation saw
+            facts = replace(facts, reference=None, thresholds={})
         if facts.reference is not None:
             shutil.copyfile(bundle / REFERENCE, temporary / REFERENCE)
             files.append(REFERENCE)

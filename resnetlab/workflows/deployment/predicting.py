@@ -73,6 +73,7 @@ def predict(
     backend: str = "auto",
     top: int = 1,
     uncertain_below: float | None = None,
+    max_error: float | None = None,
 ) -> list[Row]:
     """Classify images with a run or bundle, or the mean of several; with `out`, write a table too.
 
@@ -80,7 +81,7 @@ def predict(
     A file that is no sound image gets no class but a problem. See `classify`, which keeps no rows.
     """
     rows: list[Row] = []
-    classify(model, images, rows.append, out, backend, top, uncertain_below)
+    classify(model, images, rows.append, out, backend, top, uncertain_below, max_error=max_error)
     return rows
 
 
@@ -94,16 +95,19 @@ def classify(
     uncertain_below: float | None = None,
     sort_into: Path | None = None,
     submission: Path | None = None,
+    max_error: float | None = None,
 ) -> Tally:
     """Classify files, folders, archives, patterns, tables of images, or '-' for standard input.
 
     Each row goes to `show`, into the table `out` (.csv, .parquet, .jsonl) and into `sort_into` as
-    it comes, so that any number of images fit; with `submission` the table has that sample's form. Raises
-    CheckpointError, DataError, RecipeError for a setting, MachineError for what isn't installed.
+    it comes, so that any number of images fit; with `submission` the table has that sample's form. What is less
+    probable than `uncertain_below` is marked as uncertain; with `max_error` what is not marked is wrong at most
+    that often, as validation promised. Raises CheckpointError, DataError, RecipeError for a setting,
+    MachineError for what isn't installed.
     """
     from resnetlab.deploy.answers.writers import check_ending
 
-    check_threshold(uncertain_below)
+    check_threshold(uncertain_below, max_error)
     if submission is not None and (out is None or STANDARD_INPUT in images):
         raise RecipeError("--submission writes a table from files: give --out, and no '-'")
     if out is not None:
@@ -120,6 +124,7 @@ def classify(
 
     predictor = Predictor(models_of(model), backend=backend)
     say_what_is_told(predictor)
+    uncertain_below = predictor.threshold(uncertain_below, max_error)
     tally = Tally()
     with ExitStack() as stack:
         sinks = [tally.count, *([show] if show else [])]
@@ -172,12 +177,13 @@ def say_what_is_told(predictor: "Predictor") -> None:
         )
 
 
-def check_threshold(uncertain_below: float | None) -> None:
-    """Raise RecipeError where a threshold is no probability."""
-    if uncertain_below is not None and not 0 < uncertain_below <= 1:
-        raise RecipeError(
-            f"--uncertain-below must be a probability above 0, up to 1. Got {uncertain_below:g}"
-        )
+def check_threshold(uncertain_below: float | None, max_error: float | None = None) -> None:
+    """Raise RecipeError where a threshold is no probability, or an error rate none, or both are given."""
+    if uncertain_below is not None and max_error is not None:
+        raise RecipeError("--uncertain-below and --max-error both set the threshold: give one")
+    for name, value in (("--uncertain-below", uncertain_below), ("--max-error", max_error)):
+        if value is not None and not 0 < value <= 1:
+            raise RecipeError(f"{name} must be a probability above 0, up to 1. Got {value:g}")
 
 
 def models_of(model: str | Path | Sequence[Path]) -> list[Path]:

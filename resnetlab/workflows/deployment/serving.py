@@ -24,6 +24,7 @@ def serve(
     batch: int = 16,
     requests: int = 64,
     corrections: Path | None = None,
+    max_error: float | None = None,
 ) -> None:
     """Answer images over HTTP by a run, a bundle or the mean of several, until SIGTERM or SIGINT.
 
@@ -34,7 +35,7 @@ def serve(
     """
     for package in PACKAGES:
         require_package(package, "serve", "serve")
-    check_threshold(uncertain_below)
+    check_threshold(uncertain_below, max_error)
     key = os.environ.get(KEY)
     if key is not None and len(key) < 8:
         raise RecipeError(f"{KEY} must have 8 characters at least. Got {len(key)}")
@@ -52,7 +53,8 @@ def serve(
     from resnetlab.deploy.server.limits import Limits
 
     limits = Limits(requests=requests, batch=batch)
-    service = Service(folders, backend, limits, uncertain_below, corrections)
+    service = Service(folders, backend, limits, uncertain_below, corrections, max_error)
+    service.live.predictor.threshold(uncertain_below, max_error)  # what can't be promised shows now
     say_what_is_told(service.live.predictor)
     interruption.raise_if_requested()
     config = uvicorn.Config(

@@ -37,6 +37,7 @@ def watch(
     backend: str = "auto",
     top: int = 1,
     uncertain_below: float | None = None,
+    max_error: float | None = None,
 ) -> None:
     """Classify each image that is in a folder or arrives there, until a signal asks for the end.
 
@@ -45,7 +46,7 @@ def watch(
     """
     from resnetlab.deploy.predictor import Predictor
 
-    check_threshold(uncertain_below)
+    check_threshold(uncertain_below, max_error)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder to watch")
     if out is not None:
@@ -54,6 +55,7 @@ def watch(
         require_writable(out.parent)
     predictor = Predictor(models_of(model), backend=backend)
     say_what_is_told(predictor)
+    uncertain_below = predictor.threshold(uncertain_below, max_error)
     form = form_for(predictor, top, uncertain_below)
     with added_to(out, form) as (known, add):
         log(f"watching {folder}; computed by {predictor.runtime}")

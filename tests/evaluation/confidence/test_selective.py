@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from resnetlab.evaluation.confidence.selective import (
     at_threshold,
     describe_selection,
+    promised_thresholds,
     risk_coverage,
     threshold_for,
     upper_limit,
@@ -55,6 +56,24 @@ def test_a_threshold_keeps_the_error_in_95_of_100_cases():
         coverage.append(found["coverage"]["value"])
     assert kept >= 190
     assert np.mean(coverage) > 0.4, "and still answers"
+
+
+def test_a_bundle_promises_the_error_rates_that_validation_can_bear_out():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(400, 3)) * 4
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(3, p=row) for row in probs])
+    ids = np.array([f"{number}" for number in range(400)])
+    found = promised_thresholds(Predictions.make(ids, labels, logits, ("a", "b", "c")))
+
+    assert "0.005" not in found  # 400 images can't show that
+    rates = sorted(map(float, found))
+    assert rates[-1] == 0.2
+    below = [found[f"{rate:g}"] for rate in rates]
+    assert below == sorted(below, reverse=True)  # the rarer errors must be, the surer the answer
+    sure, wrong = probs.max(axis=1), probs.argmax(axis=1) != labels
+    for rate, threshold in zip(rates, below, strict=True):
+        assert wrong[sure >= threshold].mean() <= rate
 
 
 def test_too_few_images_promise_nothing():
