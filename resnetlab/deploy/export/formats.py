@@ -109,16 +109,21 @@ def quantised(model: Any, calibration: Calibration) -> Any:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    outside = nncf.IgnoredScope(patterns=["/(?!classifier).*"], validate=False)
+    # What lies in no module of the network is preparation.
+    outside = nncf.IgnoredScope(patterns=["/[^/]+$"], validate=False)
     dataset = nncf.Dataset([image[None] for image in calibration.images])
     settings: dict[str, Any] = {"subset_size": len(calibration.images), "ignored_scope": outside}
     with contextlib.redirect_stdout(io.StringIO()):  # it draws bars where results belong
         if not calibration.labelled:
-            return nncf.quantize(model, dataset, **settings)
-        labelled = nncf.Dataset(list(calibration.labelled), lambda pair: pair[0][None])
-        return nncf.quantize_with_accuracy_control(
-            model, dataset, labelled, share_right, max_drop=calibration.most_lost, **settings
-        )
+            found = nncf.quantize(model, dataset, **settings)
+        else:
+            labelled = nncf.Dataset(list(calibration.labelled), lambda pair: pair[0][None])
+            found = nncf.quantize_with_accuracy_control(
+                model, dataset, labelled, share_right, max_drop=calibration.most_lost, **settings
+            )
+    if not any(layer.get_type_name() == "FakeQuantize" for layer in found.get_ops()):
+        raise RuntimeError("no layer of it can be had in 8 bits")
+    return found
 
 
 def share_right(model: Any, pairs: Iterable[tuple[np.ndarray, int]]) -> tuple[float, list[float]]:

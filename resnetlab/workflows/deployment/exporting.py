@@ -76,9 +76,10 @@ def export(
         measured: dict[str, Any] = {}
         if run is not None and calibration is not None:
             accuracy = accuracy_kept(run, temporary / files[0], classifier)
-            if accuracy["loss"]["value"] > UNNOTICED_LOSS:
+            loss = accuracy["loss"]
+            if loss["value"] > UNNOTICED_LOSS and loss["low"] > 0:  # and not by chance
                 log(
-                    f"8 bits lose {accuracy['loss']['value']:.2%} of accuracy; looking for the layers that cost it"
+                    f"8 bits lose {loss['value']:.2%} of accuracy; looking for the layers that cost it"
                 )
                 calibration = replace(
                     calibration, labelled=labelled_images(run), most_lost=UNNOTICED_LOSS
