@@ -23,6 +23,8 @@ CLASSES = ("high", "middle", "low")
 SIDE = 18
 # Resolved: no 'auto' that the loop would meet.
 RESOLVED = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
+    "model.freeze": "none",
+    "training.start_size": None,
     "training.head_first": False,
     "training.monitor": "accuracy",
     "training.reconstruction": 0.0,

@@ -12,6 +12,7 @@ SETTINGS = {
     "data.image_size": 32,
     "model.name": "resnet18",
     "model.weights": "none",
+    "model.freeze": "none",
     "model.lora.rank": 2,
 }
 

@@ -46,7 +46,7 @@ def test_networks_without_a_decoder_restore_nothing():
 
 @pytest.mark.parametrize("values", [{"training.mixup": 0.2}, {"model.freeze": "down1"}], ids=str)
 def test_what_would_change_the_image_underway_is_refused(values):
-    recipe = Recipe().override({"model.name": "autoencoder"} | values)
+    recipe = Recipe().override({"model.name": "autoencoder", "model.freeze": "none"} | values)
 
     with pytest.raises(RecipeError, match=rf"{next(iter(values))} can't be used"):
         settle_reconstruction(recipe, has_decoder=True)

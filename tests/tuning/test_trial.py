@@ -12,6 +12,8 @@ from resnetlab.training.initial import initial_classifier
 from resnetlab.tuning.trial import make_folds, row_of, score_of, train_fold
 
 VALUES = {f"training.{key}": value for key, value in FROM_SCRATCH.items()} | {
+    "model.freeze": "none",
+    "training.start_size": None,
     "training.head_first": False,
     "training.monitor": "accuracy",
     "training.reconstruction": 0.0,
