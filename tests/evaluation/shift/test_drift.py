@@ -19,13 +19,15 @@ def draw(rng: np.random.Generator, n: int, shift: float = 0.0) -> tuple[np.ndarr
     return distances.astype(np.float32), confidences.astype(np.float32)
 
 
-@pytest.mark.parametrize(("validation", "images"), [(50, 100), (200, 500)])
-def test_of_images_that_have_not_drifted_few_give_a_false_alarm(validation, images):
+@pytest.mark.parametrize(("validation", "images", "times"), [(50, 100, 600), (200, 500, 150)])
+def test_of_images_that_have_not_drifted_few_give_a_false_alarm(validation, images, times):
     rng = np.random.default_rng(validation)
     alarms = sum(
-        drift(reference_from(rng, validation), *draw(rng, images)).found() for _ in range(600)
+        drift(reference_from(rng, validation), *draw(rng, images)).found() for _ in range(times)
     )
-    assert alarms <= 13, f"more than twice the {FALSE_ALARMS:.0%} that was promised"
+    assert alarms <= 1 + 2 * FALSE_ALARMS * times, (
+        f"more than twice the {FALSE_ALARMS:.0%} that was promised"
+    )
 
 
 def test_images_from_further_off_are_drift():
