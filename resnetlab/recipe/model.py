@@ -41,5 +41,5 @@ class Model(Section):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     lora: Lora = Lora()  # low-rank adapters
     # The last stage that doesn't learn, such as layer3; all: but the head. auto: none, but the stages
-    # that cost most where the packaged network is fine-tuned on a processor.
+    # that cost most where the packaged network is fine-tuned on a processor with 600 images or more.
     freeze: str = "auto"

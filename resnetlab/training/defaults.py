@@ -40,6 +40,7 @@ FROM_SCRATCH = {
     "warmup_epochs": 1.0,
 }
 SCRATCH_EPOCHS = 30
+FEWEST_SPARED = IMAGES_SHOWN // MOST_EPOCHS
 
 
 def resolve_listed(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, "Classifier"]:
@@ -82,7 +83,7 @@ def settle(recipe: Recipe, counts: np.ndarray) -> tuple[Recipe, "Classifier"]:
         weights = str((bundle_of(Path(weights)) / "model.safetensors").resolve())
     if weights == "auto":
         weights = "imagenet" if wants_published_weights(recipe) else "none"
-    recipe = spare(recipe.override({"model.weights": weights}))
+    recipe = spare(recipe.override({"model.weights": weights}), count)
     network = build_network(recipe, len(counts))
     refuse_sizes(recipe, network.backbone.any_size)
     if isinstance(network.backbone, ResNet):
@@ -94,11 +95,12 @@ def settle(recipe: Recipe, counts: np.ndarray) -> tuple[Recipe, "Classifier"]:
     return settle_frozen_views(recipe, network, count), network
 
 
-def spare(recipe: Recipe) -> Recipe:
+def spare(recipe: Recipe, count: int) -> Recipe:
     """Return the recipe in which it is settled which stages don't learn, and at which size it begins.
 
     The packaged network's first stages take four tenths of a step's time on a processor, and see edges and
-    textures, which they know; images of two thirds the side cost less than half, at first.
+    textures, which they know; images of two thirds the side cost less than half, at first. With fewer training
+    images than FEWEST_SPARED all of it fits into the time at full size.
     """
     from resnetlab.training.hardware.device import choose_device
 
@@ -107,6 +109,7 @@ def spare(recipe: Recipe) -> Recipe:
         model.name == DEFAULT_NETWORK
         and model.weights != "none"
         and int(recipe.data.image_size) >= SMALLEST_SPARED_PX
+        and count >= FEWEST_SPARED
         and choose_device(training.device) == "cpu"
     )
     values: dict[str, Any] = {}

@@ -232,8 +232,8 @@ PACKAGED = {"model__name": "tf_efficientnet_lite0", "model__weights": "imagenet"
 ON_CPU = {"data__image_size": 192, "training__device": "cpu"}
 
 
-def spared(**values) -> tuple[str, int | None]:
-    recipe = spare(settled(**PACKAGED | ON_CPU | values))
+def spared(count: int = 600, **values) -> tuple[str, int | None]:
+    recipe = spare(settled(**PACKAGED | ON_CPU | values), count)
     return recipe.model.freeze, recipe.training.start_size
 
 
@@ -266,6 +266,10 @@ def test_nothing_is_spared_elsewhere(values, monkeypatch):
 )
 def test_where_it_was_said_which_stages_learn_none_is_frozen(values):
     assert spared(**values) == ("none", 128)
+
+
+def test_few_images_are_learned_in_full_as_there_is_time_for_it():
+    assert spared(count=599) == ("none", None)
 
 
 def test_what_was_said_of_stages_and_sizes_stands():
