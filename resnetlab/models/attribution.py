@@ -10,6 +10,8 @@ from torch import Tensor
 
 from resnetlab.models.classifier import Backbone, Classifier
 
+AT_ONCE = 4  # images whose whole graph is kept
+
 
 def grad_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor | None:
     """Return how much each place speaks for a class, (N, H, W) from 0 to 1 at its strongest.
@@ -34,6 +36,13 @@ def raw_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor |
     """
     if not isinstance(classifier, Classifier):
         return None  # one that divides the image has a network for each part
+    parts = zip(images.split(AT_ONCE), classes.split(AT_ONCE), strict=True)
+    found = [_cam_of(classifier, *part) for part in parts]
+    cams = [cam for cam in found if cam is not None]
+    return torch.cat(cams) if cams else None
+
+
+def _cam_of(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor | None:
     logits, outputs = _with_stages(classifier, images)
     with_places = [output for output in outputs if _has_places(output, classifier.backbone)]
     if not with_places:

@@ -118,7 +118,9 @@ def spare(recipe: Recipe, count: int) -> Recipe:
         values["model.freeze"] = COSTLY_STAGES if spares and not learn_all else "none"
     if training.start_size == "auto":
         smaller = 32 * round(2 / 3 * int(recipe.data.image_size) / 32)
-        values["training.start_size"] = smaller if spares else None
+        stored = model.freeze not in ("auto", "none") or training.frozen_views not in ("auto", 0)
+        # What frozen stages give is stored at one size, which spares more.
+        values["training.start_size"] = smaller if spares and not stored else None
     return recipe.override(values)
 
 

@@ -272,6 +272,11 @@ def test_few_images_are_learned_in_full_as_there_is_time_for_it():
     assert spared(count=599) == ("none", None)
 
 
+@pytest.mark.parametrize("values", [{"model__freeze": "all"}, {"training__frozen_views": 4}])
+def test_what_frozen_stages_give_is_stored_at_one_size(values):
+    assert spared(**values)[1] is None
+
+
 def test_what_was_said_of_stages_and_sizes_stands():
     assert spared(model__freeze="blocks.3", training__start_size=None) == ("blocks.3", None)
     assert spared(model__freeze="none", training__start_size=160) == ("none", 160)
