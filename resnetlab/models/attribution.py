@@ -36,7 +36,7 @@ def raw_cam(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor |
     """
     if not isinstance(classifier, Classifier):
         return None  # one that divides the image has a network for each part
-    parts = zip(images.split(AT_ONCE), classes.split(AT_ONCE), strict=True)
+    parts = zip(torch.split(images, AT_ONCE), torch.split(classes, AT_ONCE), strict=True)
     found = [_cam_of(classifier, *part) for part in parts]
     cams = [cam for cam in found if cam is not None]
     return torch.cat(cams) if cams else None
