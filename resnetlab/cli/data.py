@@ -13,8 +13,10 @@ from resnetlab.cli.options import (
     ImagesOption,
     JsonOption,
     LabelFromNameOption,
+    MoreArgument,
     RecipeOption,
     SetOption,
+    further,
     read_recipe,
 )
 from resnetlab.cli.scores import print_json, show_page
@@ -23,6 +25,7 @@ from resnetlab.cli.tables import console, print_findings
 
 def inspect(
     data: DataArgument,
+    more: MoreArgument = None,
     recipe: RecipeOption = None,
     set_: SetOption = None,
     out: Annotated[
@@ -50,7 +53,11 @@ def inspect(
     if open_ and out is None:
         out = Path(tempfile.mkdtemp(prefix="resnetlab-inspect-"))
 
-    flags = {"data.images": images, "data.label_pattern": "auto" if label_from_name else None}
+    flags = {
+        "data.images": images,
+        "data.more": further(more),
+        "data.label_pattern": "auto" if label_from_name else None,
+    }
     findings = workflows.inspect(data, read_recipe(recipe, set_, flags), out, fix, corrections)
     if json:
         print_json(findings)

@@ -20,6 +20,13 @@ DataArgument = Annotated[
         "kaggle:cifar-10, hf:NAME, torchvision:NAME."
     ),
 ]
+MoreArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Further labelled images in any form, put together with DATA.", show_default=False
+    ),
+]
+
 ImagesOption = Annotated[
     str | None, typer.Option("--images", help="Folder or archive of a label table's images.")
 ]
@@ -141,6 +148,13 @@ def with_searched(recipe: Recipe, several: dict[str, list[Any] | None]) -> Recip
     space = {key: s.model_dump() for key, s in recipe.tuning.space.items() if key not in given}
     space |= {key: {"choices": values} for key, values in given.items() if len(values) > 1}
     return recipe.override({"tuning.space": space})
+
+
+def further(more: Sequence[Path] | None) -> list[str] | None:
+    """Return the further sources as a recipe keeps them, wherever a later command is given; None: none were named."""
+    from resnetlab.runs.unfinished import lasting
+
+    return [lasting(path) for path in more] if more else None
 
 
 def span_of(budget: str) -> float:

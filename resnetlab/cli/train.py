@@ -21,6 +21,7 @@ from resnetlab.cli.options import (
     LogOption,
     LrOption,
     ModelOption,
+    MoreArgument,
     OpenOption,
     OptimizerOption,
     OutOption,
@@ -30,6 +31,7 @@ from resnetlab.cli.options import (
     SplitOption,
     StopAtOption,
     WeightsOption,
+    further,
     keep_time,
     read_recipe,
     span_of,
@@ -44,6 +46,7 @@ def train(
     data: Annotated[
         Path | None, typer.Argument(help="As for inspect: folders, archive, table, arrays, a name.")
     ] = None,
+    more: MoreArgument = None,
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
     recipe: RecipeOption = None,
@@ -97,6 +100,7 @@ def train(
     keep_time(budget if resume is None else None, stop_at)
     flags = {
         "data.images": images,
+        "data.more": further(more),
         "data.label_pattern": "auto" if label_from_name else None,
         **networks(model),
         "model.weights": weights,

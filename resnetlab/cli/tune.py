@@ -19,6 +19,7 @@ from resnetlab.cli.options import (
     LabelFromNameOption,
     LrsOption,
     ModelsOption,
+    MoreArgument,
     OpenOption,
     OptimizersOption,
     OutOption,
@@ -27,6 +28,7 @@ from resnetlab.cli.options import (
     SetOption,
     SplitOption,
     WeightsOption,
+    further,
     keep_time,
     read_recipe,
     span_of,
@@ -41,6 +43,7 @@ from resnetlab.system.files import read_json
 
 def tune(
     data: DataArgument,
+    more: MoreArgument = None,
     images: ImagesOption = None,
     label_from_name: LabelFromNameOption = False,
     recipe: RecipeOption = None,
@@ -104,6 +107,7 @@ def tune(
         )
     flags = {
         "data.images": images,
+        "data.more": further(more),
         "data.label_pattern": "auto" if label_from_name else None,
         "model.weights": weights,
         "model.freeze": freeze,

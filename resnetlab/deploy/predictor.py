@@ -51,6 +51,14 @@ class FilePrediction:
     out_of_distribution: bool | None = None
 
 
+@dataclass(frozen=True)
+class Near:
+    """A training image that is near to another in feature space: its class, and a small JPEG of it."""
+
+    label: str
+    jpeg: bytes
+
+
 class Predictor:
     """A bundle, ready to predict; the same preparation as in training and evaluation.
 
@@ -98,6 +106,27 @@ class Predictor:
                 f"or too often wrong; error rates that can be: {said}"
             )
         return promised[max(kept)]
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the training images nearest to an image can be shown."""
+        known = self.reference
+        return known is not None and known.pictures is not None and not self.why_not_told
+
+    def nearest_training(self, views: Views, count: int) -> list[Near]:
+        """Return the training images nearest to one image in feature space, the nearest first.
+
+        Only of a model that `has_pictures`; of several the first tells.
+        """
+        model, reference = self.models[0], self.reference
+        assert reference is not None and reference.pictures is not None
+        pictures = reference.pictures
+        features = model.runtime.answer(views[self.preparations.index(model.preparation)][None])[1]
+        assert features is not None, "a runtime that tells distances gives features"
+        (rows,) = reference.nearest(features, count)
+        return [
+            Near(self.classes[pictures.labels[row]], pictures.jpegs[row]) for row in rows.tolist()
+        ]
 
     @property
     def why_not_told(self) -> str:

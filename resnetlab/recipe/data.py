@@ -22,9 +22,12 @@ class Data(Section):
     """Which images are used, and how they reach the network."""
 
     images: str | None = None  # folder or archive of a label table's images; None: beside it
+    # Further labelled images in any form, put together with DATA; of a file that both name this label counts
+    more: tuple[str, ...] = ()
     columns: Columns = Columns()  # names of a label table's columns
     classes: tuple[str, ...] | None = None  # the only labels allowed, in the order of the outputs
-    unmatched: Literal["error", "drop"] = "error"  # rows without an image, images without a row
+    # Rows without an image, images without a row; named: the images are those that the table names, no others
+    unmatched: Literal["error", "drop", "named"] = "error"
     # Of folders within class folders: the first level, the innermost, or both ('cats/persian'); None:
     # the first, or the one whose names repeat under each of another's.
     class_level: Literal["first", "last", "joined"] | None = None

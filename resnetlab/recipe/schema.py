@@ -26,6 +26,8 @@ class Evaluation(Section):
     # Taken off the trained logits: this much of the classes' log frequency in training; fit: as much as is
     # best for balanced accuracy on validation (Menon et al. 2021)
     logit_adjustment: Annotated[float, Field(ge=0)] | Literal["fit"] = 0.0
+    # Small pictures of training images (at most 2,000) go into the bundle, so that `serve` can show the nearest
+    thumbnails: bool = False
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of all intervals
     resamples: Annotated[int, Field(ge=100)] = 2000  # drawings of the bootstrap
 

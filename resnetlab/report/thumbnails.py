@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetlab.data.batches import Samples, View
+from resnetlab.data.store.jpeg import thumbnail
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.recipe import Recipe, evaluation_size
 from resnetlab.runs.run import Run
@@ -16,7 +17,6 @@ from resnetlab.system.files import write_json
 
 SIDE = 72  # px
 NEAR_SIDE = 48  # px, of a training image beside a mistake
-QUALITY = 72  # of JPEG
 MOST = 1200  # in all: some 3 MB
 IN_A_CELL = 24  # of the confusion matrix
 CORRECT_IN_A_CELL = 6
@@ -130,9 +130,4 @@ def overlaid(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.u
 
 def as_text(image: NDArray[np.uint8], wanted: int = SIDE) -> str:
     """Return an image, uint8 (S, S, 3), as a small JPEG of `wanted` px in base64."""
-    side = image.shape[0]
-    way = cv2.INTER_AREA if side > wanted else cv2.INTER_NEAREST
-    small = cv2.resize(image, (wanted, wanted), interpolation=way)
-    done, data = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done, "OpenCV writes JPEG"
-    return base64.b64encode(data.tobytes()).decode("ascii")
+    return base64.b64encode(thumbnail(image, wanted)).decode("ascii")

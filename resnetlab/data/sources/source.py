@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from resnetlab.data.sources.tables.text_table import (
     read_table_content,
     read_table_file,
 )
+from resnetlab.data.sources.together import put_together
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, Data, did_you_mean
 from resnetlab.system.files import cache_folder
@@ -49,12 +51,33 @@ FETCH: dict[str, Callable[[str, Path], None]] = {
 
 
 def read_source(data: Path, settings: Data) -> Catalog:
-    """List the labelled images in whatever DATA is; none of them is decoded.
+    """List the labelled images in whatever DATA is, and in what the recipe puts to it; none of them is decoded.
 
     A folder, an archive, a label table, a file of arrays, or a name: 'kaggle:cifar-10', 'hf:NAME',
     'torchvision:NAME', which is fetched first. Raises DataError where DATA is none of these or its
     labels make no sense, MachineError where something is missing here to read it.
     """
+    catalog = read_one(data, settings)
+    for name in settings.more:
+        alone: dict[str, Any] = {"images": None}
+        if is_table(Path(name)) and settings.unmatched == "error":
+            alone["unmatched"] = "named"  # beside it may lie anything, DATA too
+        more = read_one(Path(name), settings.model_copy(update=alone))
+        catalog = put_together(catalog, more, name)
+    require_two(catalog, data)
+    return with_classes(settle_given_splits(catalog, settings.unknown_classes), settings.classes)
+
+
+def require_two(catalog: Catalog, data: Path) -> None:
+    """Raise DataError where there are images of fewer than two classes."""
+    found = [catalog.classes[label] for label in np.unique(catalog.labels[catalog.labels >= 0])]
+    if len(found) < 2:
+        only = f"only '{found[0]}'" if found else "none"
+        raise DataError(f"{data}: needs two classes at least, found {only}")
+
+
+def read_one(data: Path, settings: Data) -> Catalog:
+    """List the labelled images of one source."""
     data = fetched(data)
     if data.is_dir():
         listing = list_folder(data, settings.follow_links)
@@ -64,8 +87,7 @@ def read_source(data: Path, settings: Data) -> Catalog:
         listing = one_file(data)
     else:
         raise DataError(f"{data}: no such file or folder")
-    catalog = read_table(data, settings) if is_table(data) else read_listing(listing, settings)
-    return with_classes(settle_given_splits(catalog, settings.unknown_classes), settings.classes)
+    return read_table(data, settings) if is_table(data) else read_listing(listing, settings)
 
 
 def read_listing(listing: Listing, settings: Data) -> Catalog:

@@ -10,6 +10,7 @@ from PIL import Image
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 CUT_END = 2 * JPEG_END  # given to a file whose end is missing
 QUALITY = 95  # of stored images
+THUMBNAIL_QUALITY = 72
 MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # what can't stand in the data of a scan
 REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -64,6 +65,17 @@ def pack(pixels: np.ndarray) -> np.ndarray:
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, content = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     return content
+
+
+def thumbnail(pixels: np.ndarray, side: int) -> bytes:
+    """Return a square image, uint8 (S, S, 3) RGB, as a small JPEG of `side` px."""
+    way = cv2.INTER_AREA if pixels.shape[0] > side else cv2.INTER_NEAREST
+    small = cv2.resize(pixels, (side, side), interpolation=way)
+    done, content = cv2.imencode(
+        ".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY]
+    )
+    assert done, "OpenCV writes JPEG"
+    return content.tobytes()
 
 
 def unpack(content: np.ndarray) -> np.ndarray:

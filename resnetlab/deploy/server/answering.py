@@ -1,6 +1,7 @@
 """From images in memory to rows: decoded by threads, computed in batches, by one model from start to end."""
 
 import asyncio
+import base64
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from resnetlab.system.progress import log
 TOP = 5  # classes named in an answer, beside the probabilities of all
 WINDOW = 500  # images that are looked at together for drift
 FALSE_ALARMS = 0.001  # among windows of images that have not drifted
+NEAR = 4  # training images shown beside an image
 NO_IMAGE = "not an image"
 
 
@@ -41,7 +43,7 @@ class Service:
         self.limits, self.uncertain_below = limits or Limits(), uncertain_below
         self.max_error = max_error
         self.metrics = Metrics()
-        self.live = Live(folders, backend, self._renewed)
+        self.live = Live(folders, backend, self._accept)
         self.batcher = Batcher(self.limits.batch, self.metrics)
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self.closing = False
@@ -49,7 +51,10 @@ class Service:
         self.arrivals = Arrivals(None)
         self.corrections = None if corrections is None else Corrections(corrections)
 
-    def _renewed(self) -> None:
+    def _accept(self, predictor: Predictor) -> None:
+        predictor.threshold(
+            self.uncertain_below, self.max_error
+        )  # raises where it can't be promised
         self.metrics.models += 1
 
     @property
@@ -84,6 +89,7 @@ class Service:
             "card": self.live.card,
             "corrections": self.corrections is not None,
             "explains": not predictor.models[0].alone,
+            "shows_nearest": predictor.has_pictures,
             "tells_out_of_distribution": not predictor.why_not_told,
         }
 
@@ -122,6 +128,24 @@ class Service:
                 raise Refusal(415, f"no sound image: {problem}") from problem
             except ResnetlabError as error:
                 raise Refusal(501, str(error)) from error
+
+    async def nearest(self, content: bytes) -> dict[str, Any]:
+        """Return small pictures of the training images nearest to an image in feature space, the nearest first."""
+        predictor = self.live.predictor
+        if not predictor.has_pictures:
+            raise Refusal(
+                404, "the bundle holds no pictures; train with evaluation.thumbnails=true"
+            )
+        prepared = await asyncio.to_thread(prepare, predictor, content)
+        if isinstance(prepared, ImageProblem):
+            raise Refusal(415, f"no sound image: {prepared}")
+        found = await asyncio.to_thread(predictor.nearest_training, prepared, NEAR)
+        return {
+            "nearest": [
+                {"class": each.label, "jpeg": base64.b64encode(each.jpeg).decode("ascii")}
+                for each in found
+            ]
+        }
 
     async def correct(self, content: bytes, label: str) -> dict[str, Any]:
         """Keep an image with the label that it should have had."""

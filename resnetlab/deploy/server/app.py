@@ -15,11 +15,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from resnetlab.deploy.server.answering import Service
 from resnetlab.deploy.server.body import read_form
 from resnetlab.deploy.server.limits import Refusal
+from resnetlab.deploy.server.metrics import Metrics
 from resnetlab.system.progress import log
 
 PAGE = Path(__file__).with_name("page.html")
@@ -66,6 +69,39 @@ class Door:
             raise Refusal(401, "send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
 
 
+class Guarded:
+    """Lets a request in or refuses it, adds headers to the answer, and counts it.
+
+    Starlette's own way for this starts tasks for every piece of a body.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door, metrics: Metrics, headers: dict[str, str]) -> None:
+        self.app, self.door, self.metrics, self.headers = app, door, metrics, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what is none goes by."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        try:
+            self.door.check(Request(scope))
+            await self.app(scope, receive, counted)
+        except Refusal as refusal:
+            await refused(refusal)(scope, receive, counted)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            self.metrics.request(path, status, time.perf_counter() - started)
+
+
 def make_app(service: Service, key: str | None = None) -> FastAPI:
     """Return the application that answers by a service; with `key` only to who sends it."""
 
@@ -78,27 +114,10 @@ def make_app(service: Service, key: str | None = None) -> FastAPI:
         title="resnetlab", lifespan=life, docs_url=None, redoc_url=None,
         description="Names the class of images. Nothing that is sent is kept.",
     )  # fmt: skip
-    door = Door(key)
     page = PAGE.read_text(encoding="utf-8")
     headers = HEADERS | {"Content-Security-Policy": policy_for(page)}
 
-    @app.middleware("http")
-    async def guarded(
-        request: Request, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        started = time.perf_counter()
-        try:
-            door.check(request)
-            response = await answer(request)
-        except Refusal as refusal:
-            response = refused(refusal)
-        response.headers.update(headers)
-        known = request.scope.get("route")
-        service.metrics.request(
-            getattr(known, "path", "other"), response.status_code, time.perf_counter() - started
-        )
-        return response
-
+    app.add_middleware(Guarded, door=Door(key), metrics=service.metrics, headers=headers)
     add_routes(app, service, page)
     return app
 
@@ -134,6 +153,11 @@ def add_routes(app: FastAPI, service: Service, page: str) -> None:
             request,
             lambda form: service.explain(form.files[0][1], form.fields.get("label", "")),
         )
+
+    @app.post("/nearest", openapi_extra=IMAGES)
+    async def nearest(request: Request) -> Response:
+        """Show the training images nearest to one image; only where the bundle holds small pictures of them."""
+        return await guard(service, request, lambda form: service.nearest(form.files[0][1]))
 
     @app.post("/corrections", openapi_extra=IMAGES)
     async def corrections(request: Request) -> Response:

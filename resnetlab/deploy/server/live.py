@@ -20,11 +20,14 @@ POLL_S = 2.0  # between two looks at the bundle
 class Live:
     """A predictor that is replaced, whole, when the files it was loaded from are.
 
-    Who answers takes `predictor` once and uses that to the end, so no answer mixes two models.
+    Who answers takes `predictor` once and uses that to the end, so no answer mixes two models. `accept` is
+    called with each before it answers, and refuses it by a ResnetlabError.
     """
 
-    def __init__(self, folders: Sequence[Path], backend: str, renewed: Callable[[], None]) -> None:
-        self.folders, self.backend, self.renewed = list(folders), backend, renewed
+    def __init__(
+        self, folders: Sequence[Path], backend: str, accept: Callable[[Predictor], None]
+    ) -> None:
+        self.folders, self.backend, self.accept = list(folders), backend, accept
         self.stamp = self._stamp()
         self.predictor = self._load()
         self.ended = threading.Event()
@@ -54,7 +57,7 @@ class Live:
         for model in predictor.models:
             settle(model)
         log(f"{', '.join(map(str, self.folders))}: computed by {predictor.runtime}")
-        self.renewed()
+        self.accept(predictor)
         return predictor
 
     def _watch(self) -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import torch
 
 from resnetlab.data.batches import Samples, batches
+from resnetlab.data.store.jpeg import thumbnail
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.evaluation.shift.reference import (
     MOST,
+    Pictures,
     Reference,
     images_needed,
     nearest,
@@ -22,6 +24,7 @@ from resnetlab.training.predict import as_images
 
 NEAR = 3  # training images shown beside a mistake
 CHUNK = 64  # images computed at once
+THUMBNAIL = 64  # px, of a training image's picture in a bundle
 
 
 def reference_for(
@@ -42,8 +45,20 @@ def reference_for(
     features = unit(features_at(classifier, train, chosen, recipe)).astype(np.float16)
     rows = np.arange(len(val))[:MOST]  # in the order of a content hash: as good as drawn by lot
     _, distances = nearest(features_at(classifier, val, rows, recipe), features)
-    confidences = predictions.probs_at(temperature).max(axis=1)[rows]
-    return Reference(features, distances, confidences.astype(np.float32))
+    confidences = predictions.probs_at(temperature).max(axis=1)[rows].astype(np.float32)
+    pictures = pictures_of(train, chosen, recipe) if recipe.evaluation.thumbnails else None
+    return Reference(features, distances, confidences, pictures)
+
+
+def pictures_of(train: Samples, rows: np.ndarray, recipe: Recipe) -> Pictures:
+    """Return small pictures of training images, as evaluation would see them."""
+    view = plain_view(recipe)
+    image = np.empty((view.image_size, view.image_size, 3), dtype=np.uint8)
+    jpegs = []
+    for row in rows.tolist():
+        train.render(row, view, image)
+        jpegs.append(thumbnail(image, THUMBNAIL))
+    return Pictures(train.labels[rows], jpegs)
 
 
 def nearest_training(

@@ -5,6 +5,7 @@ seen lies far from all that it has learned from. Source: Sun et al. 2022, 'Out-o
 with Deep Nearest Neighbors', ICML; here with the first neighbour, which did best (docs/experiments.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
@@ -21,6 +22,14 @@ AT_ONCE = 1024  # images compared in one product
 
 
 @dataclass(frozen=True, eq=False)
+class Pictures:
+    """What M training images look like: labels (M,), as numbers of classes, and small JPEGs."""
+
+    labels: NDArray[np.int64]
+    jpegs: Sequence[bytes]
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """What a model has been trained on, in short: M training images and n validation images.
 
@@ -31,6 +40,7 @@ class Reference:
     features: NDArray[np.float16]
     distances: NDArray[np.float32]
     confidences: NDArray[np.float32]
+    pictures: Pictures | None = None  # only where they were asked for
 
     @cached_property
     def threshold(self) -> float:

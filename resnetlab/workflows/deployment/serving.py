@@ -54,7 +54,6 @@ def serve(
 
     limits = Limits(requests=requests, batch=batch)
     service = Service(folders, backend, limits, uncertain_below, corrections, max_error)
-    service.live.predictor.threshold(uncertain_below, max_error)  # what can't be promised shows now
     say_what_is_told(service.live.predictor)
     interruption.raise_if_requested()
     config = uvicorn.Config(

@@ -341,12 +341,6 @@ def test_given_classes_are_the_only_ones_in_their_order(read):
         read(text, classes=("dogs", "cat"))
 
 
-@pytest.mark.parametrize(("label", "found"), [("cat", "only 'cat'"), ("", "none")])
-def test_one_class_is_not_enough(read, label, found):
-    with pytest.raises(DataError, match=f"t.csv: needs two classes at least, found {found}"):
-        read(f"image,label\na.png,{label}\n", "a.png")
-
-
 # Splits, groups, folds
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from resnetlab.cli.main import main
 from resnetlab.deploy.bundle import save_bundle
 from resnetlab.deploy.server.answering import Service
 from resnetlab.deploy.server.limits import Limits
@@ -24,6 +25,16 @@ def bundle(tmp_path_factory, classifier, facts) -> Path:
     folder = tmp_path_factory.mktemp("served") / "bundle"
     save_bundle(folder, classifier, facts, "# A card\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory, digit_folder) -> Path:
+    """A bundle trained on 72 scanned digits, with their pictures."""
+    out = tmp_path_factory.mktemp("pictured")
+    words = ["--model", "cnn", "--weights", "none", "--image-size", "16", "--epochs", "1"]
+    words += ["--split", "0.6", "0.4", "0", "--set", "evaluation.thumbnails=true"]
+    assert main(["train", str(digit_folder), *words, "--out", str(out), "--name", "digits"]) == 0
+    return out / "digits" / "bundle"
 
 
 @pytest.fixture

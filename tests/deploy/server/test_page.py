@@ -61,6 +61,35 @@ def test_an_image_is_answered_explained_corrected_and_nothing_leaves_the_machine
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert row["label"] == right
     assert (tmp_path / row["path"]).read_bytes() == photos[1].read_bytes()
+    words = ["--model", "mlp", "--epochs", "1", "--image-size", "16", "--device", "cpu"]
+    out = [
+        "--out",
+        str(tmp_path / "runs"),
+        "--name",
+        "again",
+        "--set",
+        "data.classes=[china,flower]",
+    ]
+    assert main(["train", str(photo_folder), str(table), *words, *out]) == 0
+
+
+@needs_browser
+def test_the_nearest_training_images_are_shown_with_their_classes(
+    browser, start, pictured, digit_folder
+):
+    server = start(pictured)
+    page = browser.new_page(viewport=PHONE)
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.locator("#files").set_input_files(str(digit_folder / "2" / "000.png"))
+    page.get_by_role("button", name="Nearest training images").press("Enter")
+    shown = page.get_by_role("list", name="Nearest training images")
+    shown.wait_for()
+    assert shown.locator("li").count() == 4
+    assert set(shown.locator("li").all_inner_texts()) <= {"0", "1", "2", "3"}
+    assert all(
+        image.evaluate("image => image.naturalWidth") == 64 for image in shown.locator("img").all()
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 @needs_browser

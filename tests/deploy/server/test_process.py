@@ -26,6 +26,32 @@ def photo(photo_folder) -> Path:
     return photo_folder / "china" / "00.jpg"
 
 
+def test_a_successor_that_can_not_promise_the_error_rate_is_refused_and_the_model_before_goes_on(
+    tmp_path, classifier, facts, capsys
+):
+    from dataclasses import replace
+
+    from resnetlab.deploy.server.answering import Service
+    from resnetlab.errors import RecipeError
+
+    bundle = tmp_path / "bundle"
+    save_bundle(bundle, classifier, replace(facts, thresholds={"0.05": 0.7}), "")
+    service = Service([bundle], "torch", max_error=0.05)
+    before = service.live.predictor
+    save_bundle(bundle, classifier, facts, "")
+    deadline = time.monotonic() + 30
+    said = ""
+    while "goes on answering" not in said and time.monotonic() < deadline:
+        time.sleep(0.1)
+        said += capsys.readouterr().err
+    assert "can't be promised" in said
+    assert service.live.predictor is before
+    assert service.metrics.models == 1
+    service.close()
+    with pytest.raises(RecipeError, match="can't be promised"):
+        Service([bundle], "torch", max_error=0.05)
+
+
 def memory(pid: int) -> int:
     """Return the resident memory of a process, bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

@@ -191,16 +191,20 @@ def test_too_many_images_in_one_request_are_refused(serving, photos):
 
 
 def test_row_52_a_slow_upload_is_ended_and_its_place_is_free_again(serving, photos):
-    import time
-
     client = serving(Limits(seconds=0.3, requests=1))
+    answers = []
 
-    def slow():
-        for _ in range(20):
-            yield b"x"
-            time.sleep(0.1)
+    async def piece():
+        await asyncio.sleep(0.1)
+        return {"type": "http.request", "body": b"x", "more_body": True}
 
-    assert client.post("/predict", content=slow(), headers=JPEG).status_code == 408
+    async def answered(message):
+        answers.append(message)
+
+    headers = [(b"content-type", b"image/jpeg")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    client.portal.call(client.app, scope | {"query_string": b""}, piece, answered)
+    assert answers[0]["status"] == 408
     assert client.post("/predict", files=as_files(photos[:1])).status_code == 200
 
 

@@ -11,7 +11,7 @@ from resnetlab.data.catalog import Catalog, new_catalog, printable
 from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.layout.names import SPLIT_NAMES
 from resnetlab.data.sources.listing import Listing, natural_key
-from resnetlab.data.sources.tables.rules import check_splits, require_two
+from resnetlab.data.sources.tables.rules import check_splits, require_some
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data, did_you_mean
 
@@ -28,7 +28,7 @@ def labelled_catalog(
     """Return the catalog of images with their labels as text, '' for those without.
 
     Classes are as set, else as the data has `named` them, else in natural order. Raises DataError
-    for a label that isn't allowed, fewer than two classes, or a split that makes no sense.
+    for a label that isn't allowed, or a split that makes no sense.
     """
     kept = [row for row, label in enumerate(labels) if label]
     missing = [paths[row] for row, label in enumerate(labels) if not label]
@@ -41,7 +41,7 @@ def labelled_catalog(
                 f"{listing.where}: '{printable(paths[row])}' has the label '{label}', which is none of "
                 f"the {len(classes)} in {allowed}{did_you_mean(label, classes)}"
             )
-    require_two(found, listing.where)
+    require_some(found, listing.where)
     number = {name: index for index, name in enumerate(classes)}
     split = [splits[row] for row in kept]
     texts = [labels[row] for row in kept]

@@ -9,11 +9,10 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import did_you_mean
 
 
-def require_two(found: Collection[str], where: Path) -> None:
-    """Raise DataError where there are fewer than two classes."""
-    if len(found) < 2:
-        only = f"only '{next(iter(found))}'" if found else "none"
-        raise DataError(f"{where}: needs two classes at least, found {only}")
+def require_some(found: Collection[str], where: Path) -> None:
+    """Raise DataError where no class was found; that there are two is asked once all sources are put together."""
+    if not found:
+        raise DataError(f"{where}: needs two classes at least, found none")
 
 
 def split_of_cell(word: str, spot: str) -> str:

@@ -22,7 +22,7 @@ from resnetlab.data.sources.tables.image_index import ImageIndex
 from resnetlab.data.sources.tables.rules import (
     check_splits,
     fold_number,
-    require_two,
+    require_some,
     split_of_cell,
 )
 from resnetlab.data.sources.tables.text_table import (
@@ -206,13 +206,14 @@ def match_rows(
             repeated.append(name)
         else:
             row_of[name] = row
-    left = [name for name in index.images if name not in row_of]
+    named = settings.unmatched == "named"
+    left = [name for name in index.images if name not in row_of and not named]
     if not row_of:
         raise DataError(
             f"{where}: no row names an image of {index.where}, the first is {lost[0]}; is this the "
             "right column (data.columns.image) and the right folder (data.images)?"
         )
-    if (lost or left) and settings.unmatched == "error":
+    if (lost or left) and settings.unmatched != "drop":
         raise DataError(
             f"{where}: {counted(lost, 'rows without an image')}, "
             f"{counted(left, 'images without a row')}; mend the table, or leave them out with "
@@ -254,7 +255,7 @@ def agreed_classes(
 ) -> tuple[str, ...]:
     """Return the classes: as set, else as the one-hot columns stand, else in natural order.
 
-    Raises DataError for a label that isn't allowed, or fewer than two classes.
+    Raises DataError for a label that isn't allowed.
     """
     found = dict.fromkeys(labels)
     classes = columns.one_hot or tuple(sorted(found, key=natural_key))
@@ -267,5 +268,5 @@ def agreed_classes(
                     f"{spot}: label '{label}' is none of the {len(classes)} in data.classes"
                     f"{did_you_mean(label, classes)}"
                 )
-    require_two(found, where)
+    require_some(found, where)
     return classes
