@@ -8,7 +8,7 @@ from typing import Any
 Metrics = dict[str, float | str]
 
 # Each is a module here with `comparisons(settings)` and `prepare(settings)`.
-PARTS = ("input", "train", "frozen", "infer", "memory", "cifar", "transfer")
+PARTS = ("input", "train", "frozen", "infer", "export", "memory", "cifar", "transfer")
 LONG = ("cifar", "transfer")  # only where it is asked for
 
 

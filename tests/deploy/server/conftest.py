@@ -90,7 +90,9 @@ class Server:
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        print(self.process.stderr.read())  # seen where a test fails
+        return code
 
 
 @pytest.fixture

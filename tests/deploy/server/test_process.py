@@ -108,7 +108,8 @@ def test_fault_16_a_replaced_bundle_is_taken_over_and_a_signal_ends_it_without_a
     assert code == 143
     assert lost == []
     good = [answer for status, answer in answers if status == 200]
-    assert {status for status, _ in answers} <= {200, 503}, "503: came when the end had begun"
+    odd = [(status, answer) for status, answer in answers if status not in (200, 503)]
+    assert odd == []  # 503: came when the end had begun
     assert len(good) > 0.9 * len(answers)
     assert {answer["weights_sha256"] for answer in good} == set(models)
     for answer in good:
