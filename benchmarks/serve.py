@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +46,15 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--port", type=int, default=8230)
-    parser.add_argument("--script", action="store_true", help="be the plain script")
+    parser.add_argument("--be", choices=SCRIPTS, help="be one of the scripts that are compared")
     options = parser.parse_args()
-    if options.script:
-        plain_script(options.bundle, options.port)
+    if options.be:
+        SCRIPTS[options.be](options.bundle, options.port)
         return
     files = sorted(options.images.rglob("*.jpg"))[:64]
     expected, rate = offline(options.bundle, files)
     serve = ["-m", "resnetlab", "serve", str(options.bundle), "--port", str(options.port)]
-    script = [
-        "-m",
-        "benchmarks.serve",
-        str(options.bundle),
-        ".",
-        "--port",
-        str(options.port),
-        "--script",
-    ]
+    script = ["-m", "benchmarks.serve", str(options.bundle), ".", "--port", str(options.port)]
     requests = ["--requests", str(options.connections)]
     print(f"load before {os.getloadavg()[0]:.1f}; offline by predict: {rate:.1f} images/s")
     print(
@@ -71,8 +65,12 @@ def main() -> None:
         ("resnetlab serve", [*serve, *requests]),
         ("resnetlab serve --batch 1", [*serve, *requests, "--batch", "1"]),
         ("resnetlab serve --requests 32", [*serve, "--requests", "32"]),
-        ("plain FastAPI and torch", script),
+        ("plain FastAPI and torch", [*script, "--be", "fastapi"]),
+        ("Gradio and torch", [*script, "--be", "gradio"]),
     ):
+        if words[-1] == "gradio" and find_spec("gradio") is None:
+            print(f"| {name} | is not installed |")
+            continue
         print(measured(name, words, files, expected, options), flush=True)
 
 
@@ -100,7 +98,7 @@ def measured(
         for line in process.stderr or ():
             if re.search("serving at|running on", line):
                 break
-        form = "--script" in words
+        form = words[-1] if "--be" in words else "raw"
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             args = (options.port, files, expected, form)
             pool.apply(loaded, (*args, options.connections, min(5.0, options.seconds)))  # warm
@@ -128,16 +126,21 @@ def loaded(
     port: int,
     files: list[Path],
     expected: list[list[float]],
-    form: bool,
+    form: str,
     connections: int,
     seconds: float,
 ) -> Load:
-    """Ask over many connections at once for some seconds; return what came back."""
+    """Ask over many connections at once for some seconds; return what came back.
+
+    `form`: 'raw', an image as the body; 'fastapi', as a form's file; 'gradio', as its API wants it.
+    """
+    if form == "gradio":
+        return asyncio.run(loaded_gradio(port, files, connections, seconds))
     bodies = [
-        (request(path.read_bytes(), form), probs)
+        (request(path.read_bytes(), form == "fastapi"), probs)
         for path, probs in zip(files, expected, strict=True)
     ]
-    bad = request(b"no image", form)
+    bad = request(b"no image", form == "fastapi")
     load = Load()
 
     async def connection(number: int, end: float) -> None:
@@ -195,14 +198,44 @@ async def response(reader: asyncio.StreamReader) -> tuple[int, list[float]]:
     return status, list(row["probabilities"].values())
 
 
-def plain_script(bundle: Path, port: int) -> None:
-    """Serve the same network as a tutorial shows it: Pillow, torchvision's transforms, one image a time."""
-    import io
+async def loaded_gradio(port: int, files: list[Path], connections: int, seconds: float) -> Load:
+    """Ask as Gradio's documentation shows it: upload the file, call, read the event. Each is an image."""
+    import httpx
 
+    load = Load()
+    end = time.perf_counter() + seconds
+
+    async def connection(number: int, client: httpx.AsyncClient) -> None:
+        turn = number
+        while time.perf_counter() < end:
+            turn += 1
+            started = time.perf_counter()
+            try:
+                content = files[turn % len(files)].read_bytes()
+                upload = {"files": ("x.jpg", content, "image/jpeg")}
+                (path,) = (await client.post("upload", files=upload)).json()
+                image = {"path": path, "meta": {"_type": "gradio.FileData"}}
+                called = await client.post("call/predict", json={"data": [image]})
+                event = await client.get(f"call/predict/{called.json()['event_id']}")
+                status = 200 if "event: complete" in event.text else 500
+            except (httpx.HTTPError, ValueError, KeyError):
+                status = 0
+            load.statuses[status] += 1
+            if status == 200:
+                load.seconds.append(time.perf_counter() - started)
+
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}/gradio_api/",
+        timeout=120,
+        limits=httpx.Limits(max_connections=None),
+    ) as client:
+        await asyncio.gather(*(connection(number, client) for number in range(connections)))
+    return load
+
+
+def plain_torch(bundle: Path) -> Callable[[Any], dict[str, float]]:
+    """Return what answers an image as a tutorial shows it: torchvision's transforms, one image a time."""
     import torch
-    import uvicorn
-    from fastapi import FastAPI, HTTPException, UploadFile
-    from PIL import Image
     from torchvision import transforms
 
     from resnetlab.deploy.bundle import load_bundle
@@ -212,6 +245,41 @@ def plain_script(bundle: Path, port: int) -> None:
     prepare = transforms.Compose(
         [transforms.Resize(facts.short_side), transforms.CenterCrop(size), transforms.PILToTensor()]
     )
+
+    def answer(image: Any) -> dict[str, float]:
+        with torch.no_grad():
+            probs = torch.softmax(network(prepare(image)[None]) / facts.temperature, dim=1)[0]
+        return dict(zip(facts.classes, probs.tolist(), strict=True))
+
+    return answer
+
+
+def serve_by_gradio(bundle: Path, port: int) -> None:
+    """Serve the same network by Gradio's interface for a classifier, with its defaults."""
+    import gradio
+
+    answer = plain_torch(bundle)
+    shown = gradio.Interface(
+        answer,
+        gradio.Image(type="pil"),
+        gradio.Label(),
+        api_name="predict",
+        analytics_enabled=False,
+    )
+    shown.launch(server_port=port, quiet=True, prevent_thread_lock=True)
+    print("running on", file=sys.stderr, flush=True)
+    shown.block_thread()
+
+
+def serve_by_fastapi(bundle: Path, port: int) -> None:
+    """Serve the same network as a tutorial shows it: FastAPI, Pillow, torch."""
+    import io
+
+    import uvicorn
+    from fastapi import FastAPI, HTTPException, UploadFile
+    from PIL import Image
+
+    answer = plain_torch(bundle)
     app = FastAPI()
 
     @app.post("/predict")
@@ -220,13 +288,12 @@ def plain_script(bundle: Path, port: int) -> None:
             image = Image.open(io.BytesIO(file.file.read())).convert("RGB")
         except OSError as error:
             raise HTTPException(400, "no image") from error
-        with torch.no_grad():
-            probs = torch.softmax(network(prepare(image)[None]) / facts.temperature, dim=1)[0]
-        named = dict(zip(facts.classes, probs.tolist(), strict=True))
-        return {"predictions": [{"probabilities": named}]}
+        return {"predictions": [{"probabilities": answer(image)}]}
 
     uvicorn.run(app, port=port, log_level="info", access_log=False)
 
+
+SCRIPTS = {"fastapi": serve_by_fastapi, "gradio": serve_by_gradio}
 
 if __name__ == "__main__":
     main()
