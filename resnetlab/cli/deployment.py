@@ -200,11 +200,15 @@ def push(
     public: Annotated[
         bool, typer.Option("--public", help="For all to see; a new repository is private else.")
     ] = False,
+    space: Annotated[
+        bool, typer.Option("--space", help="Also a Gradio Space of that name, a page to try it.")
+    ] = False,
 ) -> None:
     """Upload a bundle with its card and scores to the Hugging Face hub."""
     from resnetlab import workflows
 
-    console.print(f"at      {workflows.push(model, repository, public)}", markup=False)
+    for address in workflows.push(model, repository, public, space):
+        console.print(f"at      {address}", markup=False)
 
 
 def combine(

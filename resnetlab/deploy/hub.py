@@ -81,6 +81,37 @@ def push_bundle(bundle: Path, name: str, card: str, private: bool) -> str:
     return asked(repository, sent)
 
 
+def push_space(exported: Path, name: str, title: str, private: bool) -> str:
+    """Upload an exported model as a Gradio Space of the same name as its bundle; return the address.
+
+    Raises MachineError where the hub refuses or can't be reached.
+    """
+    from huggingface_hub import HfApi
+
+    from resnetlab.deploy.export.space import write_space
+
+    repository = repository_of(name)
+
+    def sent() -> str:
+        api = HfApi()
+        url = api.create_repo(
+            repository, private=private, exist_ok=True, repo_type="space", space_sdk="gradio"
+        )
+        with tempfile.TemporaryDirectory(prefix="resnetlab-") as place:
+            write_space(Path(place), title, repository)
+            for folder, files in ((exported, ["export.json", "model.onnx"]), (Path(place), None)):
+                api.upload_folder(
+                    repo_id=repository,
+                    repo_type="space",
+                    folder_path=folder,
+                    allow_patterns=files,
+                    commit_message="A page to try a bundle of resnetlab",
+                )
+        return str(url)
+
+    return asked(repository, sent)
+
+
 def asked(repository: str, work: Callable[[], Result]) -> Result:
     """Do something at the hub; whatever goes wrong there, the way out is the same."""
     try:

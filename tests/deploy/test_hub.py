@@ -3,13 +3,18 @@
 import base64
 import hashlib
 import json
+import runpy
 import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
+from PIL import Image
 
 from resnetlab import predict
 from resnetlab.cli.main import main
@@ -22,6 +27,7 @@ class Hub(BaseHTTPRequestHandler):
     """Keeps the files of one repository, user/photos."""
 
     files: dict[str, bytes]
+    space: dict[str, bytes]
     created: list[dict]
 
     def do_POST(self) -> None:
@@ -41,11 +47,12 @@ class Hub(BaseHTTPRequestHandler):
                 }
             )
         elif "/commit/" in self.path:
+            store = self.space if self.path.startswith("/api/spaces/") else self.files
             for line in body.splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     value = entry["value"]
-                    self.files[value["path"]] = base64.b64decode(value["content"])
+                    store[value["path"]] = base64.b64decode(value["content"])
             url = f"{constants.ENDPOINT}/user/photos/commit/" + COMMIT
             self.answer({"success": True, "commitOid": COMMIT, "commitUrl": url})
         else:
@@ -97,7 +104,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    handler = type("OwnHub", (Hub,), {"files": {}, "created": []})
+    handler = type("OwnHub", (Hub,), {"files": {}, "space": {}, "created": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -134,6 +141,39 @@ def test_a_run_goes_to_the_hub_with_its_scores_and_answers_from_there(hub, run, 
 
     expected = predict(run, photos)
     assert predict("hf:user/photos", photos) == expected
+
+
+def test_a_space_is_a_page_that_answers_as_the_bundle_does(
+    hub, run, photos, tmp_path, capsys, monkeypatch
+):
+    assert main(["push", str(run), "user/photos", "--space"]) == 2
+    assert f"first: resnetlab export {run} --format onnx" in capsys.readouterr().err
+    assert hub.created == []
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert main(["export", str(copy), "--format", "onnx"]) == 0
+    assert main(["push", str(copy), "user/photos", "--space"]) == 0
+    assert [each.get("type", "model") for each in hub.created] == ["model", "space"]
+    assert hub.created[1]["sdk"] == "gradio"
+    front = yaml.safe_load(hub.space["README.md"].decode().split("---\n")[1])
+    assert front["sdk"] == "gradio"
+    assert front["models"] == ["user/photos"]
+
+    place = tmp_path / "space"
+    place.mkdir()
+    for name, content in hub.space.items():
+        (place / name).write_bytes(content)
+    asked = []
+    page = SimpleNamespace(launch=lambda: None)
+    gradio = SimpleNamespace(
+        Interface=lambda answer, *_, **__: asked.append(answer) or page,
+        Image=lambda **_: None,
+        Label=lambda **_: None,
+    )
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    runpy.run_path(str(place / "app.py"))
+    (row,) = predict(run, photos[:1])
+    found = asked[0](np.asarray(Image.open(photos[0]).convert("RGB")))
+    assert found == pytest.approx(row["probabilities"], abs=0.01)  # prepared by the graph
 
 
 def test_without_the_hub_the_cache_answers(hub, run, photos, monkeypatch):

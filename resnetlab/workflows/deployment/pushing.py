@@ -6,18 +6,26 @@ from resnetlab.runs.run import Run, bundle_of
 from resnetlab.system.progress import log
 
 
-def push(model: Path, repository: str, public: bool = False) -> str:
-    """Upload a run's bundle, or a bundle, to user/name with its card and scores; return the address.
+def push(model: Path, repository: str, public: bool = False, space: bool = False) -> list[str]:
+    """Upload a run's bundle, or a bundle, to user/name with its card and scores; return the addresses.
 
-    A new repository is private unless it is to be `public`. Raises DataError where there is no bundle,
-    RecipeError for a name that is none, MachineError where the hub refuses or can't be reached.
+    A new repository is private unless it is to be `public`. With `space`, a Gradio Space of that name too, which
+    computes by the ONNX model that was exported into the bundle; its address comes second. Raises DataError
+    where there is no bundle, RecipeError for a name that is none, or a Space without that model, MachineError
+    where the hub refuses or can't be reached.
     """
     from resnetlab.deploy.bundle import FACTS, check_facts, read_facts
-    from resnetlab.deploy.hub import hub_card, push_bundle, repository_of
+    from resnetlab.deploy.export.space import exported_for_space
+    from resnetlab.deploy.hub import hub_card, push_bundle, push_space, repository_of
 
     bundle = bundle_of(model)
     repository = repository_of(repository)
     check_facts(read_facts(bundle / FACTS)[0])
+    exported = exported_for_space(bundle, model) if space else None
     metrics = Run(model).metrics if bundle != model else {}
     log(f"uploading {bundle} to {repository}")
-    return push_bundle(bundle, repository, hub_card(bundle, metrics), not public)
+    addresses = [push_bundle(bundle, repository, hub_card(bundle, metrics), not public)]
+    if exported is not None:
+        title = repository.partition("/")[2]
+        addresses.append(push_space(exported, repository, title, not public))
+    return addresses
