@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,16 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
 def lasting_paths(recipe: Recipe) -> dict[str, Any]:
     """Return the paths of a recipe that are relative as they hold wherever it is read again."""
     paths = {"data.images": recipe.data.images, "data.keep_split_of": recipe.data.keep_split_of}
-    return {
+    found: dict[str, Any] = {
         key: os.path.abspath(path)  # noqa: PTH100 (without '..')
         for key, path in paths.items()
         if path is not None
     }
+    # A further source may also be a name, such as hf:NAME.
+    more = [
+        str(Path(each).absolute()) if Path(each).exists() else each for each in recipe.data.more
+    ]
+    return found | ({"data.more": more} if more else {})
 
 
 def settle_augment(recipe: Recipe) -> Recipe:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from resnetlab.errors import RecipeError
 from resnetlab.recipe.faults import did_you_mean
@@ -39,7 +40,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     return recipe.override(paths) if paths else recipe
 
 
-def own_paths(recipe: Recipe, folder: Path) -> dict[str, str]:
+def own_paths(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """Return the paths in a recipe that are relative, by key, as they are seen from its file's folder.
 
     A network or weights may also be a name: they are paths where they look like one that is there.
@@ -50,11 +51,14 @@ def own_paths(recipe: Recipe, folder: Path) -> dict[str, str]:
         looks = "/" in value or Path(value).suffix in WEIGHT_ENDINGS
         if value.startswith(("./", "../")) or (looks and (folder / value).exists()):
             paths[key] = value
-    return {
+    found: dict[str, Any] = {
         key: os.path.normpath(folder / value)
         for key, value in paths.items()
         if value is not None and not Path(value).is_absolute()
     }
+    # A further source may also be a name, such as hf:NAME.
+    more = [str(folder / each) if (folder / each).exists() else each for each in data.more]
+    return found | ({"data.more": more} if more else {})
 
 
 def recipe_folder() -> Path:

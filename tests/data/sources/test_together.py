@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from resnetlab.cli.main import main
 from resnetlab.data.catalog import MEMBER, new_catalog
+from resnetlab.data.dataset import list_data
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.sources.together import put_together
 from resnetlab.errors import DataError
-from resnetlab.recipe import Data
+from resnetlab.recipe import Data, load_recipe
 from resnetlab.runs.run import Run
 
 
@@ -149,5 +150,9 @@ def test_train_takes_further_sources_and_resume_knows_them(
     again = write_table(tmp_path / "again.csv", {"kept/a.jpg": "china", "kept/b.jpg": "flower"})
     assert main(["train", str(photo_folder), again.name, *words, "--name", "run"]) == 0
     assert main(["inspect", str(photo_folder), again.name]) == 0
+    (tmp_path / "recipes").mkdir()
+    recipe = tmp_path / "recipes" / "mine.yaml"
+    recipe.write_text("data: {more: [../again.csv]}\n")  # as seen from the recipe's file
+    assert list_data(photo_folder, load_recipe(str(recipe)))[0].counts("all").sum() == 26
     assert Run(tmp_path / "runs" / "run").recipe.data.more == (str(again),)
     assert main(["reproduce", "runs/run"]) == 0
