@@ -124,7 +124,7 @@ def write_run_report(folder: Path) -> Path:
         training=words.describe_training(
             metrics.get("training", {}), metrics.get("model", {}), metrics.get("head")
         ),
-        settings=words.describe_settings(settings),
+        settings=words.describe_settings(settings) if "training" in metrics else "",
         sure=words.how_sure(metrics[splits[0]], SPLIT_NAMES[splits[0]])
         + words.foreign(metrics.get("foreign", {}))
         if splits

@@ -185,6 +185,15 @@ def test_whatever_is_absent_is_left_out(missing: str, tmp_path: Path) -> None:
     assert_opens_alone(page)
 
 
+def test_of_a_model_that_was_measured_only_no_settings_of_a_training_are_told(
+    tmp_path: Path,
+) -> None:
+    measured = {key: value for key, value in metrics().items() if key != "training"}
+    for found, told in ((metrics(), True), (measured, False)):
+        page = write_run_report(run_folder(tmp_path / str(told), found)).read_text()
+        assert ("optimiser sgd" in page) == told
+
+
 def test_an_empty_run_folder_gives_a_page_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "cups").mkdir()
     page = write_run_report(tmp_path / "cups").read_text()
