@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from resnetlab.deploy.tracing import alone
 from resnetlab.models.classifier import Classifier
 from resnetlab.models.parts import PartsClassifier
 
@@ -55,7 +56,8 @@ class LayerTracer(torch.fx.Tracer):
 def foldable(network: nn.Module) -> list[tuple[str, str]]:
     """Return the names of each convolution and the norm that alone takes what it gives."""
     try:
-        graph = LayerTracer().trace(network)
+        with alone:
+            graph = LayerTracer().trace(network)
     except Exception:  # a user's own network may branch on its values, which can't be traced
         return []
     layers = dict(network.named_modules())

@@ -6,6 +6,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from resnetlab.deploy.tracing import alone
 from resnetlab.models.classifier import Classifier
 
 IMAGES, LOGITS, FEATURES = "images", "logits", "features"  # names of what goes in and comes out
@@ -41,7 +42,7 @@ def onnx_bytes(module: nn.Module, images: Tensor, axes: dict[str, dict[int, str]
     `axes` are the names of what goes in and what comes out, in order, each with its axes of any length.
     """
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with alone, warnings.catch_warnings():
         # The older exporter: a second or two for ResNet-50, where the newer one takes ten.
         warnings.simplefilter("ignore")
         torch.onnx.export(

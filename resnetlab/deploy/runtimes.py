@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from resnetlab.deploy.tracing import alone
 from resnetlab.errors import MachineError, RecipeError, one_line
 from resnetlab.recipe import did_you_mean
 
@@ -91,7 +92,7 @@ def by_torch(classifier: "Classifier", low: bool = False) -> Compute:
 
     def compute(images: np.ndarray) -> Output:
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-        with torch.inference_mode():
+        with alone, torch.inference_mode():
             with torch.autocast(device.type, torch.bfloat16, enabled=low):
                 features = classifier.features(batch)
             features = features.float()  # bf16 would round the logits

@@ -1,10 +1,14 @@
 """A folded network has fewer layers and the same answers."""
 
+import threading
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from resnetlab.deploy.fold import foldable, folded
+from resnetlab.deploy.runtimes import by_torch
 from resnetlab.models import Backbone, Classifier, build
 
 
@@ -104,3 +108,21 @@ def test_what_can_not_be_folded_answers_as_before(backbone):
 
 def test_a_network_that_can_not_be_followed_stays_whole():
     assert foldable(Branching()) == []
+
+
+def test_a_network_computes_while_another_is_folded_in_a_second_thread(classifier):
+    compute = by_torch(folded(classifier))
+    images = np.zeros((1, 16, 16, 3), np.uint8)
+    expected = compute(images).logits
+    done = threading.Event()
+
+    def fold() -> None:
+        for _ in range(40):
+            folded(classifier)
+        done.set()
+
+    thread = threading.Thread(target=fold)
+    thread.start()
+    while not done.is_set():
+        np.testing.assert_array_equal(compute(images).logits, expected)
+    thread.join()

@@ -18,6 +18,7 @@ from resnetlab.deploy.server.limits import Limits, Refusal
 from resnetlab.deploy.server.live import Live
 from resnetlab.deploy.server.metrics import Metrics
 from resnetlab.deploy.shift.arrivals import Arrivals
+from resnetlab.deploy.tracing import alone
 from resnetlab.errors import RecipeError, ResnetlabError
 from resnetlab.system.progress import log
 
@@ -203,7 +204,8 @@ def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[st
     classes = model.facts.classes
     name = label or classes[int(model.runtime.probabilities(view[None])[0].argmax())]
     images = torch.tensor(view)[None].permute(0, 3, 1, 2)
-    found = raw_cam(model.classifier, images, torch.tensor([classes.index(name)]))
+    with alone:
+        found = raw_cam(model.classifier, images, torch.tensor([classes.index(name)]))
     if found is None:
         raise RecipeError("this network has no maps, so where it looked can't be told")
     grid = (found[0] / found.max().clamp_min(1e-12)).numpy()
