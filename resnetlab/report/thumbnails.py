@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetlab.data.batches import Samples, View
-from resnetlab.data.store.jpeg import thumbnail
+from resnetlab.data.store.jpeg import small_jpeg
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.recipe import Recipe, evaluation_size
 from resnetlab.runs.run import Run
@@ -130,4 +130,4 @@ def overlaid(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.u
 
 def as_text(image: NDArray[np.uint8], wanted: int = SIDE) -> str:
     """Return an image, uint8 (S, S, 3), as a small JPEG of `wanted` px in base64."""
-    return base64.b64encode(thumbnail(image, wanted)).decode("ascii")
+    return base64.b64encode(small_jpeg(image, wanted)).decode("ascii")

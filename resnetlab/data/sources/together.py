@@ -1,7 +1,6 @@
 """Several sources put together into one Catalog."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ def put_together(catalog: Catalog, more: Catalog, name: str) -> Catalog:
     in its place. Where either is divided into splits, images that have none are training's.
     """
     root = Path(os.path.commonpath([catalog.root.resolve(), more.root.resolve()]))
-    classes = all_classes([catalog.classes, more.classes])
+    new = sorted(set(more.classes) - set(catalog.classes), key=natural_key)
+    classes = (*catalog.classes, *new)
     first, second = (below(each, root, classes) for each in (catalog, more))
     again = set(second.paths)
     kept = np.array([path not in again for path in first.paths], dtype=bool)
@@ -35,13 +35,6 @@ def put_together(catalog: Catalog, more: Catalog, name: str) -> Catalog:
         columns["split"] = objects([split or "train" for split in columns["split"]])
     notes = [*catalog.notes, *more.notes, *differences(catalog, more, name, int((~kept).sum()))]
     return Catalog(root, classes, group=rows[of_row], notes=tuple(notes), **columns)
-
-
-def all_classes(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the classes of the first, in its order, then what the others add, numbers by their value."""
-    known = names[0]
-    added = {name for each in names[1:] for name in each} - set(known)
-    return (*known, *sorted(added, key=natural_key))
 
 
 def below(catalog: Catalog, root: Path, classes: tuple[str, ...]) -> Catalog:

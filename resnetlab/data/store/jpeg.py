@@ -67,7 +67,7 @@ def pack(pixels: np.ndarray) -> np.ndarray:
     return content
 
 
-def thumbnail(pixels: np.ndarray, side: int) -> bytes:
+def small_jpeg(pixels: np.ndarray, side: int) -> bytes:
     """Return a square image, uint8 (S, S, 3) RGB, as a small JPEG of `side` px."""
     way = cv2.INTER_AREA if pixels.shape[0] > side else cv2.INTER_NEAREST
     small = cv2.resize(pixels, (side, side), interpolation=way)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from resnetlab.data.store.decode import ImageProblem
-from resnetlab.data.store.jpeg import pack
 from resnetlab.deploy.bundle import CARD, FACTS
 from resnetlab.deploy.export.exported import DESCRIPTION, READY, Exported, is_exported, ready_in
 from resnetlab.deploy.model import Model
@@ -58,7 +56,6 @@ class Live:
         predictor = Predictor(self.folders, backend=self.backend)
         for model in predictor.models:
             settle(model)
-        answer_one(predictor)
         log(f"{', '.join(map(str, self.folders))}: computed by {predictor.runtime}")
         self.accept(predictor)
         return predictor
@@ -86,14 +83,6 @@ def settle(model: Model) -> None:
         model.runtime = min(ready, key=lambda runtime: seconds_of(runtime, batch))
     else:
         model.settle(lambda count: views[:count], float("inf"))
-
-
-def answer_one(predictor: Predictor) -> None:
-    """Answer a photograph: what is loaded late is there then, before requests ask for it side by side."""
-    content = pack(photographs()[0]).tobytes()
-    prepared = predictor.prepare((Path("photograph.jpg"), lambda: content))
-    assert not isinstance(prepared, ImageProblem), "it is a sound image"
-    predictor.answers([prepared])
 
 
 def exported_in(model: Model) -> list[Exported]:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from resnetlab.data.batches import Samples, batches
-from resnetlab.data.store.jpeg import thumbnail
+from resnetlab.data.store.jpeg import small_jpeg
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.evaluation.shift.reference import (
     MOST,
@@ -57,7 +57,7 @@ def pictures_of(train: Samples, rows: np.ndarray, recipe: Recipe) -> Pictures:
     jpegs = []
     for row in rows.tolist():
         train.render(row, view, image)
-        jpegs.append(thumbnail(image, THUMBNAIL))
+        jpegs.append(small_jpeg(image, THUMBNAIL))
     return Pictures(train.labels[rows], jpegs)
 
 
