@@ -143,10 +143,8 @@ def key_of(
 ) -> str:
     """Return a digest of all that decides the maps: weights, stages, images, views, precision."""
     stages = list(classifier.backbone.stages().items())[: classifier.frozen]
-    first = ("mean", "std", *(f"backbone.{name}." for name, _ in stages))
-    weights = {
-        name: tensor for name, tensor in classifier.state_dict().items() if name.startswith(first)
-    }
+    names = classifier.frozen_names() | {"mean", "std"}
+    weights = {name: each for name, each in classifier.state_dict().items() if name in names}
     device = classifier.mean.device.type
     facts = [FROZEN_VERSION, torch.__version__, device, precision, repr(views), identity(samples)]
     return digest_of(weights, json.dumps([*facts, str(stages)]))[:24]

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from resnetlab.data.batches import Samples, View, batches, plan_epoch
 from resnetlab.errors import MachineError
-from resnetlab.models import Classifier
+from resnetlab.models import Classifier, build
 from resnetlab.models.classifier import freeze
 from resnetlab.models.networks.resnet import BasicBlock, ResNet
 from resnetlab.recipe import Augment
@@ -317,6 +317,19 @@ def test_whatever_decides_the_maps_makes_another_store(make_samples, computed, w
     store_features(classifier, samples, **values, workers=0)
 
     assert sum(computed) == values["views"] * len(samples)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "vit_tiny_patch16_224"])
+def test_other_weights_of_a_network_of_timm_make_another_store(make_samples, name):
+    view = View(32, "crop")
+    maps = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        classifier = build(name, 3, 32)
+        freeze(classifier, "all")
+        maps.append(store(make_samples(5), classifier, view).maps)
+
+    assert not np.allclose(*maps)
 
 
 # Cut off, damaged, full
