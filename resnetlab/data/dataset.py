@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from resnetlab.data.audit.mirrored import look_mirrored
 from resnetlab.data.audit.name_groups import name_groups
 from resnetlab.data.audit.near_duplicates import near_duplicates
 from resnetlab.data.audit.quarantine import NO_PAIRS, audit
 from resnetlab.data.catalog import CATALOG_FILE, Catalog, objects
-from resnetlab.data.defaults import resolve_data
+from resnetlab.data.defaults import resolve_data, settle_augment
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
 from resnetlab.data.store.pixels import PixelStore, read_images, short_side_for
 from resnetlab.errors import DataError
-from resnetlab.recipe import Data, Recipe, largest_size
+from resnetlab.recipe import Augment, Data, Recipe, largest_size
 from resnetlab.system.allocator import keep_freed_memory
 from resnetlab.system.files import cache_folder
 from resnetlab.system.requirements import require_writable
@@ -73,7 +74,10 @@ def read_listed(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = Fals
     if settings.near_duplicates == "group" and not as_one:
         near = near_duplicates(catalog, store, int(settings.workers))
     rows = NO_PAIRS if near is None else np.stack([near["first"], near["second"]], axis=1)
-    return Dataset(name, audit(catalog, settings, rows, guessed), store, near, recipe)
+    catalog = audit(catalog, settings, rows, guessed)
+    if not as_one:
+        catalog, recipe = settle_training_flip(catalog, recipe, store)
+    return Dataset(name, catalog, store, near, recipe)
 
 
 def guess_groups(
@@ -135,6 +139,26 @@ def settle_range(catalog: Catalog, recipe: Recipe, store: PixelStore) -> tuple[C
         )
         catalog = catalog.with_columns(notes=(*catalog.notes, note))
     return catalog, recipe.override({"data.value_range": [low, high]})
+
+
+def settle_training_flip(
+    catalog: Catalog, recipe: Recipe, store: PixelStore
+) -> tuple[Catalog, Recipe]:
+    """Return the recipe in which it is settled whether training images are flipped, noted where not."""
+    recipe = settle_augment(recipe)
+    augment = recipe.data.augment
+    if not isinstance(augment, Augment) or augment.flip != "auto":
+        return catalog, recipe
+    found = look_mirrored(catalog, store)
+    if found is None or not found.differs:
+        return catalog, recipe.override({"data.augment.flip": 0.5})
+    note = (
+        f"mirrored images look no longer like those of their class (of {found.as_is:.0%} of the images the most "
+        f"similar one has the same class, of {found.flipped:.0%} where they are mirrored): training doesn't flip "
+        "them; it does by --set data.augment.flip=0.5"
+    )
+    catalog = catalog.with_columns(notes=(*catalog.notes, note))
+    return catalog, recipe.override({"data.augment.flip": 0.0})
 
 
 def divide(catalog: Catalog, recipe: Recipe) -> Catalog:

@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from resnetlab.recipe.base import Fraction, Section
+from resnetlab.recipe.base import Auto, Fraction, Section
 from resnetlab.recipe.faults import did_you_mean
 
 
@@ -18,8 +18,9 @@ class Augment(Section):
 
     crop_scale: tuple[Fraction, Fraction] | None = None  # share of the area that a crop keeps
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height of that crop
-    # Chance of a left-right flip; 'alternate' flips every image in every second epoch.
-    flip: Fraction | Literal["alternate"] = 0.0
+    # Chance of a left-right flip; 'alternate' flips every image in every second epoch; auto: 0.5, or 0 where
+    # mirrored images look no longer like those of their class, as digits and letters do.
+    flip: Fraction | Literal["alternate"] | Auto = 0.0
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # drawn from -this to +this
     translate_frac: Fraction = 0.0  # the shift's share of the side, in both directions
     # By whole pixels, where nothing else resamples: sharp, and fewer variations; else by any share.
@@ -62,8 +63,8 @@ class Augment(Section):
 AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
     "shift": {"translate_frac": 0.125, "rotation_deg": 10.0},
-    "small": {"flip": 0.5, "translate_frac": 0.125},
-    "photo": {"crop_scale": (0.35, 1.0), "flip": 0.5, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
+    "small": {"flip": "auto", "translate_frac": 0.125},
+    "photo": {"crop_scale": (0.35, 1.0), "flip": "auto", "brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
     "s0": {"crop_scale": (0.08, 1.0), "flip": 0.5, "rotation_deg": 30.0, "brightness": 0.2, "contrast": 0.2,
            "saturation": 0.2, "hue": 0.2},
     "s2": {"rotation_deg": 15.0},

@@ -20,6 +20,7 @@ from resnetlab.training.stored_features import Precision, StoredFeatures, store_
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the smaller, the more regularised
 CUSTOMARY = 1e-2  # where nothing validates
+SMALLEST_SCALE = 0.3  # of the features' root mean square deviation: docs/experiments.md
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
 FLIPPED = Augment(flip=1.0)
@@ -44,14 +45,15 @@ class HeadFit:
 def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recipe) -> HeadFit:
     """Set the head to a multinomial logistic regression on the features of the training split.
 
-    Images and their horizontal flips both count. Features are standardised; the scaling becomes part
-    of the head. How strongly it is regularised is chosen on validation. Source of the order, head
-    first and then all: Kumar et al. 2022, 'Fine-Tuning can Distort Pretrained Features', arXiv
-    2202.10054.
+    Images and, where training flips them, their horizontal flips both count. Features are
+    standardised; the scaling becomes part of the head. How strongly it is regularised is chosen on
+    validation. Source of the order, head first and then all: Kumar et al. 2022, 'Fine-Tuning can
+    Distort Pretrained Features', arXiv 2202.10054.
     """
     started = time.monotonic()
-    features, labels = features_of(classifier, train, recipe, flips=True)
-    mean, std = features.mean(dim=0), features.std(dim=0) + 1e-6
+    assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
+    features, labels = features_of(classifier, train, recipe, flips=recipe.data.augment.flip != 0)
+    mean, std = scale_of(features)
     features = (features - mean) / std
     val_features, val_labels = features_of(classifier, val, recipe)
     val_features = (val_features - mean) / std
@@ -99,7 +101,7 @@ def cross_validate_head(
     correct = 0
     for fold in np.unique(folds):
         inner, outer = torch.from_numpy(folds != fold), torch.from_numpy(folds == fold)
-        mean, std = features[inner].mean(dim=0), features[inner].std(dim=0) + 1e-6
+        mean, std = scale_of(features[inner])
         scaled = (features - mean) / std
         weight = torch.zeros(classifier.head.out_features, features.shape[1])
         bias = torch.zeros(classifier.head.out_features)
@@ -107,6 +109,17 @@ def cross_validate_head(
         logits = scaled[outer] @ weight.T + bias
         correct += int((logits.argmax(dim=1) == labels[outer]).sum())
     return correct / len(labels)
+
+
+def scale_of(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and scale (D,) by which features (M, D) are standardised.
+
+    Features that hardly vary are not blown up to the size of the others: what little they say of
+    these images would count as much, and with other images it leaps.
+    """
+    std = features.std(dim=0)
+    usual = float(std.square().mean().sqrt())
+    return features.mean(dim=0), std.clamp(min=SMALLEST_SCALE * usual + 1e-6)
 
 
 def features_of(

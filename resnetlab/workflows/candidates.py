@@ -61,8 +61,12 @@ def choose(dataset: Dataset, candidates: list[Candidate]) -> tuple[Dataset, "Cla
         )
     recipe, network = candidates[int(np.argmax(scores))]
     log(describe_plan(recipe, catalog))
+    settled = dataset.recipe.model_dump()["data"]  # when the images were read
     recipe = recipe.override(
-        {"data.value_range": dataset.recipe.model_dump()["data"]["value_range"]}
+        {
+            "data.value_range": settled["value_range"],
+            "data.augment.flip": settled["augment"]["flip"],
+        }
     )
     return replace(dataset, recipe=recipe), network
 

@@ -13,6 +13,7 @@ from resnetlab.training.head import (
     fit_head,
     logistic_regression,
     nearest_accuracy,
+    scale_of,
 )
 
 CLASSES, WIDTH = 3, 8
@@ -52,6 +53,15 @@ def test_the_vote_of_the_nearest_is_right_where_classes_lie_apart():
     assert nearest_accuracy(features[:30], labels[:30], features[30:], labels[30:]) == 1.0
 
 
+def test_a_feature_that_hardly_varies_stays_small():
+    """Blown up to the size of the others it would leap with images that are a little different."""
+    features = torch.randn(100, 4) * torch.tensor([1.0, 1.0, 1.0, 1e-4])
+    _, scale = scale_of(features)
+
+    assert torch.allclose(scale[:3], features[:, :3].std(dim=0))
+    assert 0.1 < scale[3] < 0.5
+
+
 @pytest.fixture
 def recipe(make_recipe):
     return make_recipe(model__name="cnn", data__normalize="half")
@@ -72,6 +82,17 @@ def test_the_network_answers_by_the_fitted_head(make_samples, make_classifier, r
     assert found.accuracy > 1 / CLASSES
     for name, tensor in before.items():
         assert torch.equal(classifier.state_dict()[name], tensor), "nothing else was changed"
+
+
+def test_flips_are_learned_from_where_training_flips(make_samples, make_classifier, recipe):
+    train, val = make_samples(40), make_samples(20, seed=1)
+    heads = []
+    for flip in (0.0, 0.5):
+        classifier = make_classifier(recipe)
+        fit_head(classifier, train, val, recipe.override({"data.augment.flip": flip}))
+        heads.append(classifier.head.weight)
+
+    assert not torch.equal(*heads)
 
 
 def test_without_validation_there_is_a_head_and_no_figure(make_samples, make_classifier, recipe):

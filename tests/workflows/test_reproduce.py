@@ -86,7 +86,7 @@ def test_what_differs_is_measured_and_what_may_explain_it_named(run, monkeypatch
     def nudged(*arguments):
         classifier = make_classifier(*arguments)
         with torch.no_grad():
-            classifier.head.weight[0, 0] += 0.25
+            classifier.head.weight[0] += 0.25
         return classifier
 
     monkeypatch.setattr(initial, "initial_classifier", nudged)

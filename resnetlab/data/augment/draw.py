@@ -12,6 +12,7 @@ ERASE_SCALE = (0.02, 0.33)  # Zhong et al. 2020, Random Erasing
 ERASE_RATIO = (0.3, 3.3)
 NUMBERS = 18  # random numbers that an image draws in an epoch
 FLIP = 4  # index of the one that decides the flip
+EVEN = 0.5  # chance of a flip
 TRIVIAL = 18  # index of the first of two that decide the one more change
 # The strongest of each, from Cubuk et al. 2020, RandAugment, in our units; beside them none.
 STRONGEST = {
@@ -112,8 +113,8 @@ def draw_flips(
     on a Single GPU', arXiv:2404.00498.
     """
     if augment.flip != "alternate":
-        return np.asarray(u < augment.flip)
-    flipped_first = uniforms(seed, 0, keys, FLIP + 1)[FLIP] < 0.5
+        return np.asarray(u < (EVEN if augment.flip == "auto" else augment.flip))
+    flipped_first = uniforms(seed, 0, keys, FLIP + 1)[FLIP] < EVEN
     return np.asarray(flipped_first != bool(epoch % 2))
 
 
