@@ -28,7 +28,7 @@ def test_an_augmentation_is_compared_value_by_value():
     small, shift = (Recipe().override({"data.augment": name}) for name in ("small", "shift"))
 
     assert differences(small, shift) == [
-        "data.augment.flip: 0.5 -> 0.0",
+        "data.augment.flip: auto -> 0.0",
         "data.augment.rotation_deg: 0.0 -> 10.0",
     ]
 
