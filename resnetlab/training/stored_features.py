@@ -141,13 +141,14 @@ def black(image_size: int) -> np.ndarray:
 def key_of(
     classifier: Classifier, samples: Samples, views: Sequence[View], precision: Precision
 ) -> str:
-    """Return a digest of all that decides the maps: weights, stages, images, views, precision."""
+    """Return a digest of all that decides the maps: weights, stages, enlargement, images, views, precision."""
     stages = list(classifier.backbone.stages().items())[: classifier.frozen]
     names = classifier.frozen_names() | {"mean", "std"}
     weights = {name: each for name, each in classifier.state_dict().items() if name in names}
     device = classifier.mean.device.type
     facts = [FROZEN_VERSION, torch.__version__, device, precision, repr(views), identity(samples)]
-    return digest_of(weights, json.dumps([*facts, str(stages)]))[:24]
+    network = [classifier.upsample, str(stages)]
+    return digest_of(weights, json.dumps([*facts, *network]))[:24]
 
 
 def identity(samples: Samples) -> str:

@@ -282,6 +282,7 @@ OTHER = {
     "one other weight": {"classifier": lambda: nudged("backbone.layer3.0.conv2.weight")},
     "another statistic": {"classifier": lambda: nudged("backbone.bn1.running_var")},
     "another mean": {"classifier": lambda: nudged("mean")},
+    "enlarged": {"classifier": lambda: enlarged("avgpool"), "like": lambda: network("avgpool")},
     "more views": {"views": 3},
     "another seed": {"view": replace(TRAIN, seed=4)},
     "another size": {"view": replace(TRAIN, image_size=12)},
@@ -302,6 +303,12 @@ def nudged(name: str) -> Classifier:
     return classifier
 
 
+def enlarged(last: str) -> Classifier:
+    classifier = network(last)
+    classifier.upsample = 1
+    return classifier
+
+
 def reordered(samples: Samples) -> Samples:
     names = ("ids", "labels", "records", "keys")
     return replace(samples, **{name: getattr(samples, name)[::-1] for name in names})
@@ -312,7 +319,7 @@ def test_whatever_decides_the_maps_makes_another_store(make_samples, computed, w
     values = {"view": TRAIN, "views": 2, "precision": "fp32"} | OTHER[what]
     classifier = values.pop("classifier", network)()
     samples = values.pop("samples", lambda make: make(5))(make_samples)
-    store(make_samples(5))
+    store(make_samples(5), values.pop("like", network)())
     computed.clear()
     store_features(classifier, samples, **values, workers=0)
 
