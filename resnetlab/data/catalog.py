@@ -58,6 +58,15 @@ class Catalog:
         """Whether each sample may be used, (N,) bool."""
         return np.asarray(self.problem == "")
 
+    @property
+    def may_train(self) -> np.ndarray:
+        """Whether the split of each sample, if it has one yet, leaves it to training, (N,) bool."""
+        return np.isin(self.split, ("", "train"))
+
+    def by_content(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows in an order that their images alone decide, whatever their files are called."""
+        return rows[np.argsort(self.sha256[rows], kind="stable")]
+
     def with_columns(self, **columns: Any) -> "Catalog":
         """Return a copy with some columns replaced."""
         return dataclasses.replace(self, **columns)

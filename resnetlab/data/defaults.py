@@ -5,8 +5,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.layout.file_names import AUTO, usual_pattern
 from resnetlab.data.sources.reader import Reader
@@ -25,8 +23,7 @@ def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
     """Settle what must be known before the images are read: the network's input size, threads."""
     values = lasting_paths(recipe)
     if recipe.data.label_pattern == AUTO:
-        learned = np.isin(catalog.split, ("", "train"))
-        values["data.label_pattern"] = usual_pattern(catalog.ids[learned].tolist())
+        values["data.label_pattern"] = usual_pattern(catalog.ids[catalog.may_train].tolist())
     recipe = name_network(recipe)
     if recipe.data.image_size == "auto":
         short_side = peek_short_sides(catalog)

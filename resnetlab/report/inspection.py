@@ -34,8 +34,7 @@ def class_rows(dataset: Dataset) -> list[tuple[str, list[np.ndarray]]]:
     """Return each class's name and some of its images, chosen by content."""
     catalog, store = dataset.catalog, dataset.store
     records = store.rows_of(catalog)
-    rows = catalog.rows("all")
-    rows = rows[np.argsort(catalog.sha256[rows], kind="stable")]
+    rows = catalog.by_content(catalog.rows("all"))
     return [
         (
             name,

@@ -46,8 +46,7 @@ FEWEST_SPARED = IMAGES_SHOWN // MOST_EPOCHS
 def resolve_listed(recipe: Recipe, catalog: Catalog) -> tuple[Recipe, "Classifier"]:
     """As `settle`, before images are read and divided: by the most that may be training's."""
     refuse_class_weights(recipe, catalog.classes)
-    unsplit = catalog.sound & np.isin(catalog.split, ["", "train"])
-    labels = catalog.labels[unsplit]
+    labels = catalog.labels[catalog.sound & catalog.may_train]
     return settle(recipe, np.bincount(labels[labels >= 0], minlength=len(catalog.classes)))
 
 

@@ -38,9 +38,8 @@ def look_mirrored(catalog: Catalog, store: PixelStore) -> Mirrored | None:
     Images of a split that is not for training don't count, nor does one of an image's own group: the
     next frame shows the same scene, whatever its class.
     """
-    learned = np.isin(catalog.split, ("", "train"))
-    rows = np.flatnonzero(catalog.sound & (catalog.labels >= 0) & learned)
-    rows = rows[np.argsort(catalog.sha256[rows], kind="stable")][:MOST]
+    rows = catalog.rows("all")
+    rows = catalog.by_content(rows[catalog.may_train[rows]])[:MOST]
     labels, group = catalog.labels[rows], catalog.group[rows]
     if len(rows) < FEWEST:
         return None

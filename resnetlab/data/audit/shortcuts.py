@@ -65,8 +65,7 @@ def search(catalog: Catalog, store: PixelStore, rows: np.ndarray) -> Iterator[st
 
 def sample_rows(catalog: Catalog) -> np.ndarray:
     """Return some rows of each class that has enough of them, chosen by content."""
-    rows = catalog.rows("all")
-    rows = rows[np.argsort(catalog.sha256[rows], kind="stable")]
+    rows = catalog.by_content(catalog.rows("all"))
     labels = catalog.labels[rows]
     # Copies and frames of one track count once: no fold may hold some of them and learn from others.
     counts = np.bincount(np.unique(np.stack([labels, catalog.group[rows]]), axis=1)[0])

@@ -131,9 +131,8 @@ def read_images(
         )
         distinct = dict(zip(digests, catalog.paths, strict=True))
         if value_range == "auto":
-            value_range = range_of(
-                found for row, found in deep.items() if catalog.split[row] in ("", "train")
-            )
+            may_train = catalog.may_train
+            value_range = range_of(found for row, found in deep.items() if may_train[row])
         settings = Settings(short_side, max_pixels, allow_truncated, format, value_range)
         store = open_store(read, distinct, settings, pool, remarks)
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
