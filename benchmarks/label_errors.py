@@ -14,7 +14,7 @@ from resnetlab.data.dataset import list_data, name_of
 from resnetlab.evaluation.label_errors import find_label_errors
 from resnetlab.evaluation.predictions import Predictions
 from resnetlab.recipe import Recipe
-from resnetlab.training.head import CUSTOMARY, features_of, logistic_regression
+from resnetlab.training.head import CUSTOMARY, features_of, logistic_regression, scale_of
 from resnetlab.workflows.candidates import read_and_choose, settle_candidates
 
 FOLDS = 5
@@ -27,7 +27,7 @@ def out_of_fold(features: torch.Tensor, labels: np.ndarray, k: int, seed: int) -
     given = torch.from_numpy(labels)
     for each in range(FOLDS):
         inner, outer = torch.from_numpy(fold != each), torch.from_numpy(fold == each)
-        mean, std = features[inner].mean(dim=0), features[inner].std(dim=0) + 1e-6
+        mean, std = scale_of(features[inner])
         scaled = (features - mean) / std
         start = torch.zeros(k, features.shape[1]), torch.zeros(k)
         weight, bias = logistic_regression(scaled[inner], given[inner], *start, CUSTOMARY)

@@ -106,6 +106,36 @@ def timm_script(settings: Settings) -> Task:
     )
 
 
+def lightly_train(settings: Settings) -> Task:
+    """LightlyTrain's defaults: AdamW 3e-4 for 16 images, crops from a fifth, colours at every second.
+
+    Its 500 steps of warm-up would be all that fit into minutes on a processor; here they are a tenth.
+    """
+    import torch
+    from torchvision import transforms as t
+
+    network = pretrained(classes_of(settings))
+    colours = t.ColorJitter(32 / 255, 0.5, 0.5, 18 / 360)
+    steps = t.Compose(
+        [
+            t.RandomResizedCrop(settings.size, scale=(0.2, 1.0)),
+            t.RandomHorizontalFlip(),
+            t.RandomApply([colours], p=0.5),
+            t.ToTensor(),
+            t.Normalize(HALF, HALF),
+        ]
+    )
+    rate = 3e-4 * math.sqrt(BATCH / 16)  # as it adapts it
+    return Task(
+        network,
+        Waiting(loader_for(settings, "train", steps)),
+        torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4),
+        torch.nn.functional.cross_entropy,
+        partial(cosine, 0.1),
+        clip=3.0,
+    )
+
+
 def torchvision_tutorial(settings: Settings) -> Task:
     """The tutorial on transfer learning: SGD 0.001, momentum 0.9, a tenth after 7 of 25 epochs."""
     import torch

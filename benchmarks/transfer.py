@@ -8,7 +8,13 @@ from functools import partial
 
 from benchmarks.input import BATCH
 from benchmarks.lite0 import divided, pretrained, recipe_for
-from benchmarks.manners import autogluon, fastai_learner, timm_script, torchvision_tutorial
+from benchmarks.manners import (
+    autogluon,
+    fastai_learner,
+    lightly_train,
+    timm_script,
+    torchvision_tutorial,
+)
 from benchmarks.plan import Comparison, Metrics, Settings
 from benchmarks.race import fastai_race, forever, our_race, race
 from benchmarks.train import Clock, Enough, timed, trained
@@ -39,6 +45,7 @@ def comparisons(settings: Settings) -> tuple[Comparison, ...]:
             {
                 "resnetlab": our_race,
                 "AutoGluon's recipe": partial(race, autogluon),
+                "LightlyTrain's recipe": partial(race, lightly_train),
                 "timm's fine-tuning": partial(race, timm_script),
                 "torchvision's tutorial": partial(race, torchvision_tutorial),
                 "fastai, fine_tune": fastai_race,
