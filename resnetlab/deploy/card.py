@@ -1,6 +1,6 @@
 """The text that goes with a model: a model card as the Hugging Face hub reads it, from what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -34,10 +34,8 @@ def card(run: Run, recipe: Recipe) -> str:
     measured = "".join(_table(NAMES[split], facts[split]) for split in splits)
     told = "".join(f"{sentence} " for sentence in foreign(facts.get("foreign", {})))
     limits = f"{beware(facts, run.ledger)}\n\n" if splits else ""
-    return f"""---
-{yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True).strip()}
----
-
+    name = f"{data['name']}-{model['name']}"
+    return f"""{front_matter(model["name"], name, results_of(facts))}
 # {data["name"]}: {model["name"]}
 
 Names the class of an image: {", ".join(data["classes"])}.
@@ -61,10 +59,22 @@ images like those that measured it; another camera, place or time can be harder.
 """
 
 
-def front_matter(facts: Json) -> dict[str, Any]:
-    """Return the metadata of a model card, as the hub's ModelCardData reads it."""
-    data, model = facts["dataset"], facts["model"]
-    results = [
+def front_matter(network: str, name: str = "", results: Sequence[Json] = ()) -> str:
+    """Return the head of a model card, as the hub's ModelCardData reads it; `results` are those of model `name`."""
+    matter: dict[str, Any] = {
+        "library_name": "resnetlab",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "resnetlab", network],
+    }
+    if results:
+        matter["model-index"] = [{"name": name, "results": list(results)}]
+    return f"---\n{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def results_of(facts: Json) -> list[Json]:
+    """Return what was measured on each split, as the hub names it."""
+    data = facts["dataset"]
+    return [
         {
             "task": {"type": "image-classification", "name": "Image classification"},
             "dataset": {"name": data["name"], "type": data["name"], "split": NAMES[split]},
@@ -82,14 +92,6 @@ def front_matter(facts: Json) -> dict[str, Any]:
         for split in NAMES
         if split in facts
     ]
-    matter: dict[str, Any] = {
-        "library_name": "resnetlab",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "resnetlab", model["name"]],
-    }
-    if results:
-        matter["model-index"] = [{"name": f"{data['name']}-{model['name']}", "results": results}]
-    return matter
 
 
 def _table(split: str, score: Json) -> str:

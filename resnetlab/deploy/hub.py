@@ -1,18 +1,15 @@
-"""Bundles on the Hugging Face hub: handed over with a card of our own, and taken from there."""
+"""Bundles on the Hugging Face hub: handed over with their cards, and taken from there."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import yaml
-
-from resnetlab.deploy.bundle import CARD, FACTS, WEIGHTS, read_facts
+from resnetlab.deploy.bundle import CARD, FACTS
 from resnetlab.errors import CheckpointError, MachineError, RecipeError, one_line
-from resnetlab.system.files import write_text
 
 HUB = "hf:"  # before a repository, user/name
-PATTERNS = [FACTS, WEIGHTS, CARD, "onnx/*", "openvino/*"]  # what a bundle may hold
+PATTERNS = [FACTS, CARD, "*.safetensors", "onnx/*", "openvino/*"]  # what a bundle may hold
 PATIENCE_S = 5.0
 
 Result = TypeVar("Result")
@@ -52,8 +49,8 @@ def bundle_from_hub(name: str) -> Path:
     return folder
 
 
-def push_bundle(bundle: Path, name: str, card: str, private: bool) -> str:
-    """Upload a bundle with this card as its README; return the address.
+def push_bundle(bundle: Path, name: str, private: bool) -> str:
+    """Upload a bundle, whose card becomes the repository's page; return the address.
 
     Raises MachineError where the hub refuses or can't be reached.
     """
@@ -65,17 +62,12 @@ def push_bundle(bundle: Path, name: str, card: str, private: bool) -> str:
         reach()
         api = HfApi()
         url = api.create_repo(repository, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="resnetlab-") as place:
-            write_text(Path(place) / CARD, card)
-            api.upload_folder(
-                repo_id=repository,
-                folder_path=bundle,
-                ignore_patterns=[CARD, ".*"],
-                commit_message="A bundle of resnetlab",
-            )
-            api.upload_file(
-                path_or_fileobj=Path(place) / CARD, path_in_repo=CARD, repo_id=repository
-            )
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=bundle,
+            ignore_patterns=[".*"],
+            commit_message="A bundle of resnetlab",
+        )
         return str(url)
 
     return asked(repository, sent)
@@ -128,39 +120,3 @@ def reach() -> None:
     from resnetlab.models.published import require_hub
 
     require_hub()
-
-
-def hub_card(bundle: Path, metrics: dict[str, Any]) -> str:
-    """Return a bundle's card with what the hub reads at its head: what it is for, and measured scores.
-
-    `metrics` are a run's, or empty: then there are no scores.
-    """
-    facts, _ = read_facts(bundle / FACTS)
-    head: dict[str, Any] = {
-        "library_name": "resnetlab",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "resnetlab", facts.network],
-    }
-    split = next((name for name in ("test", "val") if name in metrics), None)
-    text = (bundle / CARD).read_text(encoding="utf-8") if (bundle / CARD).is_file() else ""
-    if split is not None:
-        scores, name = metrics[split], metrics["dataset"]["name"]
-        accuracy = scores["accuracy"]
-        head["model-index"] = [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": {"name": name, "type": name, "split": split},
-                        "metrics": [{"type": "accuracy", "value": round(accuracy["value"], 4)}],
-                    }
-                ],
-            }
-        ]
-        text += (
-            f"\nAccuracy on {metrics['dataset']['name']} ({split}, {sum(metrics['dataset']['counts'][split])} "
-            f"images): {accuracy['value']:.1%}, 95% interval {accuracy['low']:.1%} to {accuracy['high']:.1%}.\n"
-        )
-    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n{text}"

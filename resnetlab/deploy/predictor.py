@@ -97,6 +97,10 @@ class Predictor:
             return uncertain_below
         if len(self.models) > 1:
             raise RecipeError("--max-error goes with one model: of a mean nothing was promised")
+        if self.models[0].backend == "openvino-int8":
+            raise RecipeError(
+                "--max-error was promised by probabilities that 8 bits change; leave --backend openvino-int8 out"
+            )
         promised = {float(rate): below for rate, below in self.facts.thresholds.items()}
         kept = [rate for rate in promised if rate <= max_error]
         if not kept:

@@ -1,7 +1,7 @@
 """A run: one folder that holds one result, and all that is needed to repeat or resume it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -16,8 +16,10 @@ from resnetlab.system.files import (
     TEMPORARY,
     damaged,
     holder,
+    read_csv,
     read_json,
     take,
+    write_csv,
     write_json,
     write_text,
 )
@@ -85,6 +87,17 @@ class Run:
         write_json(self.folder / "metrics.json", self.metrics | sections)
 
     @property
+    def times(self) -> list[float]:
+        """Seconds of training, over all sittings, until the end of each epoch; nothing where that isn't known."""
+        path = self.folder / "times.csv"
+        return [float(row["seconds"]) for row in read_csv(path)] if path.is_file() else []
+
+    def write_times(self, times: Sequence[float]) -> None:
+        """Write the seconds of training until the end of each epoch."""
+        rows = [[epoch, f"{seconds:.1f}"] for epoch, seconds in enumerate(times, 1)]
+        write_csv(self.folder / "times.csv", ["epoch", "seconds"], rows)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Read what the result may depend on besides recipe and data. Raises CheckpointError."""
         facts: dict[str, Any] = read_json(self.folder / "environment.json", dict)
@@ -140,7 +153,8 @@ class Run:
             if not take(file, log):
                 raise MachineError(f"{self.folder}: {holder(file)} is at work on this run")
             for leftover in self.folder.rglob(f".*{TEMPORARY}"):
-                leftover.unlink(missing_ok=True)
+                if leftover.is_file():
+                    leftover.unlink(missing_ok=True)
             with used_by(self.folder):
                 yield
 

@@ -20,10 +20,10 @@ def require_writable(folder: Path, way_out: str = ELSEWHERE) -> None:
 
 
 def require_empty(folder: Path) -> None:
-    """Raise MachineError where a folder for copies can't be written, or holds something already."""
+    """Raise MachineError where a folder can't be written, or holds something already."""
     require_writable(folder, "choose another folder")
     if folder.is_dir() and any(folder.iterdir()):
-        raise MachineError(f"{folder}: is not empty; choose a new folder for the copies")
+        raise MachineError(f"{folder}: is not empty; choose a new folder")
 
 
 def require_outside(folder: Path, data: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from resnetlab.data.batches import View, samples_of
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.pixels import read_images
 from resnetlab.deploy import choice
 from resnetlab.deploy.bundle import save_bundle
@@ -54,7 +55,9 @@ def test_the_answers_are_those_of_evaluation(
     facts = replace(facts, fit=fit)
     save_bundle(tmp_path / "bundle", classifier, facts, "")
     root, files = files_of(kind, side)
-    catalog, store = read_images(read_folder(root), facts.short_side, facts.max_pixels, 1)
+    catalog, store = read_images(
+        class_folders(list_folder(root)), facts.short_side, facts.max_pixels, 1
+    )
     view = View(facts.image_size, fit)
     found = predict(classifier, samples_of(catalog, store, "all"), view, CLASSES, 0, 0)
     by_id = dict(zip(found.ids, found.probs, strict=True))
@@ -235,6 +238,14 @@ def test_an_error_rate_that_was_not_promised_is_refused_with_those_that_were(
         Predictor(tmp_path / "silent").threshold(None, 0.01)
     with pytest.raises(RecipeError, match="goes with one model"):
         Predictor([tmp_path / "bundle", tmp_path / "silent"]).threshold(None, 0.05)
+
+
+def test_8_bits_promise_nothing(tmp_path, classifier, facts):
+    if not installed("openvino-int8"):
+        pytest.skip("what openvino-int8 needs is not here")
+    save_bundle(tmp_path, classifier, replace(facts, thresholds={"0.05": 0.6}), "")
+    with pytest.raises(RecipeError, match="leave --backend openvino-int8 out"):
+        Predictor(tmp_path, backend="openvino-int8").threshold(None, 0.05)
 
 
 def test_few_images_are_answered_at_once_in_fp32(bundle, many, monkeypatch):

@@ -225,3 +225,15 @@ def test_a_notebook_shows_the_first_screen_of_the_report_apart_from_its_own_page
     (tmp_path / "report.html").write_text(page)
     (shown,) = re.findall('<iframe srcdoc="(.*?)"', run._repr_html_())
     assert unescape(shown) == "<style>h1 {}</style><header><h1>A & B</h1></header>"
+
+
+def test_what_was_left_half_written_goes_and_folders_stay(tmp_path):
+    run = create_run(tmp_path, "photos")
+    (run.folder / ".metrics.json.abc.tmp").touch()
+    (run.folder / "bundle" / ".onnx.tmp").mkdir(parents=True)
+
+    with run.held():
+        pass
+
+    assert not (run.folder / ".metrics.json.abc.tmp").exists()
+    assert (run.folder / "bundle" / ".onnx.tmp").is_dir()

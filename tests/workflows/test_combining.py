@@ -50,7 +50,8 @@ def test_a_run_knows_what_its_training_images_are_like_and_a_combined_bundle_doe
     assert found["auroc"]["value"] > 0.9
     assert run.metrics["foreign"]["images"] == 20
     assert "20 images that show none of the classes" in (run.folder / "report.html").read_text()
-    combine(run.folder, tmp_path / "pairs", 2)
+    assert read_facts(run.bundle / FACTS)[0].thresholds, "single digits are promised something"
+    assert combine(run.folder, tmp_path / "pairs", 2).thresholds == {}
     assert Predictor(tmp_path / "pairs").reference is None
 
 

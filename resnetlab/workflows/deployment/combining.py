@@ -4,11 +4,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from resnetlab.deploy.bundle import FACTS, BundleFacts, load_bundle, read_facts, save_bundle
+from resnetlab.deploy.card import front_matter
 from resnetlab.errors import RecipeError
 from resnetlab.runs.run import bundle_of
 from resnetlab.system.requirements import require_empty
 
-CARD = """# {count} parts by {by}, combined by {rule}
+CARD = """{head}
+# {count} parts by {by}, combined by {rule}
 
 Names the class of an image that shows {count} things side by side: each is classified by the model this
 bundle was made from ({network}), their answers make the label by the rule '{rule}'.
@@ -63,8 +65,9 @@ def combine(
         temperature=1.0,
         parts=asdict(plan),
         reference=None,  # it tells of single things
+        thresholds={},  # as do these
     )
-    save_bundle(
-        out, network, facts, CARD.format(count=count, by=by, rule=rule, network=part.network)
-    )
+    head = front_matter(part.network)
+    card = CARD.format(head=head, count=count, by=by, rule=rule, network=part.network)
+    save_bundle(out, network, facts, card)
     return facts

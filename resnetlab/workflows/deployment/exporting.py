@@ -15,7 +15,7 @@ from resnetlab.errors import CheckpointError, DataError, RecipeError
 from resnetlab.runs.run import Run, bundle_of, open_run
 from resnetlab.system.files import sync, write_json, write_text
 from resnetlab.system.progress import log
-from resnetlab.system.requirements import require_writable
+from resnetlab.system.requirements import require_empty, require_writable
 
 if TYPE_CHECKING:
     from resnetlab.data.batches import Samples
@@ -61,8 +61,8 @@ def export(
     if preparation not in ("inside", "outside"):
         raise RecipeError(f"--preparation must be inside or outside. Got '{preparation}'")
     bundle = bundle_of(model)
-    folder = out or bundle / (f"{format}-{quantize}" if quantize else format)
-    require_writable(folder.parent)
+    folder = (out or bundle / (f"{format}-{quantize}" if quantize else format)).resolve()
+    require_replaceable(folder)
     classifier, facts = load_bundle(bundle)
     classifier = calibrated(folded(classifier), facts.temperature)
     prepare = Preparation.of(facts)
@@ -121,10 +121,19 @@ def finish(folder: Path, description: dict[str, Any]) -> None:
     load_exported(folder)
 
 
+def require_replaceable(folder: Path) -> None:
+    """Raise MachineError where a folder can't be written, or holds what no export has put there."""
+    from resnetlab.deploy.export.exported import is_exported
+
+    require_writable(folder.parent)
+    if folder.exists() and not is_exported(folder):
+        require_empty(folder)
+
+
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside this one; on success it takes its place, whatever was there."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    """Give a new folder beside this one; on success it takes the place of what was there."""
+    temporary = folder.with_name(f".{folder.name}.new")
     before = folder.with_name(f".{folder.name}.before")
     for leftover in (temporary, before):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from resnetlab.runs.run import Run, bundle_of
+from resnetlab.runs.run import bundle_of
 from resnetlab.system.progress import log
 
 
 def push(model: Path, repository: str, public: bool = False, space: bool = False) -> list[str]:
-    """Upload a run's bundle, or a bundle, to user/name with its card and scores; return the addresses.
+    """Upload a run's bundle, or a bundle, to user/name with its card; return the addresses.
 
     A new repository is private unless it is to be `public`. With `space`, a Gradio Space of that name too, which
     computes by the ONNX model that was exported into the bundle; its address comes second. Raises DataError
@@ -16,15 +16,14 @@ def push(model: Path, repository: str, public: bool = False, space: bool = False
     """
     from resnetlab.deploy.bundle import FACTS, check_facts, read_facts
     from resnetlab.deploy.export.space import exported_for_space
-    from resnetlab.deploy.hub import hub_card, push_bundle, push_space, repository_of
+    from resnetlab.deploy.hub import push_bundle, push_space, repository_of
 
     bundle = bundle_of(model)
     repository = repository_of(repository)
     check_facts(read_facts(bundle / FACTS)[0])
     exported = exported_for_space(bundle, model) if space else None
-    metrics = Run(model).metrics if bundle != model else {}
     log(f"uploading {bundle} to {repository}")
-    addresses = [push_bundle(bundle, repository, hub_card(bundle, metrics), not public)]
+    addresses = [push_bundle(bundle, repository, not public)]
     if exported is not None:
         title = repository.partition("/")[2]
         addresses.append(push_space(exported, repository, title, not public))

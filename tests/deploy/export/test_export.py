@@ -278,3 +278,12 @@ def test_a_bundle_alone_is_compared_on_images_that_are_given(
     ]
     assert main(args) == 0
     assert is_exported(out)
+
+
+def test_a_folder_with_other_files_is_never_replaced(run, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    assert main(["export", str(run), "--format", "onnx", "--out", str(tmp_path)]) == 5
+
+    assert "is not empty; choose a new folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
