@@ -79,7 +79,7 @@ class Catalog:
         return np.flatnonzero(chosen)
 
     def take(self, rows: np.ndarray) -> "Catalog":
-        """Return a catalog of these samples alone, without classes that none of them has."""
+        """Return a catalog of these samples (M,) alone, without classes that none of them has."""
         columns = {
             field.name: getattr(self, field.name)[rows]
             for field in dataclasses.fields(self)
@@ -89,6 +89,8 @@ class Catalog:
         new = np.full(len(self.classes) + 1, -1)  # the last stands for the unlabelled, -1
         new[there] = np.arange(len(there))
         columns["labels"] = new[columns["labels"]]
+        _, first, group = np.unique(columns["group"], return_index=True, return_inverse=True)
+        columns["group"] = first[group]  # named by its first row
         classes = tuple(self.classes[label] for label in there)
         return self.with_columns(**columns, classes=classes)
 

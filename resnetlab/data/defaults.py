@@ -52,7 +52,17 @@ def lasting_paths(recipe: Recipe) -> dict[str, Any]:
     more = [
         str(Path(each).absolute()) if Path(each).exists() else each for each in recipe.data.more
     ]
-    return found | ({"data.more": more} if more else {})
+    if more:
+        found["data.more"] = more
+    # So may weights.
+    model = recipe.model
+    for key, name in (
+        ("model.weights", model.weights),
+        ("model.lora.adapters", model.lora.adapters),
+    ):
+        if name and Path(name).exists():
+            found[key] = str(Path(name).absolute())
+    return found
 
 
 def settle_augment(recipe: Recipe) -> Recipe:

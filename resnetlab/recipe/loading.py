@@ -46,7 +46,11 @@ def own_paths(recipe: Recipe, folder: Path) -> dict[str, Any]:
     A network or weights may also be a name: they are paths where they look like one that is there.
     """
     data, model = recipe.data, recipe.model
-    paths = {"data.images": data.images, "data.keep_split_of": data.keep_split_of}
+    paths = {
+        "data.images": data.images,
+        "data.keep_split_of": data.keep_split_of,
+        "model.lora.adapters": model.lora.adapters,
+    }
     for key, value in (("model.name", model.name), ("model.weights", model.weights)):
         looks = "/" in value or Path(value).suffix in WEIGHT_ENDINGS
         if value.startswith(("./", "../")) or (looks and (folder / value).exists()):

@@ -61,6 +61,16 @@ def test_a_split_holds_its_sound_and_labelled_samples(catalog):
     assert catalog.rows("all").tolist() == [0, 1]
 
 
+def test_some_samples_alone_are_a_catalog_of_their_own(catalog):
+    catalog = catalog.with_columns(group=np.array([0, 1, 1, 3]))
+
+    some = catalog.take(np.array([1, 2, 3]))
+
+    assert some.classes == ("dog",)
+    assert some.labels.tolist() == [0, 0, -1]
+    assert some.group.tolist() == [0, 0, 2], "a group is named by its first row"
+
+
 def test_counts_name_every_class_also_one_without_samples(catalog):
     assert catalog.counts("test").tolist() == [0, 1]
     assert catalog.counts("val").tolist() == [0, 0]

@@ -1,8 +1,10 @@
 """From what the user names to splits: fetched once, classes in the recipe's order, splits kept."""
 
+import shutil
+
 import pytest
 
-from resnetlab.data.dataset import divide
+from resnetlab.data.dataset import divide, list_data, read_listed
 from resnetlab.data.sources import source
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.store.pixels import read_images
@@ -62,3 +64,26 @@ def test_an_earlier_run_that_is_not_there_is_told(photo_folder):
 
     with pytest.raises(DataError, match=r"nowhere: no run here \(a run has a catalog\.parquet\)"):
         divide(catalog, Recipe().override({"data.keep_split_of": "nowhere"}))
+
+
+def test_one_split_alone_is_read_whatever_comes_before_it(photo_folder, tmp_path):
+    for split in ("train", "val"):
+        shutil.copytree(photo_folder, tmp_path / split)
+    listed = list_data(tmp_path, Recipe().override({"data.workers": 0}), True, "val")
+
+    dataset = read_listed("photos", *listed, as_one=True)
+
+    assert len(dataset.catalog) == 24
+    assert all(id_.startswith("val/") for id_ in dataset.catalog.ids)
+
+
+def test_paths_hold_wherever_a_recipe_is_read_again(photo_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("weights.pth", "adapters.safetensors"):
+        (tmp_path / name).touch()
+    given = {"model.weights": "weights.pth", "model.lora.adapters": "adapters.safetensors"}
+
+    _, recipe = list_data(photo_folder, Recipe().override(given))
+
+    assert recipe.model.weights == str(tmp_path / "weights.pth")
+    assert recipe.model.lora.adapters == str(tmp_path / "adapters.safetensors")

@@ -13,6 +13,7 @@ from resnetlab.data import formats
 from resnetlab.data.dataset import read_data
 from resnetlab.data.formats import IMAGE_ENDINGS, kind_of, why_not_by_name
 from resnetlab.data.store.decode import ImageProblem, decode
+from resnetlab.data.store.depth import extremes_of, range_of
 from resnetlab.recipe import Recipe
 
 PX = 48
@@ -93,6 +94,19 @@ def test_dicom_is_rescaled_and_monochrome1_is_turned_round():
     expected = np.clip(2 * np.floor(RAMP) * 255 / 8000, 0, 255)
     assert np.abs(plain[:, :, 0] - expected).max() <= 1
     assert np.abs(plain.astype(int) + turned - 255).max() <= 1
+
+
+def test_films_whose_low_values_are_light_share_a_scale_with_the_others():
+    film = dicom(4095 - RAMP, PhotometricInterpretation="MONOCHROME1")
+    found = [extremes_of(content) for content in (dicom(RAMP), film)]
+
+    scale = range_of(each for each in found if each)
+
+    assert scale == (0, 4095)
+    plain, turned = (
+        decode(content, 64, 10**6, value_range=scale).pixels for content in (dicom(RAMP), film)
+    )
+    assert np.abs(plain.astype(int) - turned).max() <= 1
 
 
 def test_dicom_without_a_window_has_the_scale_of_the_set():

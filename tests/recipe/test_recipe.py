@@ -420,7 +420,8 @@ def test_relative_paths_in_a_recipe_begin_at_its_file(tmp_path, monkeypatch):
     folder = tmp_path / "recipes"
     (folder / "runs" / "first").mkdir(parents=True)
     (folder / "my.yaml").write_text(
-        "data: {images: ../images, keep_split_of: runs/first}\nmodel: {weights: runs/first}\n"
+        "data: {images: ../images, keep_split_of: runs/first}\n"
+        "model: {weights: runs/first, lora: {adapters: a.safetensors}}\n"
     )
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("recipes/my.yaml")
@@ -428,6 +429,7 @@ def test_relative_paths_in_a_recipe_begin_at_its_file(tmp_path, monkeypatch):
     assert recipe.data.images == str(tmp_path / "images")
     assert recipe.data.keep_split_of == str(folder / "runs" / "first")
     assert recipe.model.weights == str(folder / "runs" / "first")
+    assert recipe.model.lora.adapters == str(folder / "a.safetensors")
 
 
 def test_names_of_networks_weights_and_absolute_paths_stay_as_they_are(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from resnetlab.data.catalog import COLUMNS, SPLITS, Catalog
+from resnetlab.data.catalog import SPLITS, Catalog
 from resnetlab.data.sources.listing import natural_key
 from resnetlab.errors import DataError
 from resnetlab.recipe import did_you_mean
@@ -34,7 +34,8 @@ def settle_given_splits(catalog: Catalog, unknown: str) -> Catalog:
                 f"data.unknown_classes=drop{hint}"
             )
         note = f"{len(strange)} images of classes that only {splits} has were left out: {names}"
-        catalog = without_rows(catalog, strange).with_columns(notes=(*catalog.notes, note))
+        kept = np.setdiff1d(np.arange(len(catalog)), strange)
+        catalog = catalog.take(kept).with_columns(notes=(*catalog.notes, note))
     return catalog.with_columns(notes=(*catalog.notes, *lacking_notes(catalog)))
 
 
@@ -57,21 +58,3 @@ def class_names(catalog: Catalog, labels: np.ndarray) -> str:
     names = sorted({catalog.classes[label] for label in labels}, key=natural_key)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def without_rows(catalog: Catalog, rows: np.ndarray) -> Catalog:
-    """Return a catalog without some rows, nor the classes that have none left."""
-    kept = np.setdiff1d(np.arange(len(catalog)), rows)
-    used = np.unique(catalog.labels[kept])
-    # A group is named by its first row.
-    _, first, group = np.unique(catalog.group[kept], return_index=True, return_inverse=True)
-    return catalog.with_columns(
-        **{
-            name: getattr(catalog, name)[kept]
-            for name in COLUMNS
-            if name not in ("labels", "group")
-        },
-        classes=tuple(catalog.classes[label] for label in used),
-        labels=np.searchsorted(used, catalog.labels[kept]),
-        group=first[group],
-    )

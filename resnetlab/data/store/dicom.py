@@ -1,8 +1,12 @@
 """DICOM images, by pydicom: rescaled, through their window, black for nothing."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 BITS = 8
 
@@ -32,9 +36,18 @@ def dicom_values(content: bytes) -> tuple[np.ndarray, tuple[float, float] | None
     values = np.asarray(apply_modality_lut(values, data), dtype=np.float32)
     window = window_of(data)
     if interpretation == "MONOCHROME1":
-        values = -values
-        window = None if window is None else (-window[1], -window[0])
+        # Within the range of its bits: beside images in which high values are light, black is black.
+        ends = float(np.sum(apply_modality_lut(stored_ends(data), data)))
+        values = ends - values
+        window = None if window is None else (ends - window[1], ends - window[0])
     return values, window
+
+
+def stored_ends(data: "Dataset") -> np.ndarray:
+    """Return the lowest and the highest value that a DICOM file's bits can hold, (2,)."""
+    bits = int(data.get("BitsStored", BITS))
+    lowest = -(2 ** (bits - 1)) if int(data.get("PixelRepresentation", 0)) else 0
+    return np.array([lowest, lowest + 2**bits - 1])
 
 
 def window_of(data: object) -> tuple[float, float] | None:

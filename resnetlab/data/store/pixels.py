@@ -38,7 +38,7 @@ from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import Remarks, remarks_collected
 from resnetlab.system.threads import in_order, sign_of_life, threads
 
-STORE_VERSION = 6  # raised whenever decoding gives other pixels, or a record holds something else
+STORE_VERSION = 7  # raised whenever decoding gives other pixels, or a record holds something else
 Hashed = tuple[str, Extremes | None]  # digest of a file, and what `extremes_of` it is
 EMPTY = hashlib.sha256(b"").hexdigest()
 MAPPED_BYTES = 2**30  # a larger file is not mapped into memory: see FileBytes
