@@ -2,7 +2,8 @@
 
 All runs predict the same images, so what counts is where two of them disagree: the test is
 McNemar's exact one on the images that only one run predicts correctly, adjusted after Holm for
-the number of pairs; the interval is Tango's for paired proportions.
+the number of pairs; the interval is Tango's for paired proportions. Images of one group (frames of a
+clip) are no independent ones: by the design effect of the difference fewer of them count.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetlab.errors import DataError, RecipeError
-from resnetlab.evaluation.intervals import Interval, wilson
+from resnetlab.evaluation.intervals import Interval, design_effect, wilson
 from resnetlab.evaluation.metrics import quick_scores
 from resnetlab.evaluation.paired import (
     balanced_interval,
@@ -29,56 +30,51 @@ from resnetlab.evaluation.predictions import Predictions
 Correct = NDArray[np.bool_]  # (N,) whether each image is predicted correctly
 
 
-def compare_all(runs: Mapping[str, Predictions], confidence: float = 0.95) -> dict[str, Any]:
+def compare_all(
+    runs: Mapping[str, Predictions],
+    confidence: float = 0.95,
+    groups: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """Compare every pair of runs (name: predictions) and say in words what is shown.
 
-    `runs` come back best first, `pairs` with the better one as `a`. The result can be written as
-    JSON. Raises RecipeError for fewer than two runs, DataError for runs on different images.
+    `runs` come back best first, `pairs` with the better one as `a`. `groups` tells by its id to which group an
+    image belongs. The result can be written as JSON. Raises RecipeError for fewer than two runs, DataError
+    for runs on different images.
     """
     if len(runs) < 2:
         raise RecipeError(f"A comparison needs at least two runs, got {len(runs)}.")
     correct = _correct_by_id(runs)
     names = sorted(runs, key=lambda name: (-int(correct[name].sum()), name))
-    labels = runs[names[0]].in_id_order().labels
+    table = runs[names[0]].in_id_order()
+    labels, group = table.labels, grouped(groups, table.ids)
     pairs = [
-        {
-            "a": a,
-            "b": b,
-            **_compare(correct[a], correct[b], confidence),
-            "balanced_difference": balanced_interval(
-                correct[a] & ~correct[b], correct[b] & ~correct[a], labels, confidence
-            ),
-        }
+        {"a": a, "b": b, **_compare(correct[a], correct[b], labels, group, confidence)}
         for a, b in combinations(names, 2)
     ]
     samples = len(correct[names[0]])
+    counted = f"{samples:,} images"
+    if group is not None:
+        counted += f" in {len(np.unique(group)):,} groups"
     adjusted = holm([pair["p_value"] for pair in pairs])
     for pair, p_adjusted in zip(pairs, adjusted, strict=True):
         shown = p_adjusted < 1 - confidence and _excludes_zero(pair["difference"])
         pair["p_adjusted"] = p_adjusted
         pair["verdict"] = "shown" if shown else "not shown"
         pair["images_more"] = None if shown else _images_more(pair, samples, confidence, len(pairs))
-        pair["sentence"] = _sentence(pair, samples, len(pairs))
+        pair["sentence"] = _sentence(pair, counted, len(pairs))
     discordant = float(np.median([p["only_a_right"] + p["only_b_right"] for p in pairs])) / samples
-    smallest = smallest_difference(samples, discordant, (1 - confidence) / len(pairs))
+    alone = samples / float(np.median([pair["design_effect"] for pair in pairs]))
+    smallest = smallest_difference(alone, discordant, (1 - confidence) / len(pairs))
     return {
         "samples": samples,
+        "groups": None if group is None else len(np.unique(group)),
         "confidence": confidence,
         "absent": absent(runs[names[0]]),
         "runs": [_run(name, runs[name], confidence) for name in names],
         "pairs": pairs,
         "smallest_difference": smallest,
-        "summary": _summary(names, pairs, samples, smallest),
+        "summary": _summary(names, pairs, counted, smallest),
     }
-
-
-def compare_pair(a: Predictions, b: Predictions, confidence: float = 0.95) -> dict[str, Any]:
-    """Return difference (accuracy a - b, paired), only_a_right, only_b_right and p_value.
-
-    Rows are matched by id. Raises DataError where the two hold different images or labels.
-    """
-    correct = _correct_by_id({"a": a, "b": b})
-    return _compare(correct["a"], correct["b"], confidence)
 
 
 def _correct_by_id(runs: Mapping[str, Predictions]) -> dict[str, Correct]:
@@ -108,14 +104,35 @@ def _require_same_images(a: str, first: Predictions, b: str, second: Predictions
         raise DataError(f"{relabelled} images have another label in {a} than in {b}. {advice}")
 
 
-def _compare(a: Correct, b: Correct, confidence: float) -> dict[str, Any]:
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+def grouped(groups: Mapping[str, int] | None, ids: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Return the group (N,) of each image; None where every one stands alone, or nothing is known of them."""
+    if groups is None:
+        return None
+    group = np.array([groups[id_] for id_ in ids], dtype=np.int64)
+    return group if len(np.unique(group)) < len(group) else None
+
+
+def _compare(
+    a: Correct,
+    b: Correct,
+    labels: NDArray[np.integer],
+    group: NDArray[np.int64] | None,
+    confidence: float,
+) -> dict[str, Any]:
+    plus, minus = a & ~b, b & ~a
+    gain = plus.astype(np.float64) - minus
+    design = 1.0 if group is None else design_effect(gain, group)
+    only_a, only_b = int(plus.sum()), int(minus.sum())
+    counted = only_a / design, only_b / design
+    whole = round(counted[0]), round(counted[1])
     return {
-        "difference": paired_interval(only_a, only_b, len(a), confidence),
+        "difference": paired_interval(*counted, len(a) / design, confidence),
+        "balanced_difference": balanced_interval(plus, minus, labels, confidence, design),
         "only_a_right": only_a,
         "only_b_right": only_b,
-        "p_value": mcnemar(only_a, only_b),
-        "mid_p": mcnemar_mid_p(only_a, only_b),
+        "design_effect": design,
+        "p_value": mcnemar(*whole),
+        "mid_p": mcnemar_mid_p(*whole),
     }
 
 
@@ -123,7 +140,7 @@ def _images_more(pair: dict[str, Any], samples: int, confidence: float, pairs: i
     """Return how many images more would show a difference as large; None where there is none."""
     disagree = (pair["only_a_right"] + pair["only_b_right"]) / samples
     needed = images_to_show(abs(pair["difference"]["value"]), disagree, (1 - confidence) / pairs)
-    return None if needed is None else max(needed - samples, 1)
+    return None if needed is None else max(round(needed * pair["design_effect"]) - samples, 1)
 
 
 def _excludes_zero(interval: Interval) -> bool:
@@ -147,7 +164,7 @@ def _run(name: str, predictions: Predictions, confidence: float) -> dict[str, An
     }
 
 
-def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
+def _sentence(pair: dict[str, Any], counted: str, pairs: int) -> str:
     """Return what is shown; where interval and test disagree, the sentence says so."""
     difference: Interval = pair["difference"]
     points = f"{_points(difference['value'])} points"
@@ -163,7 +180,7 @@ def _sentence(pair: dict[str, Any], samples: int, pairs: int) -> str:
         return f"{ahead}, but {test} does not show it ({p}).{more}"
     return (
         f"{pair['a']} and {pair['b']} differ by {points} {limits}: "
-        f"{samples:,} images cannot show which is better ({p}).{more}"
+        f"{counted} cannot show which is better ({p}).{more}"
     )
 
 
@@ -184,7 +201,7 @@ def _p_text(p: float) -> str:
     return f"p = {p:.2g}" if p < 0.995 else "p = 1.0"
 
 
-def _summary(names: list[str], pairs: list[dict[str, Any]], samples: int, smallest: float) -> str:
+def _summary(names: list[str], pairs: list[dict[str, Any]], counted: str, smallest: float) -> str:
     """Name a best run only where it is shown to be better than every other one."""
     best, *others = names
     beaten = [pair["b"] for pair in pairs if pair["a"] == best and pair["verdict"] == "shown"]
@@ -193,10 +210,7 @@ def _summary(names: list[str], pairs: list[dict[str, Any]], samples: int, smalle
         return f"{best} is shown to be better than {_listed(others)}."
     worse = f"; {_listed(beaten)} {_is(beaten)} shown to be worse than {best}" if beaten else ""
     enough = f" (about {_points(smallest)} points would show)" if smallest < 1 else ""
-    return (
-        f"{samples:,} images cannot show which of {_listed([best, *rivals])} is best"
-        f"{enough}{worse}."
-    )
+    return f"{counted} cannot show which of {_listed([best, *rivals])} is best{enough}{worse}."
 
 
 def _listed(names: list[str]) -> str:

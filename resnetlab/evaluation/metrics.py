@@ -112,8 +112,8 @@ def _scored(
     """Return the figures that need more than the predicted class: SCORED, and rankings in `per_class`."""
     return {
         "loss": _loss_interval(per_image, drawn.loss, groups, confidence),
-        "top3": top_k(predictions, 3, confidence),
-        "top5": top_k(predictions, 5, confidence),
+        "top3": top_k(predictions, 3, confidence, design),
+        "top5": top_k(predictions, 5, confidence, design),
         **ranking_scores(predictions, confidence, design),
     }
 

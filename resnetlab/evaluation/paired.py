@@ -15,9 +15,11 @@ POWER = 0.8  # how often a difference would be found, the usual choice
 
 
 def paired_interval(
-    only_a_right: int, only_b_right: int, n: int, confidence: float = 0.95
+    only_a_right: float, only_b_right: float, n: float, confidence: float = 0.95
 ) -> Interval:
     """Return the difference of two accuracies on the same `n` images with Tango's score interval.
+
+    Numbers need not be whole: of images that don't stand alone fewer count.
 
     Source: Tango 1998, Statistics in Medicine 17, 891-908.
     """
@@ -34,12 +36,13 @@ def balanced_interval(
     only_b_right: NDArray[np.bool_],
     labels: NDArray[np.integer],
     confidence: float = 0.95,
+    design: float = 1.0,
 ) -> Interval:
     """Return the difference of two balanced accuracies on the same images (N,), with an interval.
 
     The mean over the classes that have images of each one's difference. Classes with few images get
     their variances as if one image more had decided for either run, so that agreement on three images is
-    no certainty: the interval is wide there rather than narrow.
+    no certainty: the interval is wide there rather than narrow. The variance grows by the `design` effect.
     Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, 479-488.
     """
     z, values, variances = float(ndtri((1 + confidence) / 2)), [], []
@@ -50,7 +53,7 @@ def balanced_interval(
         values.append((a - b) / count)
         variances.append((share_a + share_b - (share_a - share_b) ** 2) / (count + 2))
     value = float(np.mean(values))
-    reach = z * sqrt(sum(variances)) / len(values)
+    reach = z * sqrt(design * sum(variances)) / len(values)
     return Interval(value=value, low=max(value - reach, -1.0), high=min(value + reach, 1.0))
 
 
@@ -93,7 +96,7 @@ def holm(p_values: list[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def smallest_difference(n: int, discordant: float, alpha: float) -> float:
+def smallest_difference(n: float, discordant: float, alpha: float) -> float:
     """Return the smallest true difference in accuracy that `n` images show in 4 of 5 cases.
 
     Two runs disagree on the share `discordant` 0..1 of the images; `alpha` is the level of the
@@ -110,7 +113,7 @@ def smallest_difference(n: int, discordant: float, alpha: float) -> float:
     return min(max(k * sqrt(discordant), k**2), 1.0)
 
 
-def _lower_limit(plus: int, minus: int, n: int, z: float) -> float:
+def _lower_limit(plus: float, minus: float, n: float, z: float) -> float:
     """Find the smallest difference d that the score test does not refuse, at most the observed.
 
     The test's variance takes the maximum-likelihood share q of `minus` images given d.

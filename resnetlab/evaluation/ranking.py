@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
-from resnetlab.evaluation.intervals import Interval, effective_size, wilson, wilson_share
+from resnetlab.evaluation.intervals import Interval, effective_size, wilson_share
 from resnetlab.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
 
 
-def top_k(predictions: Predictions, k: int, confidence: float = 0.95) -> Interval | None:
+def top_k(
+    predictions: Predictions, k: int, confidence: float = 0.95, design: float = 1.0
+) -> Interval | None:
     """Return how often the label is among the k largest logits; None for k classes or fewer.
 
-    Of equal logits the first counts as larger, as in `predicted`.
+    Of equal logits the first counts as larger, as in `predicted`. By the `design` effect fewer images count.
     """
     if len(predictions.classes) <= k:
         return None
@@ -28,7 +30,7 @@ def top_k(predictions: Predictions, k: int, confidence: float = 0.95) -> Interva
     own = np.take_along_axis(logits, labels, axis=1)
     earlier = np.arange(logits.shape[1]) < labels
     rank = (logits > own).sum(axis=1) + ((logits == own) & earlier).sum(axis=1)
-    return wilson(int((rank < k).sum()), len(predictions), confidence)
+    return wilson_share(float((rank < k).mean()), len(predictions) / design, confidence)
 
 
 def ranking_scores(

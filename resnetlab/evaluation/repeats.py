@@ -8,15 +8,19 @@ import numpy as np
 from scipy.special import stdtrit
 
 from resnetlab.evaluation.intervals import Interval, mean_interval
+from resnetlab.evaluation.trials import corrected_t_test
 
 Scores = Mapping[int, float]  # by seed, an accuracy
 
 
-def compare_repeats(groups: Mapping[str, Scores], confidence: float = 0.95) -> dict[str, Any]:
+def compare_repeats(
+    groups: Mapping[str, Scores], confidence: float = 0.95, resolution: float = 0.0
+) -> dict[str, Any]:
     """Return the mean accuracy of each group of repeats, and what is shown of the difference of each two.
 
     Intervals are Student's, over seeds: paired where two groups share two seeds or more, else Welch's.
-    Groups of a single run have no interval and are compared with none.
+    Groups of a single run have no interval and are compared with none. Accuracies move in steps of
+    `resolution` (one image), which no spread of a difference can be below.
     """
     means = {
         name: mean_interval(np.array(list(scores.values())), confidence)
@@ -24,7 +28,7 @@ def compare_repeats(groups: Mapping[str, Scores], confidence: float = 0.95) -> d
     }
     several = sorted((name for name in groups if len(groups[name]) > 1), key=means_of(means))
     pairs = [
-        {"a": a, "b": b, "difference": difference(groups[a], groups[b], confidence)}
+        {"a": a, "b": b, "difference": difference(groups[a], groups[b], confidence, resolution)}
         for a, b in combinations(several, 2)
     ]
     for pair in pairs:
@@ -42,16 +46,18 @@ def means_of(means: Mapping[str, Interval]) -> Any:
     return lambda name: (-means[name]["value"], name)
 
 
-def difference(a: Scores, b: Scores, confidence: float) -> Interval:
+def difference(a: Scores, b: Scores, confidence: float, resolution: float = 0.0) -> Interval:
     """Return how much better `a` is than `b` on average, with its interval over seeds.
 
     Source: Welch 1947, Biometrika 34, 28-35, where seeds are not shared.
     """
     shared = sorted(a.keys() & b.keys())
     if len(shared) > 1:
-        return mean_interval(np.array([a[seed] - b[seed] for seed in shared]), confidence)
+        differences = np.array([a[seed] - b[seed] for seed in shared])
+        return corrected_t_test(differences, 0.0, confidence, resolution)[0]
     one, other = (np.array(list(scores.values())) for scores in (a, b))
-    errors = np.array([each.var(ddof=1) / len(each) for each in (one, other)])
+    rounding = resolution**2 / 12
+    errors = np.array([max(each.var(ddof=1), rounding) / len(each) for each in (one, other)])
     value, total = float(one.mean() - other.mean()), float(errors.sum())
     if total == 0:
         return Interval(value=value, low=value, high=value)

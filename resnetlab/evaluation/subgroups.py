@@ -15,6 +15,15 @@ from resnetlab.evaluation.predictions import Predictions
 MOST = 100  # values of a column; more are no groups
 
 
+def require_few(column: str, values: NDArray[Any]) -> None:
+    """Raise DataError where the `values` (N,) of a column are more than 100: they make no subgroups."""
+    found = np.unique(np.asarray(values).astype(str))
+    if len(found) > MOST:
+        raise DataError(
+            f"subgroups by '{column}' must be {MOST} at most. Got {len(found):,}, such as {str(found[0])!r}"
+        )
+
+
 def subgroup_scores(
     predictions: Predictions,
     values: NDArray[Any],
@@ -25,14 +34,9 @@ def subgroup_scores(
 
     `differs` is 'lower' or 'higher' where the accuracy is shown to be another than on all other
     images: Fisher's exact test, over all subgroups after Holm. Images of one group (N,) count by
-    their design effect in the interval; the test is then made with as many fewer. Raises DataError for more
-    than 100 values.
+    their design effect in the interval; the test is then made with as many fewer.
     """
     names, which = np.unique(np.asarray(values).astype(str), return_inverse=True)
-    if len(names) > MOST:
-        raise DataError(
-            f"a subgroup needs a column of at most {MOST} values. Got {len(names):,}, such as {names[0]!r}"
-        )
     right = (predictions.predicted == predictions.labels).astype(np.float64)
     design = 1.0 if groups is None else design_effect(right, groups)
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """Predictions made elsewhere: a table of ids, labels, and probabilities, logits or the predicted class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,13 +92,14 @@ def _read(path: Path) -> dict[str, pa.ChunkedArray]:
         if path.suffix == ".parquet":
             table = pa.parquet.read_table(path)
         else:
-            tab = path.suffix == ".tsv"
-            text = {name: pa.string() for name in (*IDS, *LABELS, *PREDICTED)}
-            table = pa.csv.read_csv(
-                path,
-                parse_options=pa.csv.ParseOptions(delimiter="\t" if tab else ","),
-                convert_options=pa.csv.ConvertOptions(column_types=text),
-            )
+            form = pa.csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
+            with pa.csv.open_csv(path, parse_options=form) as reader:
+                names = reader.schema.names
+            words = [name for name in names if name.lower() in (*IDS, *LABELS, *PREDICTED)]
+            if _find(names, IDS) is None:
+                words.append(names[0])  # stands for the ids
+            text = pa.csv.ConvertOptions(column_types=dict.fromkeys(words, pa.string()))
+            table = pa.csv.read_csv(path, parse_options=form, convert_options=text)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: can't be read as a table ({one_line(error)})") from error
     names = [name.removeprefix("\ufeff") for name in table.column_names]
@@ -110,7 +111,7 @@ def _read(path: Path) -> dict[str, pa.ChunkedArray]:
     return dict(zip(names, table.columns, strict=True))
 
 
-def _find(columns: dict[str, pa.ChunkedArray], names: Sequence[str]) -> str | None:
+def _find(columns: Iterable[str], names: Sequence[str]) -> str | None:
     return next((name for name in columns if name.lower() in names), None)
 
 

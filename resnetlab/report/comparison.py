@@ -26,10 +26,10 @@ def write_comparison(
     if trained:
         figures["curves"] = out / "curves.png"
         overlaid_curves(trained, figures["curves"])
-        seconds = {name: metrics[name].get("training", {}).get("seconds", 0) for name in trained}
-        if all(seconds.values()):
+        times = {name: runs[name].times for name in trained}
+        if all(len(times[name]) == len(history) for name, history in trained.items()):
             figures["curves-minutes"] = out / "curves-minutes.png"
-            overlaid_curves(trained, figures["curves-minutes"], seconds)
+            overlaid_curves(trained, figures["curves-minutes"], times)
     costs = {name: costs_of(facts) for name, facts in metrics.items()}
     if cost_plot(comparison["runs"], costs, out / "costs.png"):
         figures["costs"] = out / "costs.png"

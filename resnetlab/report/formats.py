@@ -8,17 +8,19 @@ from resnetlab.system import progress
 
 def percent(value: float) -> str:
     """Return '97.8 %'; only all is called 100.0 %, and only nothing 0.0 %."""
-    shown = f"{100 * value:.1f}"
-    if shown == "100.0" and value < 1:
-        shown = "99.9"
-    elif shown == "0.0" and value > 0:
-        shown = "0.1"
-    return f"{shown} %"
+    return f"{_hundredths(value)} %"
 
 
 def percent_range(interval: Mapping[str, float]) -> str:
     """Return '94.4 to 99.1 %'."""
-    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"
+    return f"{_hundredths(interval['low'])} to {_hundredths(interval['high'])} %"
+
+
+def _hundredths(value: float) -> str:
+    shown = f"{100 * value:.1f}"
+    if shown == "100.0" and value < 1:
+        return "99.9"
+    return "0.1" if shown == "0.0" and value > 0 else shown
 
 
 def points(interval: Mapping[str, float]) -> str:

@@ -51,7 +51,7 @@ CAPTIONS = {
 }
 COMPARISON_CAPTIONS = {
     "curves": "Validation accuracy and loss of every run over the epochs.",
-    "curves-minutes": "The same over the minutes of training, each epoch of a run taken to be equally long.",
+    "curves-minutes": "The same over the minutes of training.",
     "costs": "Accuracy with its interval over what it costs, on a logarithmic scale.",
     "differences": "Paired differences in accuracy with their intervals.",
 }
@@ -224,7 +224,7 @@ def _write(
 def _environment() -> Environment:
     """Return templates in which every value is escaped and an absent one is simply nothing."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(inline.TEMPLATES),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,

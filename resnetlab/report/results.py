@@ -76,14 +76,15 @@ def draw_results(
     write_thumbnails(run, split, predictions, samples, recipe, cams or {}, temperature, shown)
     # The samples are in the order of a content hash: the first are as good as drawn by lot.
     rows = np.arange(len(samples))[:SHOWN]
-    draw_images(run.figures / f"samples-{split}.png", rows, predictions.take(rows), samples, recipe)
+    sample = run.figures / f"samples-{split}.png"
+    draw_images(sample, rows, predictions.take(rows), samples, recipe, temperature)
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     surest_first = wrong[np.argsort(-predictions.probs[wrong].max(axis=1), kind="stable")]
     mistakes = run.figures / f"mistakes-{split}.png"
     mistakes.unlink(missing_ok=True)
     if len(wrong):
         rows = surest_first[:SHOWN]
-        draw_images(mistakes, rows, predictions.take(rows), samples, recipe)
+        draw_images(mistakes, rows, predictions.take(rows), samples, recipe, temperature)
 
 
 def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str, Any]) -> None:
@@ -106,11 +107,16 @@ def draw_scores(run: Run, split: str, predictions: Predictions, scores: dict[str
 
 
 def draw_images(
-    path: Path, rows: np.ndarray, predictions: Predictions, samples: Samples, recipe: Recipe
+    path: Path,
+    rows: np.ndarray,
+    predictions: Predictions,
+    samples: Samples,
+    recipe: Recipe,
+    temperature: float = 1.0,
 ) -> None:
     """Draw the images in these rows of the samples with their true and predicted classes.
 
-    `predictions` are those of the rows, in their order.
+    `predictions` are those of the rows, in their order; confidences are those by the bundle's `temperature`.
     """
     from resnetlab.report.drawing.galleries import sample_predictions
 
@@ -123,7 +129,7 @@ def draw_images(
         list(images),
         [names[label] for label in predictions.labels],
         [names[label] for label in predictions.predicted],
-        predictions.probs.max(axis=1).tolist(),
+        predictions.probs_at(temperature).max(axis=1).tolist(),
         path,
     )
 

@@ -27,8 +27,9 @@ def settle_flips(
     if len(val):
         found = try_flips(classifier, val, classes, recipe)
         helps = found.helps
+        way = "falls" if found.gain > 0 else "rises"
         log(
-            f"flips   the loss on validation falls by {found.gain:.3f} (standard error {found.error:.3f}) "
+            f"flips   the loss on validation {way} by {abs(found.gain):.3f} (standard error {found.error:.3f}) "
             f"where each image's horizontal flip is asked too: {'taken' if helps else 'left out'}"
         )
     classifier.horizontal_flip = helps
@@ -94,16 +95,21 @@ def know_familiar(
 
 
 def describe_training(
-    run: Run, history: list[dict[str, Any]], recipe: Recipe, images: int, seconds: float
+    run: Run,
+    history: list[dict[str, Any]],
+    recipe: Recipe,
+    images: int,
+    seconds: float,
+    before: float = 0.0,
 ) -> dict[str, Any]:
     """Return what came of a training, as plain values; without epochs, of the head alone.
 
-    `images` were shown in the `seconds` since it was begun, or gone on with.
+    `images` were shown in the `seconds` since it was begun, or gone on with; `before` is what earlier sittings took.
     """
     from resnetlab.training.history import best_epoch
 
     training, monitor = recipe.training, recipe.training.monitor
-    before = run.metrics.get("training", {})  # where a finished one was made longer
+    known = run.metrics.get("training", {})  # where a finished one was made longer
     best = best_epoch(history, monitor) if history else 0
     start = run.metrics.get("head", run.metrics.get("start", {}))
     at_first = start.get("score", start.get(monitor))
@@ -119,8 +125,8 @@ def describe_training(
         "best_score": tuned if history else at_first,
         "head_kept": kept and training.head_first,
         "start_kept": kept and not training.head_first,
-        "seconds": seconds + before.get("seconds", 0.0),
-        "images_per_second": images / seconds if images else before.get("images_per_second"),
+        "seconds": before + seconds,
+        "images_per_second": images / seconds if images else known.get("images_per_second"),
         "precision": training.precision,
         "device": training.device,
         "stopped": "all epochs done" if finished else "early stopping",

@@ -113,7 +113,12 @@ def compare_weights(original: Run, run: Run) -> dict[str, Any]:
 
 
 def compare_histories(original: Run, run: Run) -> dict[str, Any]:
-    """Return whether every figure of every epoch is the same, else the first epoch that differs."""
+    """Return whether every figure of every epoch is the same, else the first epoch that differs.
+
+    A head alone has no epochs.
+    """
+    if original.recipe.training.epochs == 0:
+        return {"same": True, "differs_from_epoch": None}
     first, second = (read_csv(each.folder / "history.csv") for each in (original, run))
     pairs = enumerate(zip_longest(first, second), 1)
     differs = next((epoch for epoch, (one, other) in pairs if one != other), None)

@@ -1,6 +1,7 @@
 """Training, from the data to the finished run."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from resnetlab.workflows.ending import (
     settle_adjustment,
     settle_flips,
 )
-from resnetlab.workflows.evidence.measuring import predict_split, record
+from resnetlab.workflows.evidence.measuring import predict_split, record, rows_of
 from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
 from resnetlab.workflows.resuming.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.resuming.lengthening import lengthen
@@ -182,11 +183,11 @@ def finish_training(
     fabric = make_fabric(str(training.device), str(training.precision), threads)
     run.add_metrics(model=describe_model(classifier, recipe))
     splits = {split: samples_of(catalog, store, split) for split in ("train", "val")}
-    started = time.monotonic()
+    done = epochs_done(run)
+    watch = Stopwatch(run, done)
     if not run.checkpoint("last").is_file():
         begin(run, classifier, splits, catalog, recipe)
     history: list[dict[str, Any]] = []
-    done = epochs_done(run)
     if training.epochs:
         log(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
@@ -199,10 +200,11 @@ def finish_training(
             catalog.classes,
             recipe,
             run.folder,
+            watch.end_epoch,
             watch=watch_training(splits["train"].labels, training),
         )
         load_checkpoint(run.checkpoint("best"), classifier)
-    seconds = time.monotonic() - started
+    seconds = watch.sitting
     trained = max(len(history) - done, 0)
     log(f"trained {trained} epochs in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
@@ -210,7 +212,7 @@ def finish_training(
         shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)
         results.draw_restored(run, *shown)
     images = trained * len(splits["train"])
-    facts = describe_training(run, history, recipe, images, seconds)
+    facts = describe_training(run, history, recipe, images, seconds, watch.before)
     if history and (facts["head_kept"] or facts["start_kept"]):
         before = "the head alone" if training.head_first else "the network it began with"
         log(f"note: no epoch was better on validation than {before}, which is kept")
@@ -230,7 +232,10 @@ def finish_training(
     predictions = predict_split(classifier, splits["val"], catalog, recipe)
     held = held_out(run, predictions)
     temperature = calibrate(held)
-    thresholds = promised_thresholds(held, temperature) if held is not None else {}
+    thresholds = {}
+    if held is not None:
+        groups = catalog.group[rows_of(catalog, held)]
+        thresholds = promised_thresholds(held, temperature, groups)
     reference = know_familiar(classifier, splits, predictions, temperature, recipe)
     hand_over(run, classifier, catalog, recipe, temperature, reference, thresholds)
     if predictions is not None:
@@ -238,6 +243,26 @@ def finish_training(
     results.write_report(run, history or None)
     if tracker := tracker_of(recipe, run.folder):
         tracker.tell_result()
+
+
+class Stopwatch:
+    """Seconds of training: those of this sitting, and those `before` it, of epochs that are done."""
+
+    def __init__(self, run: Run, done: int) -> None:
+        self.run, self.times = run, run.times[:done]
+        self.before = self.times[-1] if self.times else 0.0
+        self.started = time.monotonic()
+
+    @property
+    def sitting(self) -> float:
+        """Seconds since this sitting began."""
+        return time.monotonic() - self.started
+
+    def end_epoch(self, history: Sequence[dict[str, Any]], line: str) -> None:
+        """Say what an epoch brought, and write down when it ended."""
+        log(line)
+        self.times.append(self.before + self.sitting)
+        self.run.write_times(self.times)
 
 
 def epochs_done(run: Run) -> int:

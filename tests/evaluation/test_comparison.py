@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from resnetlab.errors import DataError, RecipeError
-from resnetlab.evaluation.comparison import compare_all, compare_pair
+from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.paired import (
     holm,
     images_to_show,
@@ -202,7 +202,7 @@ def test_the_table_of_runs_holds_accuracy_loss_and_macro_f1():
 def test_rows_are_matched_by_id_not_by_place():
     runs = pair_with(3, 2, 1, 4)
     turned = runs["mlp"].take(np.arange(10)[::-1])
-    assert compare_pair(runs["resnet18"], turned) == compare_pair(*runs.values())
+    assert compare_all(runs | {"mlp": turned})["pairs"] == compare_all(runs)["pairs"]
 
 
 def test_other_images_are_refused_with_their_number_and_the_way_out():
@@ -219,21 +219,21 @@ def test_other_labels_are_refused_with_their_number():
     a = answers([1, 1, 0])
     b = Predictions.make(a.ids, [1, 1, 0], a.logits, a.classes)
     with pytest.raises(DataError, match="1 images have another label in a than in b"):
-        compare_pair(a, b)
+        compare_all({"a": a, "b": b})
 
 
 def test_other_classes_are_refused():
     a = answers([1, 1, 0])
     b = Predictions.make(a.ids, a.labels, a.logits, ["y", "x"])
     with pytest.raises(DataError, match="The classes of a and b differ"):
-        compare_pair(a, b)
+        compare_all({"a": a, "b": b})
 
 
 def test_unknown_labels_are_refused():
     a = answers([1, 1, 0])
     b = Predictions.make(a.ids, [-1, -1, 0], a.logits, a.classes)
     with pytest.raises(DataError, match="2 of 3 predictions have no known label"):
-        compare_pair(a, b)
+        compare_all({"a": a, "b": b})
 
 
 def test_one_run_is_no_comparison():
@@ -244,23 +244,21 @@ def test_one_run_is_no_comparison():
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
-@given(outcomes, st.floats(0.5, 0.999))
-def test_comparing_the_other_way_round_turns_the_sign(rows, confidence):
-    a, b = (answers(column) for column in zip(*rows, strict=True))
-    there, back = compare_pair(a, b, confidence), compare_pair(b, a, confidence)
-    assert there["p_value"] == back["p_value"]
-    assert there["only_a_right"] == back["only_b_right"]
-    assert there["difference"]["value"] == -back["difference"]["value"]
-    assert there["difference"]["low"] == -back["difference"]["high"]
-    assert there["difference"]["high"] == -back["difference"]["low"]
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 40), st.floats(0.5, 0.999))
+def test_comparing_the_other_way_round_turns_the_sign(only_a, only_b, others, confidence):
+    samples = only_a + only_b + others
+    there = paired_interval(only_a, only_b, samples, confidence)
+    back = paired_interval(only_b, only_a, samples, confidence)
+    assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
+    assert there["value"] == -back["value"]
+    assert (there["low"], there["high"]) == (-back["high"], -back["low"])
 
 
 @settings(deadline=None)
 @given(outcomes, st.floats(0.5, 0.999))
 def test_the_paired_interval_holds_the_difference_and_lies_in_minus_1_to_1(rows, confidence):
     a, b = (answers(column) for column in zip(*rows, strict=True))
-    difference = compare_pair(a, b, confidence)["difference"]
+    difference = compare_all({"a": a, "b": b}, confidence)["pairs"][0]["difference"]
     assert -1 <= difference["low"] <= difference["value"] <= difference["high"] <= 1
 
 
@@ -317,3 +315,27 @@ def test_so_many_images_show_the_difference_in_4_of_5_cases(difference, discorda
 
 def test_no_difference_is_shown_by_no_number_of_images():
     assert images_to_show(0.0, 0.1, 0.05) is None
+
+
+def test_frames_of_two_clips_show_nothing_that_two_images_would_not():
+    right = np.repeat([True, False], 50)
+    runs = {"a": answers(np.ones(100)), "b": answers(right)}
+    clips = {f"{number:04}": number // 50 for number in range(100)}
+
+    (alone,), (together,) = compare_all(runs)["pairs"], compare_all(runs, groups=clips)["pairs"]
+
+    assert alone["verdict"] == "shown"
+    assert together["verdict"] == "not shown"
+    assert together["difference"]["value"] == alone["difference"]["value"]
+    assert "100 images in 2 groups cannot show" in together["sentence"]
+    assert together["only_a_right"] == 50, "what was seen is told as it was"
+
+
+def test_equal_runs_on_groups_are_rarely_told_apart():
+    rng, told = np.random.default_rng(0), 0
+    groups = {f"{number:04}": number // 10 for number in range(400)}
+    for _ in range(400):
+        a, b = (np.repeat(rng.random(40) < 0.8, 10) for _ in "ab")
+        (pair,) = compare_all({"a": answers(a), "b": answers(b)}, groups=groups)["pairs"]
+        told += pair["p_value"] < 0.05
+    assert told / 400 <= 0.06

@@ -283,6 +283,20 @@ def test_groups_are_resampled_whole_and_their_intervals_hold():
     assert held[False] < 60, "as if they were independent, most intervals would be wrong"
 
 
+def test_a_label_among_the_likeliest_is_as_unsure_as_the_groups_make_it():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.integers(5, size=20), 50)
+    logits = np.repeat(rng.normal(size=(20, 5)), 50, axis=0)
+    predictions = Predictions.make([f"{i:04}" for i in range(1000)], labels, logits, list("abcde"))
+    groups = np.repeat(np.arange(20), 50)
+
+    alone, together = score(predictions, resamples=20), score(predictions, 0.95, 20, groups=groups)
+
+    width = {id(each): each["top3"]["high"] - each["top3"]["low"] for each in (alone, together)}
+    assert together["top3"]["value"] == alone["top3"]["value"]
+    assert width[id(together)] > 4 * width[id(alone)]
+
+
 def test_groups_of_single_images_change_nothing():
     predictions = CASES["unbalanced"]
     alone = np.arange(len(predictions))

@@ -59,3 +59,12 @@ def test_repeats_are_runs_that_differ_in_their_seed_and_their_machine_alone():
         "other": plain.override({"training.epochs": 3}),
     }
     assert repeats_of(recipes) == {"photos": ["photos", "photos-2"], "other": ["other"]}
+
+
+def test_equal_differences_over_two_seeds_are_no_certainty():
+    scores = {"a": {0: 0.91, 1: 0.92}, "b": {0: 0.90, 1: 0.91}}
+    (pair,) = compare_repeats(scores, resolution=0.01)["pairs"]
+    assert pair["sentence"].endswith("not shown.")
+    strangers = {"a": {0: 0.91, 1: 0.91}, "b": {2: 0.90, 3: 0.90}}
+    (pair,) = compare_repeats(strangers, resolution=0.01)["pairs"]
+    assert pair["difference"]["low"] < 0 < pair["difference"]["high"]

@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from resnetlab.errors import DataError
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.subgroups import folders, size_bands, subgroup_scores
+from resnetlab.evaluation.subgroups import folders, require_few, size_bands, subgroup_scores
 
 
 def with_accuracy(right: np.ndarray) -> Predictions:
@@ -47,8 +47,8 @@ def test_frames_of_one_clip_are_not_many_images():
 
 
 def test_a_column_of_too_many_values_is_refused():
-    with pytest.raises(DataError, match=r"at most 100 values\. Got 150"):
-        subgroup_scores(with_accuracy(np.ones(150, dtype=bool)), np.arange(150))
+    with pytest.raises(DataError, match=r"'width' must be 100 at most\. Got 150, such as '0'"):
+        require_few("width", np.arange(150))
 
 
 def test_sizes_come_in_quarters_of_the_shorter_side():

@@ -58,6 +58,13 @@ def test_labels_may_be_the_numbers_of_classes(table):
     assert found.predictions.ids.tolist() == ["007", "008"], "an id is text, zeros and all"
 
 
+@pytest.mark.parametrize("header", ["Image,Label,Predicted", "Bild,label,PRED"])
+def test_ids_and_labels_are_text_however_their_columns_are_spelled(table, header):
+    predictions = read_predictions(table(f"{header}\n0001,01,01\n0002,02,01\n")).predictions
+    assert predictions.ids.tolist() == ["0001", "0002"]
+    assert predictions.classes == ("01", "02")
+
+
 def test_classes_that_are_numbers_come_in_the_order_of_the_columns(table):
     path = table("id,label,0,1,10\na,10,0.1,0.1,0.8\nb,0,1,0,0\nc,1,0,1,0\n")
     assert read_predictions(path).predictions.classes == ("0", "1", "10")

@@ -104,6 +104,9 @@ def test_the_curves_of_many_runs_fit_one_image(tmp_path: Path) -> None:
     runs = {LONG_NAMES[index]: history(3 + index) for index in range(10)}
     overlaid_curves(runs, tmp_path / "overlaid.png")
     assert opened(tmp_path / "overlaid.png").shape[1] == COLUMN
+    times = {name: [60.0 * epoch for epoch, _ in enumerate(rows, 1)] for name, rows in runs.items()}
+    overlaid_curves(runs, tmp_path / "minutes.png", times)
+    assert opened(tmp_path / "minutes.png").shape[1] == COLUMN
 
 
 def test_labels_move_apart_as_little_as_needed_and_keep_their_order() -> None:

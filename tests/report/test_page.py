@@ -134,6 +134,20 @@ def test_before_the_test_is_opened_validation_stands_in_and_says_so(tmp_path: Pa
     assert str(tmp_path) not in page, "a page that is sent away does not tell where it was made"
 
 
+@pytest.mark.parametrize(("split", "times"), [("val", 1), ("test", 0)])
+def test_what_was_chosen_on_the_images_that_measure_it_is_called_optimistic(
+    tmp_path: Path, split: str, times: int
+) -> None:
+    threshold = {"threshold": 0.9, "wanted": 0.05, "coverage": interval(0.8, 0.7, 0.9)}
+    threshold["error"] = interval(0.01, 0.0, 0.03)
+    facts = {"dataset": audit(), split: scores(88, 2) | {"selective": {"thresholds": [threshold]}}}
+    folder = run_folder(tmp_path / "cups", facts)
+    image(folder / "figures" / f"risk-coverage-{split}.png")
+    page = write_run_report(folder).read_text()
+    assert "Error rate wanted" in page
+    assert page.count("chosen on these very images") == times
+
+
 def test_a_run_without_test_images_is_not_sent_to_open_them(tmp_path: Path) -> None:
     facts = metrics()
     facts["dataset"]["counts"]["test"] = [0, 0]

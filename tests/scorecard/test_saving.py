@@ -21,6 +21,7 @@ from resnetlab.cli.main import main
 from resnetlab.data.store import pixels
 from resnetlab.runs.run import Run
 from resnetlab.system import files, interruption
+from resnetlab.system.files import read_csv
 from resnetlab.training import checkpoint
 from resnetlab.training.checkpoint_manager import START, CheckpointManager
 from tests.scorecard.conftest import Told
@@ -304,6 +305,9 @@ def test_b10_a_clock_that_jumps_back_changes_no_order_and_no_duration(
 
     assert results(run) == results(uncut)
     assert 0 < run.metrics["training"]["seconds"] < 600
+    assert run.times == sorted(run.times)
+    assert len(run.times) == len(read_csv(run.folder / "history.csv"))
+    assert run.metrics["training"]["seconds"] >= run.times[-1], "over both sittings"
     assert run.metrics["training"]["images_per_second"] > 0
 
 

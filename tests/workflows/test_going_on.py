@@ -268,7 +268,23 @@ def test_a_score_of_the_test_split_goes_with_the_network_that_had_it(
     assert "Score it again: resnetlab evaluate" in capfd.readouterr().err
     assert "test" not in done.metrics
     assert not done.predictions("test").exists()
+    assert not list(done.folder.rglob("*-test*"))
     assert len(done.ledger) == 1  # that it was opened stays written
+
+
+def test_without_its_images_nothing_of_a_finished_run_goes(few: Path, tmp_path: Path) -> None:
+    settings = recipe_for(training__epochs=1, training__schedule="constant")
+    data = shutil.copytree(few, tmp_path / "few")
+    done = workflows.train(data, settings, tmp_path)
+    workflows.evaluate(done.folder)
+    before = {file: file.read_bytes() for file in done.folder.rglob("*.json")}
+    data.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(DataError, match="is gone"):
+        workflows.resume(done.folder, epochs=2)
+
+    assert {file: file.read_bytes() for file in done.folder.rglob("*.json")} == before
+    assert done.predictions("test").is_file()
 
 
 def test_killed_while_it_is_made_longer_it_goes_on(
@@ -293,6 +309,12 @@ def test_killed_while_it_is_made_longer_it_goes_on(
 def test_no_more_epochs_than_are_done_is_refused(run: Run, epochs: int) -> None:
     with pytest.raises(RecipeError, match=f"3 epochs are done; .* Got {epochs}"):
         workflows.resume(run.folder, epochs=epochs)
+
+
+def test_anyway_is_no_word_for_a_training_made_longer(run: Run) -> None:
+    for more in ({"epochs": 5}, {"patience": 5}):
+        with pytest.raises(RecipeError, match=r"--anyway goes on with what was cut off; .* leave"):
+            workflows.resume(run.folder, anyway=True, **more)
 
 
 def test_an_unfinished_training_is_finished_first(few: Path, tmp_path: Path) -> None:

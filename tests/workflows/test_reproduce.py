@@ -124,6 +124,14 @@ def test_without_validation_the_weights_decide(digit_folder, tmp_path, capsys):
     assert report(tmp_path / "x-again")["predictions"] is None
 
 
+def test_a_head_alone_is_compared_without_a_history(digit_folder, tmp_path, capsys):
+    words = ["--out", str(tmp_path), "--name", "x", *QUICK, "--epochs", "0"]
+    assert main(["train", str(digit_folder), *words, "--set", "training.head_first=true"]) == 0
+
+    assert reproduce(tmp_path / "x") == 0
+    assert report(tmp_path / "x-again")["same"]
+
+
 def test_one_that_was_cut_goes_on_and_is_compared(run, capsys):
     assert reproduce(run, "--budget", "0s") == 0
     again = run.parent / "x-again"

@@ -40,7 +40,8 @@ def describe_calibration(
 ) -> dict[str, Any]:
     """Return ece, brier, loss and the reliability diagram, as they come and `calibrated`.
 
-    `temperature` is that of the bundle, fitted on other images. The result can be written as JSON.
+    `temperature` is that of the bundle, fitted on validation: there, what is `calibrated` is a little
+    optimistic. The result can be written as JSON.
     Raises DataError where a label is unknown or an image appears twice.
     """
     predictions.require_labels()

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from resnetlab.evaluation.intervals import wilson
+from resnetlab.evaluation.intervals import Interval, design_effect, wilson_share
 from resnetlab.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
+Groups = NDArray[np.int64]
 
 POINTS = 100  # of a curve, at most
 STEPS = 20  # shares of the images that are tried for a threshold
@@ -25,26 +26,44 @@ def describe_selection(
     validation: Predictions | None = None,
     temperature: float = 1.0,
     confidence: float = 0.95,
+    groups: Groups | None = None,
+    validation_groups: Groups | None = None,
 ) -> dict[str, Any]:
     """Return the risk-coverage curve with its area, and for each WANTED error rate what a threshold gives.
 
-    The thresholds are chosen on `validation` and measured here; without it none is. The result can
-    be written as JSON.
+    The thresholds are chosen on `validation` and measured here; without it none is. Of images with the same
+    number in `groups` (N,) fewer count. The result can be written as JSON.
     """
     sure, wrong = confidences(predictions, temperature)
+    design = design_of(wrong, groups)
     chosen = []
     for wanted in WANTED if validation is not None else ():
         assert validation is not None
-        threshold = threshold_for(wanted, *confidences(validation, temperature))
-        chosen.append({"wanted": wanted} | at_threshold(threshold, sure, wrong, confidence))
-    return {**risk_coverage(sure, wrong, confidence), "thresholds": chosen}
+        known = confidences(validation, temperature)
+        threshold = threshold_for(wanted, *known, design=design_of(known[1], validation_groups))
+        found = at_threshold(threshold, sure, wrong, confidence, design)
+        chosen.append({"wanted": wanted} | found)
+    return {**risk_coverage(sure, wrong, confidence, design), "thresholds": chosen}
 
 
-def promised_thresholds(validation: Predictions, temperature: float = 1.0) -> dict[str, float]:
-    """Return for each error rate of PROMISED the threshold that keeps it; none that can't be promised."""
+def promised_thresholds(
+    validation: Predictions, temperature: float = 1.0, groups: Groups | None = None
+) -> dict[str, float]:
+    """Return for each error rate of PROMISED the threshold that keeps it; none that can't be promised.
+
+    Images with the same number in `groups` (N,) are no independent ones: fewer of them count.
+    """
     sure, wrong = confidences(validation, temperature)
-    found = {f"{rate:g}": threshold_for(rate, sure, wrong) for rate in PROMISED}
+    design = design_of(wrong, groups)
+    found = {f"{rate:g}": threshold_for(rate, sure, wrong, design=design) for rate in PROMISED}
     return {rate: threshold for rate, threshold in found.items() if threshold is not None}
+
+
+def design_of(wrong: NDArray[np.bool_], groups: Groups | None) -> float:
+    """Return by how much fewer images count, since those of a group err together."""
+    if groups is None or len(np.unique(groups)) == len(groups):
+        return 1.0
+    return design_effect(wrong.astype(np.float64), groups)
 
 
 def confidences(
@@ -57,7 +76,7 @@ def confidences(
 
 
 def risk_coverage(
-    sure: Floats, wrong: NDArray[np.bool_], confidence: float = 0.95
+    sure: Floats, wrong: NDArray[np.bool_], confidence: float = 0.95, design: float = 1.0
 ) -> dict[str, Any]:
     """Return the curve from the surest image to all of them, and the area below it (aurc, 0 is best).
 
@@ -75,7 +94,7 @@ def risk_coverage(
             {
                 "threshold": float(sure[order][row]),
                 "coverage": float(counts[row] / len(sure)),
-                "error": wilson(int(errors[row]), int(counts[row]), confidence),
+                "error": share_of(errors[row], counts[row], confidence, design),
             }
             for row in shown.tolist()
         ],
@@ -83,13 +102,17 @@ def risk_coverage(
 
 
 def threshold_for(
-    wanted: float, sure: Floats, wrong: NDArray[np.bool_], delta: float = 0.05
+    wanted: float,
+    sure: Floats,
+    wrong: NDArray[np.bool_],
+    delta: float = 0.05,
+    design: float = 1.0,
 ) -> float | None:
     """Return the lowest confidence at which new images are wrong at most at the rate `wanted`.
 
     With probability 1 - `delta` over the images that it is chosen on: of the surest 5 %, 10 %, ... the
-    most whose exact upper limit is low enough, each held to its share of `delta`. None where too few
-    images are sure enough to promise that.
+    most whose exact upper limit is low enough, each held to its share of `delta`. By the `design` effect fewer
+    images count. None where too few images are sure enough to promise that.
     Source: Angelopoulos, Bates, Candès, Jordan and Lei 2021, 'Learn then Test' (Bonferroni), with Clopper
     and Pearson's limit.
     """
@@ -98,13 +121,14 @@ def threshold_for(
     for share in range(1, STEPS + 1):
         threshold = float(ranked[max(round(len(ranked) * share / STEPS), 1) - 1])
         answered = sure >= threshold
-        limit = upper_limit(int((wrong & answered).sum()), int(answered.sum()), delta / STEPS)
+        errors, count = int((wrong & answered).sum()) / design, int(answered.sum()) / design
+        limit = upper_limit(errors, count, delta / STEPS)
         if limit <= wanted:
             found = threshold
     return found
 
 
-def upper_limit(errors: int, n: int, delta: float) -> float:
+def upper_limit(errors: float, n: float, delta: float) -> float:
     """Return the one-sided exact upper limit of an error rate, at level `delta`.
 
     Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
@@ -113,7 +137,11 @@ def upper_limit(errors: int, n: int, delta: float) -> float:
 
 
 def at_threshold(
-    threshold: float | None, sure: Floats, wrong: NDArray[np.bool_], confidence: float = 0.95
+    threshold: float | None,
+    sure: Floats,
+    wrong: NDArray[np.bool_],
+    confidence: float = 0.95,
+    design: float = 1.0,
 ) -> dict[str, Any]:
     """Return what a threshold gives: coverage and error with intervals; None where there is none."""
     if threshold is None:
@@ -121,6 +149,11 @@ def at_threshold(
     answered = sure >= threshold
     return {
         "threshold": threshold,
-        "coverage": wilson(int(answered.sum()), len(sure), confidence),
-        "error": wilson(int((wrong & answered).sum()), int(answered.sum()), confidence),
+        "coverage": share_of(answered.sum(), len(sure), confidence, design),
+        "error": share_of((wrong & answered).sum(), answered.sum(), confidence, design),
     }
+
+
+def share_of(part: int, whole: int, confidence: float, design: float) -> Interval:
+    """Return a share of images with its interval, by as many as count."""
+    return wilson_share(int(part) / max(int(whole), 1), int(whole) / design, confidence)

@@ -95,11 +95,11 @@ def _folds_side_by_side(
 
 
 def overlaid_curves(
-    histories: Mapping[str, History], path: Path, seconds: Mapping[str, float] | None = None
+    histories: Mapping[str, History], path: Path, times: Mapping[str, Sequence[float]] | None = None
 ) -> None:
     """Draw validation accuracy and loss of several runs, each named where its line ends.
 
-    With the `seconds` that each training took, over minutes: every epoch is taken to be equally long.
+    With the `times` at which each one's epochs ended, in seconds, over minutes.
     """
     height = max(2.5, 0.19 * len(histories))
     with drawing(path, WIDTH, 2 * height + 1.5) as figure:
@@ -110,15 +110,15 @@ def overlaid_curves(
                 Curve(*_values(history, f"val_{measure}"), shorten(name, 26), *_line_style(index))
                 for index, (name, history) in enumerate(histories.items())
             ]
-            if seconds is not None:
+            if times is not None:
                 curves = [
-                    replace(curve, epochs=curve.epochs / curve.epochs.max() * seconds[name] / 60)
+                    replace(curve, epochs=np.asarray(times[name])[curve.epochs - 1] / 60)
                     for curve, name in zip(curves, histories, strict=True)
                     if len(curve.epochs)
                 ]
             curves = [curve for curve in curves if len(curve.epochs)]
             _draw(axes, curves)
-            if seconds is not None:
+            if times is not None:
                 axes.xaxis.set_major_locator(MaxNLocator(6))
                 axes.set_xlabel("minutes")
             form = "%.1f %%" if measure == "accuracy" else "%.3f"

@@ -9,7 +9,7 @@ function picturesOf(split) {
   return stores[split];
 }
 
-function pictureElement(one, classes) {
+function pictureElement(one) {
   const figure = document.createElement("figure");
   figure.className = "picture" + (one.true === one.predicted ? "" : " mistake");
   const image = document.createElement("img");
@@ -33,7 +33,7 @@ function open(button) {
       + ": " + found.length + " of " + count
     : "No images are kept in this report";
   const gallery = dialog.querySelector(".gallery");
-  gallery.replaceChildren(...found.map((one) => pictureElement(one, classes)));
+  gallery.replaceChildren(...found.map(pictureElement));
   dialog.showModal();
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnetlab.data.catalog import Catalog
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.evaluation.comparison import compare_all
 from resnetlab.evaluation.predictions import Predictions
@@ -44,9 +45,10 @@ def compare(
         for name in names
     }
     predictions = same_order(predictions)
-    comparison = compare_all(predictions) | {"split": split}
+    groups = groups_of(next(iter(runs.values()))) if runs else None
+    comparison = compare_all(predictions, groups=groups) | {"split": split}
     recipes = {name: run.recipe for name, run in runs.items()}
-    comparison["repeats"] = over_seeds(repeats_of(recipes), recipes, comparison["runs"])
+    comparison["repeats"] = over_seeds(repeats_of(recipes), recipes, comparison)
     if out is not None:
         galleries = draw_differing(out, comparison, runs, predictions)
         write_comparison(out, comparison, runs, galleries)
@@ -66,18 +68,25 @@ def repeats_of(recipes: Mapping[str, Recipe]) -> dict[str, list[str]]:
 def over_seeds(
     groups: Mapping[str, Sequence[str]],
     recipes: Mapping[str, Recipe],
-    scored: Sequence[Mapping[str, Any]],
+    comparison: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """Return what repeats with several seeds show, by the accuracies of `scored`; None where there are none."""
+    """Return what repeats with several seeds show, by the accuracies compared; None where there are none."""
     if all(len(names) < 2 for names in groups.values()):
         return None
-    accuracy = {run["name"]: run["accuracy"]["value"] for run in scored}
+    accuracy = {run["name"]: run["accuracy"]["value"] for run in comparison["runs"]}
     return compare_repeats(
         {
             group: {recipes[name].seed: accuracy[name] for name in names}
             for group, names in groups.items()
-        }
+        },
+        resolution=1 / comparison["samples"],
     )
+
+
+def groups_of(run: Run) -> dict[str, int]:
+    """Return the group of each image of a run, by its id."""
+    catalog = Catalog.load(run.catalog_file)
+    return dict(zip(catalog.ids, catalog.group.tolist(), strict=True))
 
 
 def names_of(places: Sequence[Path]) -> dict[str, Path]:

@@ -156,13 +156,19 @@ def evidence(
     recipe: Recipe,
     temperature: float,
 ) -> dict[str, Any]:
-    """Return what predictions show, as metrics.json holds it for a split; `val` chooses thresholds and sets."""
+    """Return what predictions show, as metrics.json holds it for a split; `val` chooses thresholds and sets.
+
+    Measured on `val` itself, these and what the temperature gives are optimistic.
+    """
     confidence = recipe.evaluation.confidence
     groups = catalog.group[rows_of(catalog, predictions)]
+    val_groups = None if val is None else catalog.group[rows_of(catalog, val)]
     scores = score(predictions, confidence, recipe.evaluation.resamples, groups=groups)
     return scores | {
         "calibration": describe_calibration(predictions, temperature, confidence),
-        "selective": describe_selection(predictions, val, temperature, confidence),
+        "selective": describe_selection(
+            predictions, val, temperature, confidence, groups, val_groups
+        ),
         "conformal": conformal(
             predictions, val, PROMISE, temperature=temperature, confidence=confidence
         ),

@@ -8,7 +8,7 @@ import numpy as np
 from resnetlab.data.catalog import Catalog
 from resnetlab.errors import RecipeError
 from resnetlab.evaluation.predictions import Predictions
-from resnetlab.evaluation.subgroups import folders, size_bands, subgroup_scores
+from resnetlab.evaluation.subgroups import folders, require_few, size_bands, subgroup_scores
 from resnetlab.recipe import did_you_mean
 from resnetlab.runs.run import Run
 from resnetlab.workflows.evidence.measuring import rows_of
@@ -25,13 +25,14 @@ COLUMNS: dict[str, Callable[[Catalog], np.ndarray]] = {
 }
 
 
-def require_columns(by: Sequence[str]) -> None:
-    """Raise RecipeError for a name that is no column of a catalog."""
+def require_columns(by: Sequence[str], catalog: Catalog, split: Literal["val", "test"]) -> None:
+    """Raise RecipeError for a name that is no column, DataError for one of too many values in a split."""
     for name in by:
         if name not in COLUMNS:
             raise RecipeError(
                 f"--by must be one of {', '.join(COLUMNS)}. Got '{name}'{did_you_mean(name, COLUMNS)}"
             )
+        require_few(name, COLUMNS[name](catalog)[catalog.rows(split)])
 
 
 def subgroups_of(

@@ -54,15 +54,18 @@ def lengthen(run: Run, more: dict[str, Any]) -> None:
     recipe = run.recipe.override(more)
     log(f"going on from epoch {len(read_history(run.folder / 'history.csv')) + 1}")
     metrics = run.metrics
-    if metrics.pop("test", None) is not None:
+    gone = [name for name in ("test", "foreign") if metrics.pop(name, None) is not None]
+    if "test" in gone:
         log(
             "note: the test split was scored with the network as it was; that goes. Score it again: "
             f"resnetlab evaluate {shlex.quote(str(run.folder))}"
         )
+    if gone:
         write_json(run.folder / "metrics.json", metrics)
     run.predictions("test").unlink(missing_ok=True)
     run.reproduction_file.unlink(missing_ok=True)
-    for figure in run.figures.glob("*-test*"):
-        figure.unlink()
+    for folder in (run.figures, run.folder / "tables"):
+        for file in folder.glob("*-test*"):
+            file.unlink()
     run.add_to_environment(recipe=recipe_facts(recipe))
     run.write_recipe(recipe)

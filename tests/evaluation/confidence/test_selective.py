@@ -102,3 +102,14 @@ def test_thresholds_come_from_validation_alone_and_the_result_is_json():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert [row["wanted"] for row in found["thresholds"]] == [0.01, 0.02, 0.05]
     assert describe_selection(test)["thresholds"] == []
+
+
+def test_frames_of_few_clips_promise_less():
+    labels = np.zeros(1000, dtype=np.int64)
+    logits = np.tile([4.0, 0.0], (1000, 1)) + np.random.default_rng(0).normal(size=(1000, 2)) / 9
+    logits[:20] = logits[:20, ::-1]
+    images = Predictions.make([f"{i:04}" for i in range(1000)], labels, logits, ("a", "b"))
+
+    assert "0.05" in promised_thresholds(images)
+    assert promised_thresholds(images, groups=np.arange(1000)) == promised_thresholds(images)
+    assert "0.05" not in promised_thresholds(images, groups=np.repeat(np.arange(10), 100))
