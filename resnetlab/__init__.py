@@ -1,6 +1,6 @@
 """resnetlab turns a folder of labelled images into a classifier whose quality is known.
 
-Every verb of the command line is a function here: inspect, train, evaluate, compare, predict, ...
+Every verb of the command line but demo, models and recipes is a function here: inspect, train, predict, ...
 """
 
 from typing import Any

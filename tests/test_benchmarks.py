@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks import measure
 from benchmarks.images import files_in, photographs
 from benchmarks.input import Batches
+from benchmarks.label_errors import out_of_fold
 from benchmarks.lite0 import classes_of, divided
 from benchmarks.manners import cosine
 from benchmarks.plan import PARTS, Comparison, Settings, comparisons_of
@@ -72,6 +75,16 @@ def test_what_is_not_installed_is_no_failure_of_the_run(monkeypatch: pytest.Monk
     monkeypatch.setattr(measure, "comparisons_of", lambda split, settings: (race,))
     values = json.dumps({"work": ""})
     assert measure.measure("race", "a race", "rival", values) == {"error": "not installed (rival)"}
+
+
+def test_label_errors_are_sought_in_features_that_are_standardised_as_in_use() -> None:
+    features = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    labels = np.arange(100) % 2
+    features[:, 3] = torch.from_numpy(labels) * 1e-4  # says all, but hardly varies
+
+    logits = out_of_fold(features, labels, 2, 0)
+    features[:, 3] = 0
+    np.testing.assert_allclose(logits, out_of_fold(features, labels, 2, 0), atol=0.01)
 
 
 def test_a_ratio_above_one_says_that_ours_is_better() -> None:

@@ -44,7 +44,11 @@ def inspect(
     label_from_name: LabelFromNameOption = False,
     json: JsonOption = False,
     open_: Annotated[
-        bool, typer.Option("--open", help="Show the page in the browser; without --out from /tmp.")
+        bool,
+        typer.Option(
+            "--open",
+            help="Show the page in the browser; without --out it lies in a temporary folder.",
+        ),
     ] = False,
 ) -> None:
     """Report what is in a data set and what is wrong with it. Changes nothing."""

@@ -24,7 +24,9 @@ ModelArgument = Annotated[
 
 MaxErrorOption = Annotated[
     float | None,
-    typer.Option(help="Mark as uncertain so much that the rest is wrong at most this often: 0.02."),
+    typer.Option(
+        help="Mark the least sure as uncertain, so that the others are wrong at most this often: 0.02."
+    ),
 ]
 
 

@@ -35,9 +35,11 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or print one."""
     if name is None:
-        for each in recipe_names():
+        names = recipe_names()
+        width = max(map(len, names)) + 2
+        for each in names:
             first = (recipe_folder() / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
-            console.print(f"{each:<16}{first.removeprefix('# ')}", markup=False)
+            console.print(f"{each:<{width}}{first.removeprefix('# ')}", markup=False)
         return
     load_recipe(name)  # says so where there is none
     text = (recipe_folder() / f"{name}.yaml").read_text(encoding="utf-8")

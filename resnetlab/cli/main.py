@@ -22,7 +22,7 @@ from resnetlab.system.progress import write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code of DESIGN: 0, 2 to 7, 130 interrupted, 143 terminated."""
+    """Run a command line; return the exit code: 0 to 7, 130 interrupted, 143 terminated."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with interruption.handle_signals(shlex.join(["resnetlab", *arguments])):
         code = run(arguments)

@@ -48,8 +48,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="mlp, cnn, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152, any network of timm, a run to "
-        "start from; several with commas: the one whose features suit the images best.",
+        help="mlp, cnn, autoencoder, fastcnn, fastcnn-wide, resnet18, 34, 50, 101, 152, any network of timm, a run "
+        "to start from; several with commas: the one whose features suit the images best.",
     ),
 ]
 WeightsOption = Annotated[
@@ -61,7 +61,9 @@ WeightsOption = Annotated[
 FreezeOption = Annotated[
     str | None,
     typer.Option(
-        "--freeze", help="Last frozen stage, such as layer3; all: everything but the head."
+        "--freeze",
+        help="Last frozen stage: layer3 of a ResNet, blocks.4 of the default network; all: everything but "
+        "the head; none.",
     ),
 ]
 EpochsOption = Annotated[
@@ -92,10 +94,14 @@ LogOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Where runs go.")]
 BudgetOption = Annotated[
     str | None,
-    typer.Option("--budget", help="End by itself after this time, saved: 55m, 2h, 1h30m."),
+    typer.Option(
+        "--budget",
+        help="Work at most so long, end saved: 55m, 2h, 1h30m; train without --epochs chooses as many as fit.",
+    ),
 ]
 StopAtOption = Annotated[
-    str | None, typer.Option("--stop-at", help="The same by the clock: 14:30.")
+    str | None,
+    typer.Option("--stop-at", help="End at this time of day, saved; plans nothing: 14:30."),
 ]
 LrsOption = Annotated[list[float] | None, typer.Option("--lr", help="Peak learning rates to try.")]
 BatchSizesOption = Annotated[
@@ -118,27 +124,37 @@ AnywayOption = Annotated[
 ]
 
 
-# Options of `tune` that take several values after one name, with what such a value looks like.
+# Options of `tune` that take several values after one name, with what such a value looks like. A network
+# may have any name; a flag, a data set to be fetched and a folder are none.
 SEVERAL = {
     "--lr": re.compile(r"[\d.]+(e[+-]?\d+)?", re.IGNORECASE),
     "--batch-size": re.compile(r"\d+"),
     "--epochs": re.compile(r"\d+"),
     "--optimizer": re.compile("sgd|adamw?|muon"),
-    "--model": re.compile(r"mlp|cnn|fastcnn(-wide)?|resnet\d+"),
+    "--model": re.compile(r"(?!-|kaggle:|hf:|torchvision:).*[^/]"),
 }
 
 
 def spread_values(arguments: Sequence[str]) -> list[str]:
-    """Return `--lr 0.1 0.2` as `--lr 0.1 --lr 0.2`, which the parser understands; else as it was."""
+    """Return `tune --lr 0.1 0.2` as `tune --lr 0.1 --lr 0.2`, which the parser understands; else as it was."""
+    if "tune" not in arguments[:1]:
+        return list(arguments)
     words, spread = deque(arguments), list[str]()
     while words:
         word = words.popleft()
         spread.append(word)
         if word in SEVERAL and words:
             spread.append(words.popleft())  # the first value, whatever it is
-            while words and SEVERAL[word].fullmatch(words[0]):
+            while words and is_further(word, words[0]):
                 spread += [word, words.popleft()]
     return spread
+
+
+def is_further(option: str, word: str) -> bool:
+    """Return whether a word is a further value of an option; a file or folder that exists is data, no network."""
+    if option == "--model" and Path(word).exists():
+        return False
+    return SEVERAL[option].fullmatch(word) is not None
 
 
 def with_searched(recipe: Recipe, several: dict[str, list[Any] | None]) -> Recipe:

@@ -2,6 +2,7 @@
 
 import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,17 @@ from resnetlab.cli.scores import (
 from resnetlab.cli.tables import console
 from resnetlab.errors import RecipeError
 
+FITTED_HERE = (
+    "note: temperature, thresholds and sets were chosen on these very images, and flatter them"
+)
+RUN_ALONE = "a run alone"
+# What evaluate measures, by the flag that says so, and the further flags that go with it.
+FLAGS: dict[str, tuple[str, ...]] = {
+    "--foreign": (),
+    "--predictions": ("--classes", "--by", "--out", "--open"),
+    "--data": ("--split", "--out", "--open"),
+    RUN_ALONE: ("--split", "--by", "--cover", "--by-class", "--robustness", "--open"),
+}
 ClassesOption = Annotated[
     str | None,
     typer.Option("--classes", help="Classes of a table of predictions, with commas between them."),
@@ -91,12 +103,21 @@ def evaluate(
     required = requirements.parse(require or [])
     if (run is None) == (predictions is None):
         raise RecipeError("evaluate takes the folder of a run, or --predictions with a table")
+    flags = {
+        "--split": split,
+        "--data": data,
+        "--predictions": predictions,
+        "--foreign": foreign,
+        "--classes": classes,
+        "--by": by,
+        "--cover": cover,
+        "--by-class": by_class or None,
+        "--robustness": robustness or None,
+        "--open": open_ or None,
+        "--out": out,
+    }
+    refuse_others([flag for flag, value in flags.items() if value is not None])
     if foreign is not None:
-        asked = (split, data, predictions, by, cover, by_class or None, robustness or None, out)
-        if any(each is not None for each in asked):
-            raise RecipeError(
-                "--foreign measures alone, the test split stays closed; leave the rest out"
-            )
         assert run is not None
         found = workflows.evaluate_foreign(run, foreign)
         if json:
@@ -105,35 +126,49 @@ def evaluate(
             print_foreign(found)
         requirements.require(found, required)
         return
-    if robustness and (data is not None or predictions is not None):
-        raise RecipeError(
-            "--robustness corrupts the images of a run's own split; leave --data and --predictions out"
-        )
     chosen = split_named(split)
-    folder, name = run, {"val": "validation"}.get(chosen, chosen)
+    folder, name, note = run, {"val": "validation"}.get(chosen, chosen), ""
     if predictions is not None:
+        if open_ and out is None:
+            out = Path(tempfile.mkdtemp(prefix="resnetlab-evaluate-"))
         scores = workflows.evaluate_predictions(predictions, listed(classes), by or (), out)
         folder, name = out, predictions.name
     elif data is not None:
         assert run is not None
         scored = workflows.evaluate_bundle(run, data, out or Path("runs"), split)
-        scores, folder, name = scored.metrics["test"], scored.folder, "all images"
+        scores, folder = scored.metrics["test"], scored.folder
+        name = "all images" if split is None else name
     else:
         assert run is not None
-        scores = workflows.evaluate(run, chosen, by or (), cover, by_class, robustness)
-    show_scores(scores, name, folder, json)
+        scores = workflows.evaluate(run, chosen, by or (), cover, by_class, robustness, required)
+        note = FITTED_HERE if chosen == "val" else ""
+    show_scores(scores, name, folder, json, note)
     if open_ and folder is not None:
         show_page(folder / "report.html")
     requirements.require(scores, required)
 
 
-def show_scores(scores: dict[str, Any], name: str, folder: Path | None, json: bool) -> None:
-    """Print scores and where they lie, or all of it as one JSON document."""
+def refuse_others(given: Sequence[str]) -> None:
+    """Raise RecipeError for flags of evaluate that say nothing in what is measured."""
+    mode = next((flag for flag in FLAGS if flag in given), RUN_ALONE)
+    if others := [flag for flag in given if flag not in (mode, *FLAGS[mode])]:
+        raise RecipeError(
+            f"evaluate with {mode} takes no flag but {', '.join([*FLAGS[mode], '--require', '--json'])}. "
+            f"Got {', '.join(others)}"
+        )
+
+
+def show_scores(
+    scores: dict[str, Any], name: str, folder: Path | None, json: bool, note: str = ""
+) -> None:
+    """Print scores, a note on them and where they lie, or all of it as one JSON document."""
     if json:
         print_json(scores | {"folder": folder and str(folder)})
         return
     print_scores(scores, name)
     print_selection(scores)
+    if note:
+        console.print(f"{note}\n", markup=False)
     print_subgroups(scores)
     print_robustness(scores)
     if folder is not None:
@@ -167,7 +202,7 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write curves, a plot and a page here; with --open from /tmp by default."
+            help="Write curves, a plot and a page here; with --open in a temporary folder by default."
         ),
     ] = None,
 ) -> None:

@@ -58,7 +58,7 @@ class Augment(Section):
         return value
 
 
-# s0, s2 and s3 are the settings of three published student projects; S2's document gives
+# s0, s2 and s3 are the settings of three of the documents; S2's gives
 # no angle, 15 degrees is what such tutorials use.
 AUGMENT_PRESETS: dict[str, dict[str, Any]] = {
     "none": {},

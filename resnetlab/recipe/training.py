@@ -81,7 +81,7 @@ class Training(Section):
     frozen_views: Annotated[int, Field(ge=0)] | Auto = "auto"
     # Smaller images at first: from start_size (px), growing evenly to data.image_size, which is
     # reached after full_size_from of the epochs. auto: two thirds where the packaged network is
-    # fine-tuned on a processor with 600 training images or more.
+    # fine-tuned on a processor, from 600 images on (of a folder that isn't divided, all of them).
     start_size: Annotated[int, Field(ge=8, le=2048)] | Auto | None = "auto"
     full_size_from: Fraction = 0.7  # see start_size
     # auto: bf16 where a trial shows that this machine gains by it.

@@ -23,6 +23,7 @@ CUSTOMARY = 1e-2  # where nothing validates
 SMALLEST_SCALE = 0.3  # of the features' root mean square deviation: docs/experiments.md
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
+AT_ONCE = 256  # validation images compared with all of training's in one product
 FLIPPED = Augment(flip=1.0)
 PLAIN = Criterion()
 
@@ -192,6 +193,10 @@ def nearest_accuracy(
     features: Tensor, labels: Tensor, val_features: Tensor, val_labels: Tensor
 ) -> float:
     """Return the accuracy of a vote of the nearest training images by cosine."""
-    near = F.normalize(val_features) @ F.normalize(features).T
-    votes = F.one_hot(labels[near.topk(min(NEIGHBOURS, len(features))).indices])
-    return float((votes.sum(dim=1).argmax(dim=1) == val_labels).double().mean())
+    columns, count, right = F.normalize(features).T, min(NEIGHBOURS, len(features)), 0
+    for start in range(0, len(val_labels), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        near = (F.normalize(val_features[rows]) @ columns).topk(count).indices
+        votes = F.one_hot(labels[near]).sum(dim=1)
+        right += int((votes.argmax(dim=1) == val_labels[rows]).sum())
+    return right / len(val_labels)

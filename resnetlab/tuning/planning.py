@@ -9,15 +9,11 @@ import numpy as np
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
-from resnetlab.recipe import Choice, Recipe
+from resnetlab.recipe import Choice, Recipe, Training
 from resnetlab.recipe.training import OF_THE_MACHINE
 from resnetlab.system.progress import log
-from resnetlab.training.defaults import (
-    resolve_listed,
-    resolve_training,
-    suggest_lr,
-)
-from resnetlab.tuning.space import DEFAULT_TRIALS, grid, most
+from resnetlab.training.defaults import resolve_listed, resolve_training
+from resnetlab.tuning.space import DEFAULT_TRIALS, check_space, grid, most
 
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
@@ -27,14 +23,12 @@ NEVER = float("inf")
 
 
 def complete(recipe: Recipe) -> Recipe:
-    """Return the recipe with what its search leaves open filled in, but for what a budget decides."""
+    """Return the recipe with what its search leaves open filled in, but for what images or a budget decide."""
     tuning = recipe.tuning
     values: dict[str, Any] = {
         "data.folds": tuning.folds if tuning.folds > 1 else None,
         "data.fold": 0,
     }
-    if not tuning.space:
-        values["tuning.space"] = usual_space(recipe)
     recipe = recipe.override(values)
     space, values = recipe.tuning.space, {}
     for key in ("data.image_size", "evaluation.image_size"):
@@ -42,34 +36,37 @@ def complete(recipe: Recipe) -> Recipe:
             values[key] = most(recipe, key)
     if tuning.sampler is None:
         listed = all(isinstance(setting, Choice) for setting in space.values())
-        values["tuning.sampler"] = "grid" if listed and tuning.trials is None else "tpe"
+        values["tuning.sampler"] = "grid" if space and listed and tuning.trials is None else "tpe"
     return recipe.override(values)
 
 
-def usual_space(recipe: Recipe) -> dict[str, Any]:
-    """Return what is searched where nothing is named: learning rate and weight decay, which matter most."""
-    lr = recipe.training.lr
-    pretrained = recipe.model.name == "auto" and recipe.model.weights != "none"
-    if recipe.training.optimizer == "auto":
-        recipe = recipe.override({"training.optimizer": "adamw" if pretrained else "sgd"})
-    middle = suggest_lr(recipe, pretrained) if lr == "auto" else float(lr)
-    return {
-        "training.lr": {"low": middle / 30, "high": middle * 3, "log": True},
-        "training.weight_decay": {"low": 1e-5, "high": 1e-2, "log": True},
-    }
+def usual_space(training: Training) -> dict[str, Any]:
+    """Return what is searched where nothing is named: learning rate and weight decay, which matter most.
+
+    Both lie around what `training`, with no 'auto' left, would take; no weight decay stays none.
+    """
+    lr, decay = float(training.lr), float(training.weight_decay)
+    space = {"training.lr": {"low": lr / 30, "high": lr * 3, "log": True}}
+    if decay:
+        space["training.weight_decay"] = {"low": decay / 10, "high": decay * 10, "log": True}
+    return space
 
 
 def settle_search(recipe: Recipe, catalog: Catalog, jobs: int) -> tuple[Recipe, "Classifier"]:
     """Return the recipe with the machine's settings, shared by `jobs` processes, weights and epochs.
 
     The rest of 'auto' is settled for each trial, as it may depend on what the trial draws. Beside it
-    the network of the recipe as it stands.
+    the network of the recipe as it stands. A recipe that names nothing to search gets the usual space.
     """
     if recipe.training.threads == "adaptive":  # every trial on the same number
         log("note: training.threads=adaptive is for one training; a search keeps one number")
         recipe = recipe.override({"training.threads": "auto"})
     resolved, network = resolve_listed(recipe, catalog)
-    training, space = resolved.training, recipe.tuning.space
+    training = resolved.training
+    if not recipe.tuning.space:
+        recipe = recipe.override({"tuning.space": usual_space(training)})
+        check_space(recipe)
+    space = recipe.tuning.space
     values: dict[str, Any] = {
         "training.device": training.device,
         "training.monitor": training.monitor,

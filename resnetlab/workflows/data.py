@@ -105,7 +105,7 @@ def augment(data: Path, out: Path, copies: int = 1, recipe: Recipe | None = None
         return write_copies(samples, classes, view, copies, out, workers)
 
 
-def go_on_augmenting(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+def go_on_augmenting(folder: Path, arguments: dict[str, Any]) -> None:
     """Write the copies that are missing; of images that have changed, none are ever mixed in."""
     recipe = validate(arguments["recipe"], str(folder / FILE))
     augment(Path(arguments["data"]), folder, arguments["copies"], recipe)

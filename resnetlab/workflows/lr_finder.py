@@ -27,6 +27,7 @@ def find_lr(
     catalog, recipe = list_data(data, recipe)
     recipe, _ = resolve_listed(recipe, catalog)
     dataset = read_and_say(name_of(data), catalog, recipe)
+    recipe = dataset.recipe
     rates = try_learning_rates(divide(dataset.catalog, recipe), dataset.store, recipe)
     folder = create_run(out, name or f"{name_of(data)}-rates").folder
     table = zip(rates.rates.tolist(), rates.losses.tolist(), rates.smoothed.tolist(), strict=True)

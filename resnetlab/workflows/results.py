@@ -12,6 +12,7 @@ from resnetlab.data.dataset import list_data, name_of
 from resnetlab.data.description import describe_dataset
 from resnetlab.errors import DataError
 from resnetlab.evaluation.confidence.conformal import PROMISE
+from resnetlab.evaluation.requirements import Requirement
 from resnetlab.report import results
 from resnetlab.report.files import write_tables
 from resnetlab.runs.run import Run, bundle_of, create_run, open_run
@@ -24,6 +25,7 @@ from resnetlab.runs.unfinished import (
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 from resnetlab.workflows.evidence.measuring import measure
+from resnetlab.workflows.evidence.required import require_names
 from resnetlab.workflows.evidence.robustness import robustness_of
 from resnetlab.workflows.evidence.sets import conformal_of, require_promise
 from resnetlab.workflows.evidence.subgroups import require_columns, subgroups_of
@@ -37,23 +39,27 @@ def evaluate(
     cover: float | None = None,
     by_class: bool = False,
     robust: bool = False,
+    required: Sequence[Requirement] = (),
 ) -> dict[str, Any]:
     """Score a finished run on its validation or test split and renew its report; return the scores.
 
     `by` asks for the figures of subgroups too: folder, size, or a column of the catalog; `cover` for
     sets of classes that hold the true one as often as that, `by_class` for each class; `robust` for the
-    accuracy under corruptions. Opening the
+    accuracy under corruptions; `required` are figures that the caller will require. Opening the
     test split leaves a line in the run's ledger. Raises DataError where the split is empty, the run
-    isn't finished, the images have changed since the training, or validation is too small for `cover`.
+    isn't finished, the images have changed since the training, validation is too small for `cover`, or a
+    column of `by` has too many values, RecipeError for a column or figure that is none.
     """
     run = open_run(folder)
     require_trained(run)
-    require_columns(by)
-    require_promise(run, cover, by_class)
-    if not len(Catalog.load(run.catalog_file).rows(split)):
+    catalog = Catalog.load(run.catalog_file)
+    if not len(catalog.rows(split)):
         raise DataError(
             f"{run.folder}: has no {split} split (its split is {list(run.recipe.data.split)})"
         )
+    require_columns(by, catalog, split)
+    require_promise(run, cover, by_class)
+    require_names(run, required, cover or PROMISE, by_class, robust)
     with run.held():
         scores = score_split(run, split, len(run.ledger))
         asked: dict[str, Any] = {}
@@ -121,7 +127,7 @@ def evaluate_bundle(
     return run
 
 
-def go_on_scoring(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
+def go_on_scoring(folder: Path, arguments: dict[str, Any]) -> None:
     """Score a bundle on labelled images from the beginning, into the run that was cut off."""
     run = Run(folder)
     with run.held():

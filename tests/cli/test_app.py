@@ -111,6 +111,9 @@ def test_reports_open_in_the_browser(runs: list[Path], monkeypatch) -> None:
         compared.endswith("/comparison.html") and Path(compared.removeprefix("file://")).is_file()
     )
     assert evaluated == (runs[0] / "report.html").resolve().as_uri()
+    table = str(runs[0] / "predictions-val.parquet")
+    assert main(["evaluate", "--predictions", table, "--open"]) == 0
+    assert Path(opened[-1].removeprefix("file://")).is_file()
 
 
 def test_compare_refuses_runs_on_different_images(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from resnetlab.cli.main import main
-from resnetlab.errors import StoppedError
+from resnetlab.errors import CheckpointError, StoppedError
 from resnetlab.system import interruption
 from resnetlab.workflows.deployment.watching import watch
 
@@ -128,6 +128,21 @@ def test_a_watched_folder_is_answered_as_images_arrive_and_again_only_for_new_on
     watch_until(3)
     assert shown == ["1.png", "2.png", "3.png"]
     assert [Path(row["file"]).name for row in table(out)] == shown
+
+
+@pytest.mark.parametrize("rows", ["", "a.png,cat\n"])
+def test_rows_are_added_to_no_table_of_other_columns(tmp_path, rows):
+    from resnetlab.deploy.answers.writers import Form
+    from resnetlab.workflows.deployment.watching import added_to
+
+    (tmp_path / "other.csv").write_text(f"file,class\n{rows}")
+    wanted = "its columns must be file, class, probability, problem, p_cat. Got file, class;"
+    with (
+        pytest.raises(CheckpointError, match=wanted),
+        added_to(tmp_path / "other.csv", Form(("cat",))),
+    ):
+        pass
+    assert (tmp_path / "other.csv").read_text() == f"file,class\n{rows}"
 
 
 def test_a_file_that_is_still_written_waits(tmp_path, digit_folder):

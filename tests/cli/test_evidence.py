@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from resnetlab.cli.main import main
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import read_data
 from resnetlab.evaluation.predictions import Predictions
+from resnetlab.evaluation.requirements import figure
 from resnetlab.recipe import Recipe
+from resnetlab.report.drawing import galleries
+from resnetlab.runs.run import Run
+from resnetlab.workflows.evidence.required import example_scores
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,110 @@ def test_what_is_no_requirement_opens_no_test_split(run, capsys):
     assert main(["evaluate", str(run), "--by", "camera"]) == 2
     assert "--by must be one of folder, size" in capsys.readouterr().err
     assert (run / "test_ledger.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--require", "acuracy>=0.9"], 2, "no figure 'acuracy'; there are .*mean 'accuracy'?"),
+        (["--require", "per_class.7.recall>0"], 2, "no figure 'per_class.7.recall'; there are 0, "),
+        (["--require", "top5>0.9"], 2, "'top5' is no figure here: it was not measured"),
+        (["--require", "robustness.mean>0"], 2, "no figure 'robustness.mean'"),
+        (["--by", "folder"], 3, "subgroups by 'folder' must be 3 at most. Got 4, such as '0'"),
+    ],
+)
+def test_a_mistake_that_scores_alone_would_show_opens_no_test_split(
+    run, capsys, monkeypatch, words, code, message
+):
+    monkeypatch.setattr("resnetlab.evaluation.subgroups.MOST", 3)
+    before = (run / "test_ledger.json").read_text()
+    assert main(["evaluate", str(run), *words]) == code
+    assert re.search(message, capsys.readouterr().err)
+    assert (run / "test_ledger.json").read_text() == before
+
+
+def figures(place, name=""):
+    """Give the dotted name of each figure in scores."""
+    if isinstance(place, list) and place and isinstance(place[0], dict) and "class" in place[0]:
+        place = {row["class"]: row for row in place}
+    if isinstance(place, dict):
+        for key, value in place.items():
+            yield from figures(value, f"{name}.{key}".lstrip("."))
+    elif isinstance(place, int | float) and not isinstance(place, bool):
+        yield name
+
+
+def test_each_figure_that_scoring_gives_may_be_required(run):
+    names = list(figures(Run(run).metrics["test"]))
+    assert {"samples", "accuracy.low", "per_class.0.auroc.low", "selective.aurc"} < set(names)
+    known = example_scores(Run(run), 0.95, False, False)
+    for name in names:
+        figure(known, name)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["RUN", "--out", "x"], "a run alone takes no flag but --split, --by, .*Got --out"),
+        (["RUN", "--classes", "a,b"], "Got --classes"),
+        (["RUN", "--data", "x", "--by", "folder", "--cover", "0.9"], "Got --by, --cover"),
+        (["RUN", "--data", "x", "--by-class", "--robustness"], "Got --by-class, --robustness"),
+        (["--predictions", "x", "--split", "val"], "--predictions takes no flag .*Got --split"),
+        (["--predictions", "x", "--data", "y", "--cover", "0.9"], "Got --data, --cover"),
+        (
+            ["RUN", "--foreign", "x", "--by", "size"],
+            "takes no flag but --require, --json. Got --by",
+        ),
+    ],
+)
+def test_a_flag_that_says_nothing_in_what_is_measured_is_refused(run, capsys, words, message):
+    assert main(["evaluate", *(str(run) if word == "RUN" else word for word in words)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_split_of_other_images_that_was_scored_is_named(run, digit_folder, tmp_path, capsys):
+    for split, numbers in (("train", range(3, 8)), ("val", range(3))):
+        for label in "0123":
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for number in numbers:
+                image = digit_folder / label / f"{number:03}.png"
+                shutil.copy(image, tmp_path / "data" / split / label)
+    words = ["evaluate", str(run), "--data", str(tmp_path / "data"), "--out", str(tmp_path)]
+    assert main([*words, "--split", "val"]) == 0
+    assert "validation, 12 images" in capsys.readouterr().out
+
+
+def test_a_report_on_a_table_takes_the_place_of_an_earlier_one_and_of_no_run(
+    run, table, tmp_path, capsys
+):
+    words = ["evaluate", "--predictions", str(table), "--out"]
+    copy = shutil.copytree(run, tmp_path / "copy")
+    before = (copy / "metrics.json").read_bytes()
+    assert main([*words, str(copy)]) == 2
+    assert f"Got {copy}, which holds recipe.yaml of other work" in capsys.readouterr().err
+    (copy / "recipe.yaml").unlink()  # cut off before it had one
+    assert main([*words, str(copy)]) == 2
+    assert (copy / "metrics.json").read_bytes() == before
+    assert main([*words, str(tmp_path / "new")]) == 0
+    assert main([*words, str(tmp_path / "new")]) == 0
+
+
+def test_a_page_shows_one_confidence_for_an_image_and_what_validation_chose_is_called_so(
+    run, tmp_path, capsys, monkeypatch
+):
+    copy, drawn = shutil.copytree(run, tmp_path / "copy"), {}
+    monkeypatch.setattr(
+        galleries, "sample_predictions", lambda *args: drawn.update({args[4].name: args[3]})
+    )
+    assert main(["evaluate", str(copy), "--split", "val"]) == 0
+    assert "chosen on these very images" in capsys.readouterr().out
+    found = json.loads((copy / "figures" / "thumbnails-val.json").read_text())
+    places = found["galleries"]["samples"]
+    shown = [found["pictures"][place]["confidence"] for place in places]
+    assert drawn["samples-val.png"] == pytest.approx(shown, abs=1e-4)
+    assert Run(copy).metrics["val"]["calibration"]["temperature"] != 1
+    assert main(["evaluate", str(copy)]) == 0
+    assert "chosen on these very images" not in capsys.readouterr().out
 
 
 def test_evaluate_takes_a_run_or_a_table(run, table, capsys):

@@ -18,7 +18,11 @@ from resnetlab.recipe import Choice, Recipe
         ),
         ("tune d --epochs 7 12 --batch-size 16", "tune d --epochs 7 --epochs 12 --batch-size 16"),
         ("tune d --model resnet18 cnn", "tune d --model resnet18 --model cnn"),
+        ("tune d --model a.b_c x/y.z --lr 1", "tune d --model a.b_c --model x/y.z --lr 1"),
+        ("tune --model cnn mlp kaggle:cats", "tune --model cnn --model mlp kaggle:cats"),
+        ("tune --model cnn mlp gone/", "tune --model cnn --model mlp gone/"),
         ("train d --lr 0.1 --epochs 3", "train d --lr 0.1 --epochs 3"),
+        ("train --model cnn gone", "train --model cnn gone"),
         ("train --epochs 3 photos", "train --epochs 3 photos"),
         ("tune d --lr", "tune d --lr"),
         ("tune d --lr soon", "tune d --lr soon"),  # the parser will say what is wrong
@@ -26,6 +30,13 @@ from resnetlab.recipe import Choice, Recipe
 )
 def test_an_option_takes_several_values_and_the_data_is_none_of_them(given, meant):
     assert spread_values(given.split()) == meant.split()
+
+
+def test_a_folder_after_networks_is_the_data(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = "tune --model resnet18 convnext_tiny photos"
+    assert spread_values(given.split())[3:] == ["--model", "convnext_tiny", "photos"]
 
 
 def test_one_value_is_set_and_several_are_searched():

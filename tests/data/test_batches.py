@@ -27,7 +27,8 @@ from resnetlab.data.batches import (
     showings,
 )
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.splits import split
 from resnetlab.data.store.pixels import PixelStore, read_images
 from resnetlab.recipe import Augment, Data
@@ -44,7 +45,7 @@ quick = settings(max_examples=60)
 
 @pytest.fixture(scope="module")
 def data(photo_folder) -> tuple[Catalog, PixelStore]:
-    catalog, store = read_images(read_folder(photo_folder), 18, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(photo_folder)), 18, 10**6, 2)
     return split(audit(catalog, Data(max_problem_frac=0.0)), (0.7, 0.1, 0.2), 0), store
 
 
@@ -80,7 +81,7 @@ def test_file_names_decide_nothing(photo_folder, tmp_path):
         new.write_bytes(path.read_bytes())
     seen = []
     for folder in (photo_folder, tmp_path):
-        catalog, store = read_images(read_folder(folder), 18, 10**6, 2)
+        catalog, store = read_images(class_folders(list_folder(folder)), 18, 10**6, 2)
         samples = samples_of(split(catalog, (0.7, 0.1, 0.2), 0), store, "train")
         plan = plan_epoch(len(samples), 5, 0, 1)
         seen.append(
@@ -213,7 +214,7 @@ def test_epochs_and_seeds_show_other_variations(samples):
 @pytest.fixture(scope="module")
 def small_samples(digit_folder) -> Samples:
     """Images that have the network's size: 8×8 px."""
-    catalog, store = read_images(read_folder(digit_folder), 10, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(digit_folder)), 10, 10**6, 2)
     return samples_of(catalog, store, "all")
 
 

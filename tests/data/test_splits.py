@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from resnetlab.data.audit.quarantine import audit
 from resnetlab.data.catalog import SPLITS, Catalog, objects
 from resnetlab.data.export import export_split
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.splits import folds, split, split_by_time, validate_on
 from resnetlab.data.store.pixels import read_images
 from resnetlab.errors import DataError, MachineError, RecipeError
@@ -157,7 +158,7 @@ def test_names_and_their_order_decide_nothing(make_catalog, sizes, random):
 
 def test_renamed_files_get_the_same_split(digit_folder, tmp_path):
     def of_folder(folder: Path) -> dict[str, str]:
-        catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+        catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
         return by_content(split(audit(catalog, Data(max_problem_frac=0.5)), (0.7, 0.1, 0.2), 0))
 
     for path in digit_folder.rglob("*.png"):
@@ -439,12 +440,12 @@ def test_the_splits_are_copied_out_and_the_originals_stay(write_images, tmp_path
     folder = write_images(images | {"0/more/1.png": 77})
     (folder / "1" / "bad.png").write_bytes(b"")
     before = {path: path.read_bytes() for path in folder.rglob("*.png")}
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
     catalog = split(audit(catalog, Data(max_problem_frac=0.5)), (0.6, 0.2, 0.2), 0)
     out = tmp_path / "new" / "copies"
     export_split(catalog, out)
 
-    exported = read_folder(out)
+    exported = class_folders(list_folder(out))
     copies, _ = read_images(exported, 8, 10**6, 2)
     assert copies.classes == catalog.classes
     for split_name in SPLITS:

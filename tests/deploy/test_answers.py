@@ -135,6 +135,29 @@ def test_classes_that_are_numbers_stay_those_numbers(sample_of):
     assert [str(cell) for cell in submission.cells["1"]] == ["7"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "classes", "said"),
+    [
+        ("0", CLASSES, 'takes numbers: cat=0, dog=1, a "bird", big=2\n'),
+        ("0", ("a", "b", "c", "d", "e", "f"), "takes numbers: a=0, b=1, c=2, d=3, e=4, ...\n"),
+        (
+            "0",
+            ("cat", "dog"),
+            "cat=0, dog=1 (the sample has whole ones; fractions would ask for",
+        ),
+        ("0", ("3", "7"), "numbers (the sample has whole ones; fractions would ask for"),
+        ("0.5", ("cat", "dog"), "note: column label takes the probability of dog\n"),
+        ("cat", ("cat", "dog"), ""),
+        ("0", ("3", "7", "9"), ""),
+    ],
+)
+def test_what_a_sample_leaves_open_about_its_column_is_said(sample_of, capsys, cell, classes, said):
+    sample_of(f"id,label\n1,{cell}\n", classes)
+    error = capsys.readouterr().err
+    assert said in error
+    assert bool(error) == bool(said)
+
+
 def test_ids_keep_the_samples_order_and_may_be_paths_names_or_stems(sample_of):
     submission = sample_of("id,label\nb/2,cat\n1.png,cat\nc/3.png,cat\n")
     files = [Path("x/1.png"), Path("x/b/2.png"), Path("x/c/3.png"), Path("x/extra.png")]

@@ -76,7 +76,7 @@ def uncut(finished: Path, tmp_path: Path) -> Path:
 def cut(tell: Tell, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same training on `data`, terminated after its first epoch."""
     with monkeypatch.context() as patch:
-        patch.setattr("resnetlab.training.loop.log", terminate)
+        patch.setattr("resnetlab.workflows.training.Stopwatch.end_epoch", terminate)
         told = tell("train", data, "--out", tmp_path, "--name", "cut", *SET)
     run = tmp_path / "cut"
     assert told.code == 143

@@ -5,7 +5,6 @@ The golden pixels of each form are in tests/data/test_decode.py; here, what a us
 
 import io
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.data.store.pixels import read_images, short_side_for
 from tests.scorecard.conftest import QUICK
@@ -143,11 +143,13 @@ def test_rows_07_to_13_train_and_are_the_same_to_training_and_prediction(data, p
     from resnetlab.deploy.predictor import Predictor
 
     predictor = Predictor(out / "odd" / "bundle")
-    catalog, store = read_images(read_folder(data), short_side_for(16), 50_000_000, 2)
+    catalog, store = read_images(
+        class_folders(list_folder(data)), short_side_for(16), 50_000_000, 2
+    )
     for row, record in enumerate(store.rows_of(catalog)):
         path = catalog.root / catalog.paths[row]
-        image = decode(path.read_bytes(), predictor.facts.short_side, 50_000_000)
-        np.testing.assert_array_equal(store.image(record), image.pixels)
+        pixels = predictor.preparations[0].decoded(path.read_bytes())
+        np.testing.assert_array_equal(store.image(record), pixels)
     turned = catalog.ids.tolist().index("china/13 turned.jpg")
     assert (catalog.width[turned], catalog.height[turned]) == (50, 70)
 
@@ -206,7 +208,6 @@ def test_rows_16_and_17_a_bomb_is_refused_before_it_is_decoded(data, tell, side)
     grown = subprocess.run([sys.executable, "-c", code, bomb], capture_output=True, check=True)
     kilobytes = int(grown.stdout) // (1024 if sys.platform == "darwin" else 1)
     assert kilobytes < 50_000
-    assert resource.RUSAGE_SELF == 0
 
 
 @pytest.mark.parametrize("count", [1, 200_000], ids=["huge", "countless"])

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from resnetlab.data.defaults import resolve_data, suggest_image_size
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.errors import DataError, MachineError, RecipeError
 from resnetlab.recipe import AUGMENT_PRESETS, Augment, Recipe
 from resnetlab.runs.run import bundle_of
@@ -67,7 +68,7 @@ def test_small_images_keep_their_size_and_large_ones_get_the_customary_one(short
 
 
 def test_the_shorter_side_decides_the_size(folder_of):
-    recipe = resolve_data(resnet(), read_folder(folder_of(width=300, height=96)))
+    recipe = resolve_data(resnet(), class_folders(list_folder(folder_of(width=300, height=96))))
 
     assert recipe.data.image_size == 96
 
@@ -76,7 +77,7 @@ def test_a_file_that_is_no_image_does_not_stop_the_look_at_sizes(folder_of):
     folder = folder_of(width=96, height=96)
     (folder / "cat" / "0.png").write_bytes(b"no image")
 
-    assert resolve_data(resnet(), read_folder(folder)).data.image_size == 96
+    assert resolve_data(resnet(), class_folders(list_folder(folder))).data.image_size == 96
 
 
 def test_what_the_user_has_said_stands(folder_of):
@@ -99,7 +100,7 @@ def test_what_the_user_has_said_stands(folder_of):
         evaluation__horizontal_flip=True,
     )
 
-    recipe = resolve_data(said, read_folder(folder_of(width=300, height=300)))
+    recipe = resolve_data(said, class_folders(list_folder(folder_of(width=300, height=300))))
     recipe = fill_in(recipe, pretrained=True, count=100)
 
     assert recipe.data.workers == 5
@@ -187,7 +188,7 @@ def test_published_weights_are_looked_for_where_they_fit(values, wanted):
 
 
 def test_the_number_of_threads_follows_the_cores(folder_of, monkeypatch):
-    catalog = read_folder(folder_of(width=32, height=32))
+    catalog = class_folders(list_folder(folder_of(width=32, height=32)))
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
     assert resolve_data(Recipe(), catalog).data.workers == 1
@@ -209,7 +210,7 @@ def test_weights_that_cannot_be_had_never_become_a_training_from_scratch(monkeyp
     ("side", "sizes"), [(28, (128, None)), (150, (160, None)), (224, (192, 224)), (900, (192, 224))]
 )
 def test_with_nothing_said_the_packaged_network_is_taken(folder_of, side, sizes):
-    recipe = resolve_data(Recipe(), read_folder(folder_of(width=side, height=side)))
+    recipe = resolve_data(Recipe(), class_folders(list_folder(folder_of(width=side, height=side))))
 
     assert recipe.model.name == "tf_efficientnet_lite0"
     assert (recipe.data.image_size, recipe.evaluation.image_size) == sizes
@@ -218,7 +219,10 @@ def test_with_nothing_said_the_packaged_network_is_taken(folder_of, side, sizes)
 def test_with_nothing_said_and_no_weights_it_is_a_resnet50(folder_of):
     recipe = settled(model__weights="none")
 
-    assert resolve_data(recipe, read_folder(folder_of(300, 300))).model.name == "resnet50"
+    assert (
+        resolve_data(recipe, class_folders(list_folder(folder_of(300, 300)))).model.name
+        == "resnet50"
+    )
 
 
 def test_fine_tuning_begins_with_the_head_and_learns_slower_towards_the_image():

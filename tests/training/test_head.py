@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnetlab.training.head import (
+    AT_ONCE,
+    NEIGHBOURS,
     cross_validate_head,
     features_of,
     fit_head,
@@ -51,6 +55,31 @@ def test_the_vote_of_the_nearest_is_right_where_classes_lie_apart():
     features = torch.eye(CLASSES)[labels] * 5 + torch.rand(60, CLASSES)
 
     assert nearest_accuracy(features[:30], labels[:30], features[30:], labels[30:]) == 1.0
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest result of any computation has."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor):
+            self.count = max(self.count, found.numel())
+        return found
+
+
+def test_the_control_holds_few_distances_at_once_and_votes_as_all_together_would():
+    generator = torch.Generator().manual_seed(0)
+    features, val_features = torch.randn(2, 700, WIDTH, generator=generator)
+    labels, val_labels = torch.randint(CLASSES, (2, 700), generator=generator)
+    neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(features, labels)
+
+    with Largest() as largest:
+        found = nearest_accuracy(features, labels, val_features, val_labels)
+
+    assert largest.count <= 700 * AT_ONCE < 700 * 700
+    assert found == neighbours.score(val_features, val_labels)
 
 
 def test_a_feature_that_hardly_varies_stays_small():

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 import resnetlab
 from resnetlab import ImageClassifier
 from resnetlab.errors import DataError
+from resnetlab.workflows.deployment.estimator import as_png
 
 SMALL = {"model": "mlp", "image_size": 8, "epochs": 10, "settings": {"training.device": "cpu"}}
 
@@ -91,6 +92,10 @@ def test_before_fit_it_says_so(digits):
     ("images", "message"),
     [
         (np.zeros((2, 8, 8)), "must be a path, or uint8 of shape"),
+        (
+            np.zeros((2, 8, 8, 2), np.uint8),
+            r"uint8 of shape \(H, W\), \(H, W, 1\), .* Got uint8 \(8, 8, 2\)",
+        ),
         (["gone.png", "away.png"], "gone.png: no such file"),
         (np.zeros((3, 8, 8), np.uint8), "X and y must be of one length. Got 3 and 2"),
     ],
@@ -98,6 +103,11 @@ def test_before_fit_it_says_so(digits):
 def test_what_is_no_image_is_told(images, message):
     with pytest.raises(DataError, match=message):
         ImageClassifier(**SMALL).fit(images, ["a", "b"])
+
+
+def test_a_single_channel_is_a_grey_image():
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert as_png(image[:, :, None], 0) == as_png(image, 0)
 
 
 def test_an_unsound_image_is_told_when_it_is_asked_about(fitted, tmp_path):

@@ -17,7 +17,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.files import read_csv, read_json
-from resnetlab.tuning import search
+from resnetlab.tuning import lr_range_test, search
 
 TINY = {
     "data.image_size": 16,
@@ -533,6 +533,19 @@ def test_trying_rates_leaves_no_trace_in_what_follows(digit_folder, tmp_path):
     assert 1e-5 < found["suggested"] < 0.1
     assert len(read_csv(tmp_path / "rates" / "rates.csv")) > 20
     assert (tmp_path / "rates" / "rates.png").is_file()
+
+
+def test_rates_are_tried_with_what_reading_has_settled(digit_folder, tmp_path, monkeypatch):
+    def look(catalog, store, recipe):
+        tried.append(recipe.data.augment.flip)
+        raise DataError("seen enough")
+
+    tried: list = []
+    monkeypatch.setattr(lr_range_test, "try_learning_rates", look)
+    recipe = recipe_for({}, data__augment={"flip": "auto"})
+    with pytest.raises(DataError, match="seen enough"):
+        workflows.find_lr(digit_folder, recipe, tmp_path)
+    assert tried[0] != "auto"
 
 
 def test_rates_are_tried_from_the_command_line(digit_folder, tmp_path, capsys):

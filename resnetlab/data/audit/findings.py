@@ -106,7 +106,8 @@ def odd_values(records: np.ndarray) -> Iterator[str]:
     if highest - lowest < DULL * 255:
         yield (
             f"all images lie between {lowest / 255:.0%} and {highest / 255:.0%} of black to white; where they have "
-            "more than 8 bits, give their scale: --set data.value_range=[LOW,HIGH]"
+            "more than 8 bits, or come from arrays other than uint8, give their scale: "
+            "--set data.value_range=[LOW,HIGH]"
         )
 
 

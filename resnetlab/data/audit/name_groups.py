@@ -7,7 +7,8 @@ that it puts together resemble each other clearly more than others of their clas
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -57,7 +58,8 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
 
     The coarsest way to read the names counts that the images bear out: up to the first number
     (`patient4_slice17`), all but the last number (`TRACK_FRAME`), all but what tools add to copies;
-    and where names only count, whether images that follow each other are frames of a video.
+    and where names only count, whether images that follow each other are frames of a video. Equal names in several
+    folders, such as those of given splits, are of one group where these images too are alike.
     """
     rows = catalog.rows("all")
     if len(rows) < 2 * FEWEST:
@@ -65,12 +67,18 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
     thumbnails = Thumbnails(store, store.rows_of(catalog)[rows])
     names = [PurePosixPath(catalog.ids[row]) for row in rows]
     labels = catalog.labels[rows]
-    for read, what in WAYS:
-        stems = [f"{name.parent}/{read(name.stem)}" for name in names]
+    folders = [str(name.parent) for name in names]
+    for (read, what), is_joined in product(WAYS, (True, False)):
+        stems = [("" if is_joined else f"{name.parent}/") + read(name.stem) for name in names]
         groups = grouped(zip(labels.tolist(), stems, strict=True), [name.name for name in names])
         members = [group for group in groups if len(group) > 1]
         if len(members) < FEWEST:
             continue
+        if is_joined:
+            met = [one for group in members if len(one := one_a_folder(group, folders)) > 1]
+            alike, apart = likeness(replace(thumbnails, either_way=True), met, labels)
+            if not is_clear(alike - apart):
+                continue
         within, between = likeness(thumbnails, members, labels)
         if is_clear(within - between):
             whole, lone = divide_lone(groups, catalog, rows)
@@ -88,11 +96,12 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
 class Thumbnails:
     """The thumbnails of some records of a store, compared where that is asked for.
 
-    Of a large set few are looked at, and never all at once.
+    Of a large set few are looked at, and never all at once. With `either_way` a mirrored image is like itself.
     """
 
     store: PixelStore
     records: np.ndarray
+    either_way: bool = False
 
     def cosines(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Return how alike images are pair by pair: the cosines of their descriptors, (L,)."""
@@ -100,10 +109,12 @@ class Thumbnails:
         found = [np.empty(0, dtype=np.float32)]
         for start in range(0, len(ones), CHUNK):
             left, right = (
-                descriptors(small[self.records[places[start : start + CHUNK]]])
-                for places in (ones, others)
+                small[self.records[places[start : start + CHUNK]]] for places in (ones, others)
             )
-            found.append((left * right).sum(axis=1))
+            ways = (right, right[:, :, ::-1]) if self.either_way else (right,)
+            known = descriptors(left)
+            cosines = [(known * descriptors(way)).sum(axis=1) for way in ways]
+            found.append(np.max(cosines, axis=0))
         return np.concatenate(found)
 
     def steps(self, places: np.ndarray) -> np.ndarray:
@@ -145,6 +156,12 @@ def grouped(keys: Iterable[tuple[int, str]], names: list[str]) -> list[np.ndarra
         np.array(sorted(own, key=lambda place: natural_key(names[place])))
         for own in places.values()
     ]
+
+
+def one_a_folder(group: np.ndarray, folders: list[str]) -> np.ndarray:
+    """Return the first place of a group in each of the folders that hold some of it."""
+    first = {folders[place]: place for place in reversed(group.tolist())}
+    return np.array([place for place in group.tolist() if first[folders[place]] == place])
 
 
 def divide_lone(

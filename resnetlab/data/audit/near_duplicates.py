@@ -18,10 +18,12 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.cache import keep, kept
 from resnetlab.system.progress import Progress
+from resnetlab.system.threads import in_order, threads
 
 VERSION = 4  # raised whenever other pairs are found
 SMALLEST = 24  # px: below, different images agree by chance
 CHUNK = 256  # images or pairs at a time: what fits into a processor's cache
+AHEAD = 64  # chunks compared ahead of the one that is waited for
 SAME = 0.86  # agreement of the gradients of two copies
 SURE = 0.98  # the same, where less proves nothing: in a set of look-alikes, and ...
 DETAIL = 0.15  # ... where less of the contrast is fine detail: broad strokes agree by chance
@@ -85,7 +87,7 @@ def search(store: PixelStore, workers: int) -> np.ndarray:
     vectors = descriptors(store.index["small"][rows])
     as_is, flipped = candidates(vectors)
     alike = False
-    with ThreadPoolExecutor(workers or 1) as pool:
+    with threads(workers or 1) as pool:
         if (count := len(as_is) + len(flipped)) > CROWDED * len(rows):
             share, closed = crowd(store, rows[as_is], pool)
             alike = 2 * share * count > PARTNERS * len(rows) and closed < CLOSED
@@ -130,7 +132,7 @@ def compare_all(
     ]
     found = [np.empty(0, dtype=PAIR)]
     with Progress(title, sum(len(pairs) for pairs, _ in sets), "pairs") as progress:
-        results = pool.map(lambda chunk: compare(store, *chunk), work)
+        results = in_order(pool, lambda chunk: compare(store, *chunk), work, AHEAD)
         for (pairs, _), copies in zip(work, results, strict=True):
             found.append(copies)
             progress.advance(len(pairs))

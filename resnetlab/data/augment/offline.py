@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -15,6 +14,7 @@ from resnetlab.errors import MachineError
 from resnetlab.system import interruption
 from resnetlab.system.files import read_json, whole, write_csv, write_json
 from resnetlab.system.progress import Progress
+from resnetlab.system.threads import in_order, sign_of_life, threads
 
 SETTINGS_FILE = "augment.json"  # how the copies were made: others aren't mixed with them
 SOURCES_FILE = "augment.catalog"  # the images they were made of
@@ -50,13 +50,14 @@ def write_copies(
         for mark, shown in views.items():
             interruption.raise_if_requested()  # many copies of one image take long
             write_image(samples, row, shown, out / f"{names[row]}{mark}.png")
+            sign_of_life()
 
     try:
         with (
-            ThreadPoolExecutor(workers or 1) as pool,
+            threads(workers or 1) as pool,
             Progress("augmenting", len(names)) as progress,
         ):
-            for _ in pool.map(write, range(len(names))):
+            for _ in in_order(pool, write, range(len(names)), 2 * workers):
                 progress.advance(1)
         write_csv(out / TABLE_FILE, ["path", "label", "group"], table)
     except OSError as error:

@@ -13,19 +13,39 @@ from resnetlab.errors import DataError, MachineError, one_line
 from resnetlab.recipe import did_you_mean
 from resnetlab.system.progress import Progress
 
+# What torchvision's data sets call their splits; of several words the first one that a set knows counts.
+SPLIT_WORDS = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
+
 
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside; on success it becomes `folder`, whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(prefix=f".{folder.name[:80]}.", dir=folder.parent))
+    """Give a temporary folder beside; on success it becomes `folder`, whole.
+
+    Where another process was first, its folder stays. Raises MachineError where nothing can be written.
+    """
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        os.sync()  # once, not for each of many files
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(mkdtemp(prefix=f".{folder.name[:80]}.", dir=folder.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            os.sync()  # once, not for each of many files
+            put_at(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise MachineError(
+            f"{folder}: can't be written ({error.strerror or error}); set RESNETLAB_CACHE to a folder that can"
+        ) from error
+
+
+def put_at(temporary: Path, folder: Path) -> None:
+    """Rename a whole folder, unless another process has brought the same meanwhile."""
+    try:
         temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def fetch_dataset(name: str, folder: Path) -> None:
@@ -65,38 +85,49 @@ def fetch_torchvision(name: str, folder: Path) -> None:
         raise DataError(f"torchvision:{name}: there is no such data set{did_you_mean(name, known)}")
     maker = getattr(torchvision.datasets, name)
     with appearing(folder) as temporary, TemporaryDirectory(prefix=".", dir=folder.parent) as raw:
-        splits = {
-            split: make(maker, arguments, name, raw) for split, arguments in arguments_of(maker)
-        }
-        sets = {split: images for split, images in splits.items() if images is not None}
-        if "train" not in sets and "" not in sets:
+        asked = arguments_of(maker, raw)
+        if not {"train", ""} & asked.keys():
             raise DataError(
                 f"torchvision:{name}: has no training split that could be named; fetch it yourself"
             )
+        sets = {split: make(maker, arguments, name, raw) for split, arguments in asked.items()}
         for split, images in sets.items():
             write_images(images, temporary / split, name)
 
 
-def arguments_of(maker: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return which arguments give which split, '' where a data set has none."""
+def arguments_of(maker: Any, raw: str) -> dict[str, dict[str, Any]]:
+    """Return which arguments give which split, '' where a data set has none. Nothing is fetched."""
     parameters = inspect.signature(maker).parameters
     if "train" in parameters:
-        return [("train", {"train": True}), ("test", {"train": False})]
-    if "split" in parameters:
-        return [(split, {"split": split}) for split in ("train", "val", "test")]
-    return [("", {})]
+        return {"train": {"train": True}, "test": {"train": False}}
+    if "split" not in parameters:
+        return {"": {}}
+    found = {
+        split: next((word for word in words if takes(maker, word, raw)), None)
+        for split, words in SPLIT_WORDS.items()
+    }
+    return {split: {"split": word} for split, word in found.items() if word is not None}
+
+
+def takes(maker: Any, word: str, raw: str) -> bool:
+    """Return whether a data set knows a split's name: torchvision checks that before it looks for files."""
+    try:
+        maker(root=raw, split=word)
+    except ValueError:
+        return False
+    except Exception:  # of files that aren't there: who fetches them will say
+        return True
+    return True
 
 
 def make(maker: Any, arguments: dict[str, Any], name: str, raw: str) -> Any:
-    """Load one split of a data set, downloading it; None where there is no such split."""
+    """Load one split of a data set, downloading it."""
     parameters = inspect.signature(maker).parameters
     given = {"root": raw, "download": True}
     chosen = {key: value for key, value in given.items() if key in parameters}
     try:
         return maker(**chosen, **arguments)
     except ValueError as error:
-        if "split" in arguments:  # torchvision's own check of the word
-            return None
         raise DataError(f"torchvision:{name}: {one_line(error)}") from error
     except TypeError as error:
         raise DataError(

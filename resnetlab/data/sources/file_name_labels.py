@@ -3,7 +3,13 @@
 from collections import Counter
 
 from resnetlab.data.catalog import Catalog, printable
-from resnetlab.data.sources.folder import catalog_of, note, passed_over_notes, unlabelled_notes
+from resnetlab.data.sources.folder import (
+    catalog_of,
+    classes_needed,
+    note,
+    passed_over_notes,
+    unlabelled_notes,
+)
 from resnetlab.data.sources.layout.class_levels import Levels
 from resnetlab.data.sources.layout.file_names import (
     AUTO,
@@ -16,11 +22,16 @@ from resnetlab.data.sources.layout.names import split_kinds
 from resnetlab.data.sources.layout.places import (
     Place,
     find_places,
+    peeled,
     tops,
     without_beside,
     without_wrapper,
 )
-from resnetlab.data.sources.layout.splits import Division
+from resnetlab.data.sources.layout.splits import (
+    Division,
+    add_part,
+    refuse_inner_splits,
+)
 from resnetlab.data.sources.listing import Listing
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
@@ -32,9 +43,11 @@ def labels_from_names(listing: Listing, settings: Data) -> Catalog:
     Folders with a split's name are splits; one for tests whose names hold no label is left aside.
     Raises DataError where a name that should hold a label has none, unless such are dropped.
     """
-    places, notes = without_beside(find_places(listing))
+    named = settings.classes or ()
+    places, notes = without_beside(find_places(listing), named, listing.where)
     places, wrapper = without_wrapper(places, listing, empty_allowed=True)
     division = named_splits(places)
+    refuse_inner_splits(division.places, named, listing)
     pattern = settled_pattern(division, listing, settings)
     kept: list[Place] = []
     bare: list[str] = []
@@ -55,10 +68,11 @@ def labels_from_names(listing: Listing, settings: Data) -> Catalog:
     found = Counter[str]()
     for place in kept:
         found[place.chain[0]] += len(place.images)
-    if len(found) < 2:
+    if len(found) < (needed := classes_needed(settings)):
         only = f"only '{printable(next(iter(found)))}'" if found else "no label"
+        number = "two labels at least are" if needed == 2 else "one at least is"
         raise DataError(
-            f"{listing.where}: data.label_pattern='{pattern}' finds {only}, two labels at least are needed"
+            f"{listing.where}: data.label_pattern='{pattern}' finds {only}, {number} needed"
         )
     notes.append(f"labels were taken from the file names by '{pattern}': {found_labels(found)}")
     notes += note("file names hold no label and were left out", bare)
@@ -88,14 +102,9 @@ def settled_pattern(division: Division, listing: Listing, settings: Data) -> str
 
 
 def named_splits(places: list[Place]) -> Division:
-    """Return the images by the splits that the first folders name, whatever lies below these."""
+    """Return the images by the splits that the first folders name."""
     kinds = split_kinds(tops(places))
-    division = Division([])
-    for place in places:
-        top = place.chain[0] if place.chain else ""
-        kind = kinds.get(top, "")
-        if kind == "unlabelled":
-            division.unlabelled.setdefault(top, []).extend(place.images)
-        else:
-            division.places.append(Place(place.folder, (), place.images, kind, top if kind else ""))
+    division = Division([place for place in places if not kinds.keys() & place.chain[:1]])
+    for name, kind in kinds.items():
+        add_part(division, name, kind, peeled(places, name))
     return division

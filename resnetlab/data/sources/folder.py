@@ -1,7 +1,6 @@
 """Class folders, on disk or in an archive: what their levels mean, and the catalog of their images."""
 
 import shlex
-from pathlib import Path
 
 from resnetlab.data.catalog import Catalog, new_catalog, printable
 from resnetlab.data.sources.layout.class_levels import Levels, read_levels
@@ -15,15 +14,10 @@ from resnetlab.data.sources.layout.places import (
     without_plain,
     without_wrapper,
 )
-from resnetlab.data.sources.layout.splits import Division, divide_folders
-from resnetlab.data.sources.listing import Listing, is_image, list_folder, natural_key
+from resnetlab.data.sources.layout.splits import Division, divide_folders, refuse_inner_splits
+from resnetlab.data.sources.listing import Listing, is_image, natural_key
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
-
-
-def read_folder(root: Path) -> Catalog:
-    """List the images of class folders on disk; nothing is opened."""
-    return class_folders(list_folder(root))
 
 
 def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
@@ -34,18 +28,20 @@ def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
     '10'). Raises DataError where a class folder is empty, or the folders make no sense.
     """
     settings = settings or Data()
-    places, notes = without_beside(find_places(listing))
+    classes = settings.classes or ()
+    places, notes = without_beside(find_places(listing), classes, listing.where)
     places, wrapper = without_wrapper(places, listing, settings.allow_empty_classes)
     if wrapper:
         notes.append(f"the classes were found below '{printable(wrapper)}'")
     places, copies = without_copies(places, listing)
-    division = divide_folders(without_plain(places), settings.classes or (), listing.where)
+    division = divide_folders(without_plain(places), classes, listing.where)
+    refuse_inner_splits(division.places, classes, listing)
     outside = [image for place in division.places if not place.chain for image in place.images]
     labelled = [place for place in division.places if place.chain]
     levels = read_levels(labelled, settings.class_level, listing.where)
     notes += [*copies, *division.notes, *levels.notes]
-    notes += note_empty(listing, wrapper, division, labelled, settings)
-    refuse_fewer_than_two(levels.classes, listing, outside, division)
+    notes += note_empty(listing, wrapper, labelled, settings)
+    refuse_too_few(levels.classes, classes_needed(settings), listing, outside, division)
     notes += odd_class_notes(levels.classes)
     notes += unlabelled_notes(listing, wrapper, division)
     notes += passed_over_notes(listing)
@@ -98,9 +94,7 @@ def passed_over_notes(listing: Listing) -> list[str]:
     return note("files or links were passed over", sorted([*listing.passed_over, *others]))
 
 
-def note_empty(
-    listing: Listing, wrapper: str, division: Division, labelled: list[Place], settings: Data
-) -> list[str]:
+def note_empty(listing: Listing, wrapper: str, labelled: list[Place], settings: Data) -> list[str]:
     """Return notes on folders in which no image lies, where a class or a split would.
 
     Raises DataError for one that looks like a class without its images, unless such may be left out.
@@ -122,7 +116,8 @@ def note_empty(
             path = f"{folder}/{name}" if folder else name
             if path in filled:
                 continue
-            if is_beside(name) or kinds & {"val", "test"}:
+            beside = is_beside(name) and name not in (settings.classes or ())
+            if beside or kinds & {"val", "test"}:
                 continue
             if not settings.allow_empty_classes:
                 raise DataError(
@@ -141,18 +136,24 @@ def slashes(folder: str) -> list[int]:
     return [index for index, letter in enumerate(folder) if letter == "/"]
 
 
-def refuse_fewer_than_two(
-    classes: list[str], listing: Listing, outside: list[str], division: Division
+def classes_needed(settings: Data) -> int:
+    """Return how many classes a source must have: of several sources, all together must have two."""
+    return 1 if settings.more else 2
+
+
+def refuse_too_few(
+    classes: list[str], needed: int, listing: Listing, outside: list[str], division: Division
 ) -> None:
-    """Raise DataError where there are not two classes, with what the file names offer."""
+    """Raise DataError where there are not `needed` classes, with what the file names offer."""
     found = sorted({printable(name) for name in classes})
-    if len(found) > 1:
+    if len(found) >= needed:
         return
     found_text = f"only '{found[0]}'" if found else "none"
     loose = [*outside, *(image for images in division.unlabelled.values() for image in images)]
     hint = offer(loose) if loose and not found else ""
+    number = "two class folders" if needed == 2 else "a class folder"
     raise DataError(
-        f"{listing.where}: needs two class folders at least (links are not followed), found {found_text}{hint}"
+        f"{listing.where}: needs {number} at least (links are not followed), found {found_text}{hint}"
     )
 
 

@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
+from resnetlab.data.sources.tables.cell import to_text
+from resnetlab.data.sources.tables.columns import IMAGE_NAMES, normal_column
+from resnetlab.data.sources.tables.json_table import several
 from resnetlab.data.sources.tables.labelled import labelled_catalog, row_number, split_of
-from resnetlab.data.sources.tables.text_table import to_text
 from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
@@ -27,39 +29,45 @@ KEPT_GROUPS = 4  # row groups of Parquet files in memory at once
 
 
 class Table:
-    """The images in a column of one Arrow or Parquet file; a member is a row's number."""
+    """The images in one Arrow or Parquet file.
+
+    A member is a row's number, with its column before it ('mask/17') where that isn't the usual one.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         with readable(file):
             self.schema = schema_of(file)
-            column = image_column(self.schema)
-            if column is None:
+            self.columns = image_columns(self.schema)
+            if not self.columns:
                 raise DataError(
                     f"{file}: has no column of images' bytes; its columns are {', '.join(self.schema.names)}"
                 )
-            self.column = column
-            self.rows = None if is_parquet(file) else bytes_of(read_arrow(file)[column])
-            if self.rows is None:
+            self.arrow = None if is_parquet(file) else read_arrow(file)
+            if self.arrow is None:
                 facts = pq.read_metadata(file)
                 counts = (facts.row_group(group).num_rows for group in range(facts.num_row_groups))
                 self.ends = list(accumulate(counts))
             else:
-                self.ends = [len(self.rows)]
+                self.ends = [len(self.arrow)]
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
     def read(self, member: str) -> bytes:
         """Return an image file's bytes. Raises KeyError without such a row, OSError without bytes."""
-        row = row_number(member, len(self))
+        named, _, number = member.rpartition("/")
+        column = named or usual_column(self.columns)
+        row = row_number(number, len(self))
+        if column not in self.columns:
+            raise KeyError(member)
         try:
-            if self.rows is not None:
-                content = self.rows[row].as_py()
+            if self.arrow is not None:
+                content = bytes_of(self.arrow[column].slice(row, 1))[0].as_py()
             else:
                 group = bisect_right(self.ends, row)
                 before = self.ends[group - 1] if group else 0
-                content = row_group(self, group)[row - before].as_py()
+                content = row_group(self, group, column)[row - before].as_py()
         except (pa.ArrowException, ValueError) as error:
             raise OSError(f"row {row} can't be read ({one_line(error)})") from error
         if not isinstance(content, bytes):
@@ -68,10 +76,10 @@ class Table:
 
 
 @lru_cache(maxsize=KEPT_GROUPS)
-def row_group(table: Table, group: int) -> Any:
+def row_group(table: Table, group: int, column: str) -> Any:
     """Return the images of one row group of a Parquet file."""
     with pq.ParquetFile(table.file) as file:
-        return bytes_of(file.read_row_group(group, columns=[table.column])[table.column])
+        return bytes_of(file.read_row_group(group, columns=[column])[column])
 
 
 def is_image_table(file: Path) -> bool:
@@ -79,7 +87,7 @@ def is_image_table(file: Path) -> bool:
     if file.suffix.lower() not in TABLE_ENDINGS:
         return False
     try:
-        return image_column(schema_of(file)) is not None
+        return bool(image_columns(schema_of(file)))
     except (pa.ArrowException, OSError, ValueError):
         return False
 
@@ -118,12 +126,17 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
         file = listing.root / name
         table = Table(file)
         column = label_column(table.schema, settings.columns.label, file)
+        images = image_column(table, settings.columns.image, column)
+        prefix = "" if images == usual_column(table.columns) else f"{images}/"
         here = class_names(table.schema, column)
         if name != names[0] and here != classes:
             raise DataError(f"{file}: names its classes otherwise than {names[0]}")
         classes = here
-        paths += [f"{name}{MEMBER}{row}" for row in range(len(table))]
-        labels += [label_text(value, classes, file) for value in read_column(file, column)]
+        paths += [f"{name}{MEMBER}{prefix}{row}" for row in range(len(table))]
+        values = read_column(file, column)
+        if lists := [value for value in values if isinstance(value, list)]:
+            raise several(str(file), max(lists, key=len))
+        labels += [label_text(value, classes, file) for value in values]
         splits += [split_of(name)] * len(table)
     others = [name for name in listing.files if name not in names and not name.endswith(".json")]
     notes = note("files or links were passed over", others + list(listing.passed_over))
@@ -147,6 +160,29 @@ def label_column(schema: Any, named: str | None, file: Path) -> str:
     )
 
 
+def image_column(table: Table, named: str | None, label: str) -> str:
+    """Return the name of the column of images: as set, the usual one, or the only one that is no label."""
+    columns = [name for name in table.columns if name != label]
+    if named is not None and named not in columns:
+        raise DataError(
+            f"{table.file}: column '{named}' (data.columns.image) holds no images' bytes; those that do are "
+            f"{', '.join(columns) or 'none'}{did_you_mean(named, columns)}"
+        )
+    usual = usual_column(columns)
+    if named is None and not usual:
+        raise DataError(
+            f"{table.file}: which column holds the images? Bytes are in {', '.join(columns) or 'none'}; name it "
+            "with --set data.columns.image=..."
+        )
+    return named or usual
+
+
+def usual_column(columns: Sequence[str]) -> str:
+    """Return the only column of images, or the only one with a customary name; '' where none is."""
+    customary = [name for name in columns if normal_column(name) in IMAGE_NAMES[0]]
+    return next((found[0] for found in (columns, customary) if len(found) == 1), "")
+
+
 def class_names(schema: Any, column: str) -> list[str]:
     """Return the names of a column's classes from the table's own description, none without."""
     try:
@@ -160,7 +196,7 @@ def class_names(schema: Any, column: str) -> list[str]:
 
 def label_text(value: Any, classes: Sequence[str], file: Path) -> str:
     """Return a label as text, '' for none, which with named classes may be -1."""
-    if not classes or isinstance(value, str) or value is None:
+    if not classes or isinstance(value, str | bytes) or value is None:
         return to_text(value)
     if value == -1:
         return ""
@@ -211,15 +247,16 @@ def read_column(file: Path, column: str) -> list[Any]:
         return values
 
 
-def image_column(schema: Any) -> str | None:
-    """Return the first column that holds files' bytes, alone or with their path."""
+def image_columns(schema: Any) -> list[str]:
+    """Return the columns that hold files' bytes, alone or with their path, and are not called a label."""
+    found = []
     for field in schema:
         kind = field.type
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             kind = kind.field("bytes").type
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return str(field.name)
-    return None
+            found.append(str(field.name))
+    return [name for name in found if name not in LABEL_NAMES]
 
 
 def bytes_of(column: Any) -> Any:

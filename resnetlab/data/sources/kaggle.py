@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import shlex
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -117,7 +118,7 @@ def unlabelled_note(listing: Listing, name: str) -> str:
         return ""
     return (
         f"{count} images of {printable(name)} have no label; name their classes with: "
-        f"resnetlab predict RUN {printable(str(listing.place_of(name)))}"
+        f"resnetlab predict RUN {shlex.quote(printable(str(listing.place_of(name))))}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path
 
 from resnetlab.data.catalog import Catalog, printable
 from resnetlab.data.sources.archives.archive import list_archive
@@ -30,7 +30,7 @@ def has_shards(listing: Listing) -> bool:
     names = tars(listing)
     if listing.prefix or not names:
         return False
-    samples = samples_of(list_archive(listing.root / names[0])).values()
+    samples, _ = samples_of(list_archive(listing.root / names[0]))
     return any(sample.images and sample.labels for sample in samples)
 
 
@@ -40,25 +40,38 @@ def tars(listing: Listing) -> list[str]:
     return sorted(names, key=natural_key)
 
 
-def samples_of(shard: Listing) -> dict[str, Sample]:
-    """Return the samples of a shard by their keys: names up to the first dot after the last '/'."""
-    samples: dict[str, Sample] = {}
+def samples_of(shard: Listing) -> tuple[list[Sample], list[str]]:
+    """Return the samples of a shard, and the images that belong to none.
+
+    A key is a name up to the first dot after the last '/': 'key.mask.png' is no image of the sample but
+    one about it. Only where the key has no other image, and a label lies beside under the dotted name
+    ('IMG_1.0.png', 'IMG_1.0.cls'), that is a sample too.
+    """
+    stems: dict[str, Sample] = {}
     for name in shard.files:
-        path = PurePosixPath(name)
-        stem, _, ending = path.name.partition(".")
+        stem, dot, ending = name.rpartition(".")
         ending = ending.lower()
-        # 'key.mask.png' is no image of the sample but one about it.
-        if "." not in ending and is_image(name):
-            samples.setdefault(str(path.parent / stem), Sample()).images.append(name)
-        elif ending in LABEL_ENDINGS:
-            samples.setdefault(str(path.parent / stem), Sample()).labels[ending] = name
-    return samples
+        if dot and is_image(name):
+            stems.setdefault(stem, Sample()).images.append(name)
+        elif dot and ending in LABEL_ENDINGS:
+            stems.setdefault(stem, Sample()).labels[ending] = name
+    samples: list[Sample] = []
+    others: list[str] = []
+    for stem, sample in stems.items():
+        folder, slash, name = stem.rpartition("/")
+        key = folder + slash + name.partition(".")[0]
+        has_image = key in stems and bool(stems[key].images)
+        if key == stem or (sample.images and sample.labels and not has_image):
+            samples.append(sample)
+        else:
+            others += sample.images
+    return samples, others
 
 
 def read_shards(listing: Listing, settings: Data) -> Catalog:
     """Return the catalog of a folder's shards, joined in natural order of their names.
 
-    A label is a number or a name; 'classes.txt' or 'labels.txt' beside the shards gives the classes
+    Labels are names or numbers; 'classes.txt' or 'labels.txt' beside the shards gives the classes
     their names and order, a line each. Words in a shard's name give the split. Raises DataError
     where a shard is damaged, or an image or a label is alone, unless these are to be dropped.
     """
@@ -67,13 +80,16 @@ def read_shards(listing: Listing, settings: Data) -> Catalog:
     labels: list[str] = []
     splits: list[str] = []
     alone: list[str] = []
+    about: list[str] = []
     for name in tars(listing):
         shard = list_archive(listing.root / name)
         # A catalog's path begins below this listing's root, the shard's below its own folder.
         prefix = name[: name.rfind("/") + 1] + shard.prefix
-        for sample in samples_of(shard).values():
+        samples, others = samples_of(shard)
+        about += [prefix + image for image in others]
+        for sample in samples:
             here = [prefix + image for image in sample.images]
-            label = label_of(sample, shard, classes) if sample.labels else ""
+            label = label_of(sample, shard) if sample.labels else ""
             if len(here) > 1:
                 raise DataError(
                     f"{shard.where}: '{printable(sample.images[0])}' and "
@@ -95,6 +111,11 @@ def read_shards(listing: Listing, settings: Data) -> Catalog:
     others = [name for name in listing.files if name not in known] + list(listing.passed_over)
     notes = note("files or links were passed over", others)
     notes += note("images without a label or labels without an image were left out", alone)
+    notes += note(
+        "images were passed over, for what follows the first dot of a name is no part of its key",
+        about,
+    )
+    labels = named(labels, classes, listing.where)
     return labelled_catalog(listing, paths, labels, splits, settings, classes, notes)
 
 
@@ -110,18 +131,30 @@ def class_names(listing: Listing) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def label_of(sample: Sample, shard: Listing, classes: list[str]) -> str:
-    """Return a sample's label as text, by its name where it is the number of a named class."""
+def named(labels: list[str], classes: list[str], where: Path) -> list[str]:
+    """Return labels by the names of the classes, where they aren't names but all of them numbers from 0.
+
+    Raises DataError for a number that is none of a class.
+    """
+    if set(labels) <= set(classes) or not classes or not all(map(str.isdecimal, labels)):
+        return labels
+    if beyond := [label for label in labels if int(label) >= len(classes)]:
+        raise DataError(
+            f"{where}: label '{beyond[0]}' is no number from 0 to {len(classes) - 1}, of the classes that are "
+            "named beside the shards"
+        )
+    return [classes[int(label)] for label in labels]
+
+
+def label_of(sample: Sample, shard: Listing) -> str:
+    """Return a sample's label as text, '' where it has none."""
     ending = next(ending for ending in LABEL_ENDINGS if ending in sample.labels)
     name = sample.labels[ending]
     try:
         text = shard.read(name).decode("utf-8-sig").strip()
-        label = from_json(text) if ending == "json" else text
+        return from_json(text) if ending == "json" else text
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{shard.where}: '{printable(name)}' can't be read ({error})") from error
-    if label.isascii() and label.isdigit() and label not in classes and int(label) < len(classes):
-        return classes[int(label)]
-    return label
 
 
 def from_json(text: str) -> str:

@@ -40,7 +40,6 @@ LAYOUTS: list[Layout] = [
     (has_image_tables, read_tables),
     (has_batches, read_cifar),
     (has_idx, read_mnist),
-    (has_arrays, read_arrays),
     (has_shards, read_shards),
     (is_kaggle, read_kaggle),
 ]
@@ -111,6 +110,14 @@ def read_layout(listing: Listing, settings: Data) -> Catalog | None:
     for is_it, read in LAYOUTS:
         if is_it(listing):
             return read(listing, settings)
+    catalog = read_table_beside(listing, settings)
+    if catalog is not None or not has_arrays(listing):
+        return catalog  # arrays beside labelled images are embeddings or the like
+    return read_arrays(listing, settings)
+
+
+def read_table_beside(listing: Listing, settings: Data) -> Catalog | None:
+    """Return the catalog of the images that label tables of a folder or archive name, None without such tables."""
     tables = find_split_tables(listing)
     if tables:
         rows = join_split_tables(listing, tables, settings.columns)

@@ -11,13 +11,15 @@ from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.archives.members import is_archive
 from resnetlab.data.sources.archives.nested import with_archives
 from resnetlab.data.sources.listing import Listing, list_folder, natural_key
+from resnetlab.data.sources.tables.columns import column_of_images, find_column
+from resnetlab.data.sources.tables.image_index import ImageIndex
+from resnetlab.data.sources.tables.text_table import TABLE_ENDINGS, read_table_file
 from resnetlab.errors import DataError
 
 Read = Callable[[], bytes]
 Item = tuple[Path, Read]
 
 STANDARD_INPUT = Path("-")
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 PIECE = 1 << 16  # bytes taken at once from standard input
 
 
@@ -42,7 +44,7 @@ def images_at(path: Path) -> dict[Path, Read]:
         return listed(path, with_archives(list_folder(path)))
     if path.is_file() and is_archive(path):
         return listed(path, with_archives(list_archive(path)))
-    if path.is_file() and path.suffix.lower() in TABLES:
+    if path.is_file() and path.suffix.lower() in TABLE_ENDINGS:
         return in_table(path)
     if path.is_file():
         return {path: path.read_bytes}
@@ -69,10 +71,6 @@ def in_table(path: Path) -> dict[Path, Read]:
     A row without an image stays: reading it says so. Raises DataError where no column is known to
     name images.
     """
-    from resnetlab.data.sources.tables.columns import column_of_images, find_column
-    from resnetlab.data.sources.tables.image_index import ImageIndex
-    from resnetlab.data.sources.tables.text_table import read_table_file
-
     listing = list_folder(path.parent)
     index = ImageIndex(listing)
     rows = read_table_file(path, index.is_image)

@@ -12,8 +12,9 @@ from resnetlab.data.sources.tables.image_index import stem
 from resnetlab.deploy.answers.rows import Row
 from resnetlab.errors import DataError, one_line
 from resnetlab.system.files import read_csv, write_csv
+from resnetlab.system.progress import log
 
-NAMED = 5  # ids that an error names
+NAMED = 5  # ids, or classes, that a line names
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Sample:
 
 
 def read_sample(path: Path, classes: Sequence[str]) -> Sample:
-    """Read a sample submission. Raises DataError where it can't be read, or its columns don't suit."""
+    """Read a sample submission, and say what its column will hold where it leaves that open.
+
+    Raises DataError where it can't be read, or its columns don't suit.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
         header, *rows = [
@@ -45,7 +49,10 @@ def read_sample(path: Path, classes: Sequence[str]) -> Sample:
         raise DataError(
             f"{path}: {few(twice, 'ids stand in it twice') if twice else 'has no rows'}"
         )
-    return Sample(path, header, ids, kind_of(path, header, rows, classes))
+    kind = kind_of(path, header, rows, classes)
+    if told := meaning(kind, classes):
+        log(f"note: column {header[1]} takes {told}")
+    return Sample(path, header, ids, kind)
 
 
 def kind_of(path: Path, header: list[str], rows: list[list[str]], classes: Sequence[str]) -> str:
@@ -66,6 +73,23 @@ def kind_of(path: Path, header: list[str], rows: list[list[str]], classes: Seque
             "one column of labels, or an id and one column for each class"
         )
     return "probabilities"
+
+
+def meaning(kind: str, classes: Sequence[str]) -> str:
+    """Return what a column of this kind holds; nothing where the sample alone says it."""
+    if kind == "probability":
+        return f"the probability of {classes[1]}"
+    if kind != "numbers" or (are_numbers(classes) and len(classes) != 2):
+        return ""
+    told = "numbers"
+    if not are_numbers(classes):
+        places = [f"{name}={place}" for place, name in enumerate(classes[:NAMED])]
+        told += f": {', '.join(places)}{', ...' if classes[NAMED:] else ''}"
+    if len(classes) == 2:
+        told += (
+            f" (the sample has whole ones; fractions would ask for the probability of {classes[1]})"
+        )
+    return told
 
 
 def few(names: Sequence[str], what: str) -> str:
@@ -155,6 +179,9 @@ def keys_of(path: Path) -> set[str]:
 
 def number_of(name: str, classes: Sequence[str]) -> int:
     """Return a class as a number: its own where all classes are numbers, else its place among them."""
-    if all(re.fullmatch(r"\d+", each) for each in classes):
-        return int(name)
-    return list(classes).index(name)
+    return int(name) if are_numbers(classes) else list(classes).index(name)
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Return whether all classes are named by numbers."""
+    return all(re.fullmatch(r"\d+", each) for each in classes)

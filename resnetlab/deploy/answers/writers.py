@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from resnetlab.data.catalog import printable
 from resnetlab.deploy.answers.rows import MARKS, Row, cells, columns
-from resnetlab.errors import RecipeError
-from resnetlab.system.files import LineFeeds, whole
+from resnetlab.errors import CheckpointError, RecipeError
+from resnetlab.system.files import LineFeeds, read_csv, whole
 
 GROUP = 1024  # rows kept until they are written, in Parquet
+NAMED = 12  # columns that an error names
 Write = Callable[[Row], None]
 
 
@@ -44,6 +45,23 @@ def check_ending(path: Path) -> None:
         raise RecipeError(
             f"--out must end in {', '.join(WRITERS)}. Got '{path.name}', which says no form"
         )
+
+
+def begun_rows(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV that more are to go into. Raises CheckpointError where its columns are others."""
+    rows = read_csv(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        found = next(csv.reader(file))
+    if found != list(header):
+        raise CheckpointError(
+            f"{path}: its columns must be {some(header)}. Got {some(found)}; choose another file"
+        )
+    return rows
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:NAMED]) + (", ..." if names[NAMED:] else "")
 
 
 @contextmanager

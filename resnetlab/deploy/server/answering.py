@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from resnetlab.data.store.decode import ImageProblem, decode
@@ -48,7 +47,7 @@ class Service:
         self.batcher = Batcher(self.limits.batch, self.metrics)
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self.closing = False
-        self.explaining = Lock()
+        self.explaining = asyncio.Lock()
         self.arrivals = Arrivals(None)
         self.corrections = None if corrections is None else Corrections(corrections)
 
@@ -100,8 +99,7 @@ class Service:
         each = (self._answer(predictor, name, content) for name, content in files)
         rows = await asyncio.gather(*each)
         if len(rows) == 1 and rows[0]["problem"]:
-            problem = rows[0]["problem"]
-            raise Refusal(415 if problem == NO_IMAGE else 400, f"no sound image: {problem}")
+            raise unsound(rows[0]["problem"])
         return {"predictions": rows, "weights_sha256": weights_of(predictor)}
 
     async def _answer(self, predictor: Predictor, name: str, content: bytes) -> Row:
@@ -119,14 +117,11 @@ class Service:
         predictor = self.live.predictor
         if label and label not in predictor.classes:
             raise Refusal(400, f"'{label}' is none of the classes")
-        return await asyncio.to_thread(self._explained, predictor, content, label)
-
-    def _explained(self, predictor: Predictor, content: bytes, label: str) -> dict[str, Any]:
-        with self.explaining:  # one at a time: torch takes all cores
+        async with self.explaining:  # one at a time: torch takes all cores
             try:
-                return where_it_looked(predictor, content, label)
+                return await asyncio.to_thread(where_it_looked, predictor, content, label)
             except ImageProblem as problem:
-                raise Refusal(415, f"no sound image: {problem}") from problem
+                raise unsound(problem) from problem
             except ResnetlabError as error:
                 raise Refusal(501, str(error)) from error
 
@@ -139,7 +134,7 @@ class Service:
             )
         prepared = await asyncio.to_thread(prepare, predictor, content)
         if isinstance(prepared, ImageProblem):
-            raise Refusal(415, f"no sound image: {prepared}")
+            raise unsound(prepared)
         found = await asyncio.to_thread(predictor.nearest_training, prepared, NEAR)
         return {
             "nearest": [
@@ -156,7 +151,7 @@ class Service:
         try:
             kind = (await asyncio.to_thread(decode, content, 1, facts.max_pixels)).format
         except ImageProblem as problem:
-            raise Refusal(415, f"no sound image: {problem}") from problem
+            raise unsound(problem) from problem
         return {"kept": await asyncio.to_thread(self.corrections.add, content, kind, label)}
 
     def row(self, predictor: Predictor, name: str, answer: FilePrediction) -> Row:
@@ -185,6 +180,11 @@ class Service:
         if found.found(FALSE_ALARMS):
             self.metrics.drifted += 1
             log(f"note: the last {WINDOW} images do not look like those of validation: {found}")
+
+
+def unsound(problem: ImageProblem | str) -> Refusal:
+    """Return the refusal of what is no image, 415, or of an image that is broken or too large, 400."""
+    return Refusal(415 if str(problem) == NO_IMAGE else 400, f"no sound image: {problem}")
 
 
 def where_it_looked(predictor: Predictor, content: bytes, label: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The HTTP interface: images in, classes out, nothing kept."""
+"""The HTTP interface: images in, classes out; nothing is kept but corrections, where they are taken."""
 
 import asyncio
 import base64
@@ -110,9 +110,10 @@ def make_app(service: Service, key: str | None = None) -> FastAPI:
         yield
         await service.end()
 
+    kept = "" if service.corrections is None else " but the images and labels of /corrections"
     app = FastAPI(
         title="resnetlab", lifespan=life, docs_url=None, redoc_url=None,
-        description="Names the class of images. Nothing that is sent is kept.",
+        description=f"Names the class of images. Nothing that is sent is kept{kept}.",
     )  # fmt: skip
     page = PAGE.read_text(encoding="utf-8")
     headers = HEADERS | {"Content-Security-Policy": policy_for(page)}
@@ -205,14 +206,13 @@ async def guard(
         return refused(Refusal(503, "as many requests are at work as are taken; try again"))
     service.metrics.active += 1
     try:
-        async with asyncio.timeout(service.limits.seconds):
-            form = await read_form(request, service.limits)
+        form = await read_form(request, service.limits)
         async with asyncio.timeout(service.limits.seconds):
             return JSONResponse(await work(form))
     except Refusal as refusal:
         return refused(refusal)
-    except TimeoutError:
-        return refused(Refusal(408, f"took longer than {service.limits.seconds:g} s"))
+    except TimeoutError:  # the client was in time, this server was not
+        return refused(Refusal(503, f"no answer within {service.limits.seconds:g} s; try again"))
     except ClientDisconnect:
         return Response(status_code=499)  # nobody is there to read it
     except Exception as error:  # one request must not end the server; its log has the rest

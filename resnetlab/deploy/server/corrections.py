@@ -5,8 +5,9 @@ from pathlib import Path
 from threading import Lock
 
 from resnetlab.data.formats import ENDINGS
+from resnetlab.deploy.answers.writers import begun_rows
 from resnetlab.deploy.server.limits import Refusal
-from resnetlab.system.files import read_csv, whole, write_csv
+from resnetlab.system.files import whole, write_csv
 
 HEADER = ["path", "label"]
 
@@ -14,14 +15,14 @@ HEADER = ["path", "label"]
 class Corrections:
     """A table of images and their right labels; an image that is corrected again has its last label.
 
-    The images lie in a folder named like the table, under the beginning of their SHA-256.
+    The images lie in a folder named like the table, under the beginning of their SHA-256. Raises
+    CheckpointError where the file is another table.
     """
 
     def __init__(self, table: Path) -> None:
         self.table, self.folder, self.lock = table, table.with_suffix(""), Lock()
-        self.labels = (
-            {row["path"]: row["label"] for row in read_csv(table)} if table.is_file() else {}
-        )
+        rows = begun_rows(table, HEADER) if table.is_file() else []
+        self.labels = {row["path"]: row["label"] for row in rows}
 
     def add(self, content: bytes, kind: str, label: str) -> int:
         """Keep an image of a format with its label; return how many there are. Raises Refusal without a label."""

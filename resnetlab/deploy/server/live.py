@@ -11,17 +11,20 @@ from resnetlab.deploy.export.exported import DESCRIPTION, READY, Exported, is_ex
 from resnetlab.deploy.model import Model
 from resnetlab.deploy.predictor import Predictor
 from resnetlab.deploy.runtime import seconds_of
-from resnetlab.errors import ResnetlabError
 from resnetlab.system.progress import log
 
 POLL_S = 2.0  # between two looks at the bundle
+
+Files = frozenset[tuple[str, int, int]]  # path, size and time of change of each
+NONE: Files = frozenset()
 
 
 class Live:
     """A predictor that is replaced, whole, when the files it was loaded from are.
 
     Who answers takes `predictor` once and uses that to the end, so no answer mixes two models. `accept` is
-    called with each before it answers, and refuses it by a ResnetlabError.
+    called with each before it answers, and refuses it by a ResnetlabError. A successor is tried once its
+    files have stayed the same between two looks, and again whenever one of them changes.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Live:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     def _stamp(self) -> tuple[bytes, ...]:
-        """Return what tells one bundle from another: the description, which is written last."""
+        """Return what tells one bundle from another: the description, which names the other files' checksums."""
         names = [DESCRIPTION if is_exported(folder) else FACTS for folder in self.folders]
         return tuple(
             (folder / name).read_bytes() for folder, name in zip(self.folders, names, strict=True)
@@ -61,14 +64,29 @@ class Live:
         return predictor
 
     def _watch(self) -> None:
+        seen, tried, said = NONE, NONE, ""
         while not self.ended.wait(POLL_S):
             try:
                 if (stamp := self._stamp()) == self.stamp:
+                    seen, tried, said = NONE, NONE, ""
                     continue
-                self.stamp = stamp  # a bundle that can't be loaded is tried once
-                self.predictor = self._load()
-            except (ResnetlabError, OSError) as error:
-                log(f"note: the model before goes on answering ({error})")
+                before, seen = seen, files_in(self.folders)
+                if seen == tried or seen != before:  # it failed like this, or is still copied
+                    continue
+                tried = seen
+                self.predictor, self.stamp = self._load(), stamp
+            except Exception as error:  # whatever is wrong with a successor, this thread must live
+                why = str(error) or type(error).__name__
+                if why != said:
+                    log(f"note: the model before goes on answering ({why})")
+                said = why
+
+
+def files_in(folders: Sequence[Path]) -> Files:
+    """Return all files as they are now, by which it shows whether one is still being copied."""
+    paths = (path for folder in folders for path in folder.rglob("*"))
+    facts = ((path, path.stat()) for path in paths if path.is_file())
+    return frozenset((str(path), of.st_size, of.st_mtime_ns) for path, of in facts)
 
 
 def settle(model: Model) -> None:

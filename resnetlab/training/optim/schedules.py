@@ -39,15 +39,16 @@ def lr_factor(training: Training, time: float, scores: Sequence[float]) -> float
 def size_of_epoch(training: Training, image_size: int, epoch: int) -> int:
     """Return the side (px) of the images in an epoch (from 0), at most `image_size`.
 
-    Small images cost less and teach nearly as much at first. The size grows by whole steps.
+    Small images cost less and teach nearly as much at first. The size grows by whole steps from `start_size` on.
     Source: Howard 2018, progressive resizing in fast.ai's entry to DAWNBench.
     """
     full_from = training.full_size_from * int(training.epochs)
     if not isinstance(training.start_size, int) or epoch >= full_from:
         return image_size
     step = SIZE_STEP if image_size >= 4 * SIZE_STEP else SMALL_SIZE_STEP
-    grown = training.start_size + (image_size - training.start_size) * epoch / full_from
-    return min(image_size, step * round(grown / step))
+    start = min(training.start_size, image_size)
+    grown = (image_size - start) * epoch / full_from
+    return min(image_size, start + step * round(grown / step))
 
 
 def one_cycle(share: float) -> float:

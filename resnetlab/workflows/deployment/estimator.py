@@ -27,8 +27,8 @@ SPLIT = (0.85, 0.15, 0.0)  # of what `fit` is given; who scores keeps test image
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Trains as `resnetlab train` does, on paths of images or arrays, with a part for validation.
 
-    X is a sequence of paths, or of uint8 arrays (H, W), (H, W, 3) or (H, W, 4); y are labels of any
-    kind. What is None is left to the recipe; `quick` fits only the head, on the network's features;
+    X is a sequence of paths, or of uint8 arrays (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); y are labels
+    of any kind. What is None is left to the recipe; `quick` fits only the head, on the network's features;
     `settings` are keys of the recipe: {"training.patience": 5}. `random_state` is the seed.
     """
 
@@ -161,13 +161,14 @@ def item_of(image: Any, row: int) -> Item:
 
 def as_png(image: np.ndarray, row: int) -> bytes:
     """Return an array as the bytes of a PNG. Raises DataError for what is no image."""
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise DataError(
-            f"image {row}: must be a path, or uint8 of shape (H, W), (H, W, 3) or (H, W, 4). Got "
-            f"{image.dtype} {image.shape}"
-        )
     turns = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    turned = cv2.cvtColor(image, turns[image.shape[2]]) if image.ndim == 3 else image
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, *turns):
+        raise DataError(
+            f"image {row}: must be a path, or uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). "
+            f"Got {image.dtype} {image.shape}"
+        )
+    turned = cv2.cvtColor(image, turns[channels]) if channels in turns else image
     return cv2.imencode(".png", turned)[1].tobytes()
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from resnetlab.data.sources.listing import is_image
 from resnetlab.data.sources.unlabelled import Item
 from resnetlab.deploy.answers.rows import Row, prediction_row
-from resnetlab.errors import CheckpointError, DataError, RecipeError
+from resnetlab.errors import DataError, RecipeError
 from resnetlab.system import interruption
-from resnetlab.system.files import read_csv
 from resnetlab.system.progress import log
 from resnetlab.system.requirements import require_writable
 from resnetlab.workflows.deployment.predicting import (
@@ -75,17 +74,12 @@ def added_to(out: Path | None, form: "Form") -> Iterator[tuple[set[str], Show]]:
     if out is None:
         yield set(), lambda row: None
         return
-    from resnetlab.deploy.answers.writers import line_writer
+    from resnetlab.deploy.answers.writers import begun_rows, line_writer
 
     known: set[str] = set()
     begun = out.is_file() and out.stat().st_size > 0
     if begun:
-        rows = read_csv(out)
-        known = {row["file"] for row in rows if "file" in row}
-        if rows and list(rows[0]) != form.header:
-            raise CheckpointError(
-                f"{out}: has other columns than these predictions; choose another"
-            )
+        known = {row["file"] for row in begun_rows(out, form.header)}
     with out.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
         put = line_writer(file)
         if not begun:

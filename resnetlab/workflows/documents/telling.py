@@ -43,6 +43,7 @@ class Telling:
     budget_s: float | None
     weights: bool  # whether those that the document begins with can be had
     divided: bool  # whether the data has a test split of its own
+    anyway: bool = False  # whether a step that was cut off goes on although something has changed
 
     def recipe(self, step: Step) -> Recipe:
         """Return the recipe of a step, with the test split that all steps share."""
@@ -96,12 +97,14 @@ def reproduce_document(
 def go_on_telling(folder: Path, arguments: dict[str, Any], anyway: bool) -> None:
     """Go on with a document: the step that was cut off, then those that are missing."""
     with Run(folder).held(), unfinished(folder, "reproduce_document", **arguments):
-        tell(folder, **arguments)
+        tell(folder, **arguments, anyway=anyway)
 
 
-def tell(folder: Path, document: str, data: str | None, budget_s: float | None) -> None:
+def tell(
+    folder: Path, document: str, data: str | None, budget_s: float | None, anyway: bool = False
+) -> None:
     """Do what is missing of a document's steps, compare them, and write the page."""
-    telling = settle(folder, STORIES[document], data, budget_s)
+    telling = settle(folder, STORIES[document], data, budget_s, anyway)
     tested = [step for step in telling.story.steps if step.kind != "search"]
     for step in telling.story.steps:
         log(f"\n{step.name}: {step.title}")
@@ -115,7 +118,9 @@ def tell(folder: Path, document: str, data: str | None, budget_s: float | None) 
     log(f"page     {folder / 'report.html'}")
 
 
-def settle(folder: Path, story: Story, data: str | None, budget_s: float | None) -> Telling:
+def settle(
+    folder: Path, story: Story, data: str | None, budget_s: float | None, anyway: bool
+) -> Telling:
     """Return what holds for all steps of a document; made and divided images are left in its folder."""
     images = Path(data) if data is not None else made(folder / "sums", "digit-sum", SUMS)
     if not (folder / SETTLED).is_file():
@@ -125,7 +130,7 @@ def settle(folder: Path, story: Story, data: str | None, budget_s: float | None)
     facts = read_json(folder / SETTLED, dict)
     if story.copies:
         images = divided_images(folder, images, story.test)
-    return Telling(folder, story, images, budget_s, facts["weights"], facts["divided"])
+    return Telling(folder, story, images, budget_s, facts["weights"], facts["divided"], anyway)
 
 
 def at_hand(story: Story) -> bool:
@@ -178,7 +183,7 @@ def divided_images(folder: Path, data: Path, test: float) -> Path:
 
 def do(telling: Telling, step: Step) -> None:
     """Do a step, or go on with it; one that is finished stays."""
-    go_on(telling.folder / step.name)
+    go_on(telling.folder / step.name, telling.anyway)
     if not (telling.folder / step.name).is_dir():
         KINDS[step.kind](telling, step)
 
@@ -245,7 +250,7 @@ def do_parts(telling: Telling, step: Step) -> None:
     """Train a network for single digits, then classify sums by their parts."""
     digits = made(telling.folder / "digits", "digits", DIGITS)
     single, bundle = single_of(telling.folder, step), telling.folder / f"{step.name}-bundle"
-    go_on(single.folder)
+    go_on(single.folder, telling.anyway)
     if not single.folder.is_dir():
         train_for(telling, step, load_recipe(step.recipe or ""), digits, single.name)
     shutil.rmtree(bundle, ignore_errors=True)

@@ -49,9 +49,10 @@ def draw_differing(
             caption = f"Correct by {right}, not by {wrong} ({len(ids):,} images)"
             figures[caption] = out / f"only-{len(figures) + 1}.png"
             rows = np.array([row_of[id_] for id_ in ids[:SHOWN]])
-            draw_images(
-                figures[caption], rows, shown.take(np.arange(len(rows))), samples, run.recipe
-            )
+            measured = runs[wrong].metrics[comparison["split"]] if wrong in runs else {}
+            temperature = measured.get("calibration", {}).get("temperature", 1.0)
+            shown = shown.take(np.arange(len(rows)))
+            draw_images(figures[caption], rows, shown, samples, run.recipe, temperature)
     return figures
 
 

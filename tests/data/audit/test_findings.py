@@ -11,7 +11,8 @@ from resnetlab.data.audit.findings import describe
 from resnetlab.data.audit.near_duplicates import PAIR
 from resnetlab.data.audit.quarantine import audit
 from resnetlab.data.audit.shortcuts import shortcuts
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.pixels import read_images
 from resnetlab.recipe import Data
 
@@ -19,7 +20,7 @@ NAMES = ("alder", "birch", "cedar")
 
 
 def warnings_of(folder: Path) -> list[str]:
-    catalog, store = read_images(read_folder(folder), 40, 10**7, 2)
+    catalog, store = read_images(class_folders(list_folder(folder)), 40, 10**7, 2)
     catalog = audit(catalog, Data(max_problem_frac=0.5))
     return describe(catalog, store, np.empty(0, dtype=PAIR), "images")["warnings"]
 
@@ -72,7 +73,7 @@ def test_a_border_on_one_class_gives_it_away(clean):
 def test_what_gives_the_class_away_is_searched_once_for_a_store_and_its_labels(clean, monkeypatch):
     for path in of_class(clean, "birch"):
         ImageOps.expand(Image.open(path), 3, "red").save(path)
-    catalog, store = read_images(read_folder(clean), 40, 10**7, 2)
+    catalog, store = read_images(class_folders(list_folder(clean)), 40, 10**7, 2)
     found = shortcuts(catalog, store)
     assert any(sentence.startswith("a border alone tells ") for sentence in found)
     shuffled = catalog.with_columns(labels=np.arange(90) % 3)
@@ -165,6 +166,6 @@ def test_wrong_endings_and_further_frames_are_told(clean):
 
 
 def test_where_near_duplicates_were_not_searched_nothing_is_said_of_them(clean):
-    catalog, store = read_images(read_folder(clean), 40, 10**7, 2)
+    catalog, store = read_images(class_folders(list_folder(clean)), 40, 10**7, 2)
 
     assert describe(catalog, store, None, "images")["near_duplicates"] is None

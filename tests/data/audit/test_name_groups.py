@@ -91,6 +91,28 @@ def test_tracks_that_the_given_splits_divide_are_told_and_stay(tracks, capsys):
     assert (catalog.split == "test").sum() == 24
 
 
+@pytest.mark.parametrize("begins_anew", [False, True])
+def test_names_join_the_folders_of_splits_only_where_their_images_are_alike(
+    tracks, capsys, begins_anew
+):
+    folder = tracks(lambda track, frame: f"{track:05}_{frame:05}.png")
+    for path in sorted(folder.rglob("*.png")):
+        track, frame = map(int, path.stem.split("_"))
+        is_test = track >= 4 if begins_anew else frame >= 4
+        name = f"{track % 4:05}_{frame:05}.png" if begins_anew else path.name
+        target = folder / ("test" if is_test else "train") / path.parent.name / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    for name in CLASSES:
+        (folder / name).rmdir()
+
+    catalog = read(folder).catalog
+
+    assert len(set(catalog.group)) == 16
+    told = "32 of 32 test images are of a group that training has images of too"
+    assert (told in capsys.readouterr().err) is not begins_anew
+
+
 @pytest.mark.parametrize(
     "name",
     [

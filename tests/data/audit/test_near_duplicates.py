@@ -1,6 +1,7 @@
 """Near-duplicates are found whatever was done to them; different images are not taken for copies."""
 
 import io
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,12 +10,15 @@ from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
 from resnetlab.data.audit import near_duplicates as near_duplicates_module
-from resnetlab.data.audit.near_duplicates import comparable, near_duplicates, search
+from resnetlab.data.audit.near_duplicates import comparable, compare, near_duplicates, search
 from resnetlab.data.catalog import Catalog, objects
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.decode import decode
 from resnetlab.data.store.pixels import PixelStore, read_images
 from resnetlab.data.store.record import RECORD, fill_record
+from resnetlab.errors import StoppedError
+from resnetlab.system import interruption
 
 
 def store_of(images: Sequence[np.ndarray]) -> PixelStore:
@@ -110,6 +114,26 @@ def test_the_same_is_found_by_any_number_of_workers(crops, monkeypatch):
     np.testing.assert_array_equal(search(store, 1), search(store, 3))
 
 
+def test_where_an_end_is_asked_for_nothing_more_is_compared(crops, monkeypatch):
+    def compare_slowly(store, pairs, flipped):
+        compared.append(pairs)
+        time.sleep(0.01)
+        return compare(store, pairs, flipped)
+
+    compared: list = []
+    monkeypatch.setattr(near_duplicates_module, "CHUNK", 1)
+    monkeypatch.setattr(near_duplicates_module, "compare", compare_slowly)
+    store = store_of([*crops, *crops])
+    interruption.set_deadline(0.0)
+    try:
+        with pytest.raises(StoppedError):
+            search(store, 1)
+    finally:
+        interruption.reset()
+
+    assert len(compared) < len(crops) / 2  # of as many pairs at least
+
+
 def test_images_that_show_nothing_are_not_compared(crops):
     sky = np.full((100, 100, 3), 200, np.uint8)
 
@@ -133,7 +157,7 @@ def test_pairs_are_told_by_the_rows_of_the_catalog_and_kept_for_the_next_time(
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(crops[number]).save(path)
     compressed(Image.fromarray(crops[9]), 60).save(tmp_path / "a" / "3 again.jpg")
-    catalog, store = read_images(read_folder(tmp_path), 114, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(tmp_path)), 114, 10**6, 2)
 
     def pairs(catalog: Catalog) -> list[tuple[str, str]]:
         near = near_duplicates(catalog, store, 2)

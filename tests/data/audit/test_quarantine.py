@@ -13,19 +13,20 @@ from resnetlab.data.audit.findings import describe, describe_near
 from resnetlab.data.audit.near_duplicates import PAIR
 from resnetlab.data.audit.quarantine import audit, first_problems
 from resnetlab.data.catalog import objects
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.pixels import read_images
 from resnetlab.errors import DataError, RecipeError
 from resnetlab.recipe import Data
 
 
 def audited(folder: Path, conflicts: str = "drop", max_problem_frac: float = 1.0):
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
     return audit(catalog, Data(conflicts=conflicts, max_problem_frac=max_problem_frac))
 
 
 def described(folder: Path) -> dict[str, Any]:
-    catalog, store = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
     catalog = audit(catalog, Data(max_problem_frac=1.0))
     return describe(catalog, store, np.empty(0, dtype=PAIR), "images")
 
@@ -145,7 +146,7 @@ def test_a_conflict_between_splits_is_a_conflict_not_a_leak(write_images):
 def test_leaks_are_fatal_where_the_recipe_says_so(write_images):
     names = {"train/a/1.png": 1, "train/a/2.png": 2, "train/b/3.png": 3}
     folder = write_images(names | {"test/a/1.png": 1, "test/b/4.png": 4})
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
 
     with pytest.raises(DataError) as caught:
         audit(catalog, Data(leaks="error"))
@@ -199,7 +200,7 @@ def test_what_a_pattern_finds_in_the_path_names_the_group(write_images):
         f"{label}/p{patient}-{view}.png" for label in "ab" for patient in (1, 2) for view in "xy"
     ]
     folder = write_images({name: number for number, name in enumerate(names)})
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
 
     assert groups(audit(catalog, Data(group_pattern=r"/(p\d+)-"))) == {
         frozenset(name for name in names if f"/p{patient}-" in name) for patient in (1, 2)
@@ -228,7 +229,7 @@ def test_groups_that_contradict_the_given_splits_are_refused(make_catalog):
 def test_images_below_the_least_size_are_left_out(write_images):
     folder = write_images({f"{row % 2}/{row}.png": row for row in range(6)})
     Image.new("RGB", (40, 7), "red").save(folder / "0" / "low.png")
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
 
     assert problems(audit(catalog, Data(min_size=8, max_problem_frac=0.5))) == {
         "0/low.png": "smaller than 8 px"
@@ -313,7 +314,7 @@ def test_the_description_counts_by_split_where_there_are_splits(write_images):
 def test_neither_the_folder_nor_the_catalog_that_came_in_is_changed(write_images):
     folder = write_images(TWO_LABELS | {"a/4.png": 2})
     before = fingerprint(folder)
-    catalog, _ = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
     columns = catalog.problem.copy(), catalog.group.copy()
     audit(catalog, Data(max_problem_frac=1.0))
 

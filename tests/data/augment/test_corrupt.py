@@ -6,7 +6,8 @@ from sklearn.datasets import load_sample_images
 
 from resnetlab.data.augment.corrupt import CORRUPTIONS, STRENGTHS, Corrupted
 from resnetlab.data.batches import View, samples_of
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.pixels import read_images
 
 PHOTO = np.ascontiguousarray(load_sample_images().images[0][100:324, 200:424])
@@ -35,7 +36,7 @@ def test_brightness_and_jpeg_are_those_of_their_source():
 @pytest.mark.parametrize("name", ["noise", "occlusion", "rotation"])
 def test_randomness_has_an_address(photo_folder, name):
     """A view depends on seed, image, corruption and strength: not on the batch that it comes in."""
-    catalog, store = read_images(read_folder(photo_folder), 32, 10**8, 1)
+    catalog, store = read_images(class_folders(list_folder(photo_folder)), 32, 10**8, 1)
     samples, view = samples_of(catalog, store, "all"), View(32, "crop")
     rows = np.arange(6)
     first = Corrupted(samples, name, 3, 0).batch(rows, view).images

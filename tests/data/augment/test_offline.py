@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from PIL import Image
 from resnetlab import workflows
 from resnetlab.data.augment import offline
 from resnetlab.data.batches import View, samples_of
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.pixels import read_images, short_side_for
 from resnetlab.errors import DataError, MachineError
 from resnetlab.recipe import Augment, Recipe
+from resnetlab.system import threads
 
 RECIPE = Recipe().override({"data.image_size": 16, "data.augment": "s0", "seed": 5})
 
@@ -41,7 +44,9 @@ def test_every_image_yields_itself_and_its_copies_under_names_that_tell(photo_fo
 
 def test_copies_are_what_training_would_draw(photo_folder, tmp_path):
     workflows.augment(photo_folder, tmp_path / "out", 2, RECIPE)
-    catalog, store = read_images(read_folder(photo_folder), short_side_for(16), 10**7, 2)
+    catalog, store = read_images(
+        class_folders(list_folder(photo_folder)), short_side_for(16), 10**7, 2
+    )
     samples = samples_of(catalog, store, "all")
     augment = RECIPE.data.augment
     assert isinstance(augment, Augment)
@@ -94,6 +99,19 @@ def test_a_call_that_was_cut_off_goes_on_to_the_same_files(photo_folder, tmp_pat
 
     assert tree(tmp_path / "cut") == tree(tmp_path / "uncut")
     assert inodes == {path: path.stat().st_ino for path in written}, "none was written again"
+
+
+def test_a_disk_that_does_not_answer_is_not_waited_for_without_end(
+    photo_folder, tmp_path, monkeypatch
+):
+    answer = threading.Event()
+    monkeypatch.setattr(threads, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(offline, "write_image", lambda *_: answer.wait(3))
+    try:
+        with pytest.raises(MachineError, match="the disk or network folder they are in"):
+            workflows.augment(photo_folder, tmp_path / "out", 1, RECIPE)
+    finally:
+        answer.set()
 
 
 def test_names_that_differ_by_their_ending_alone_stay_apart(write_images, tmp_path):

@@ -95,6 +95,27 @@ def test_an_image_with_several_labels_is_refused_with_its_entry(photos, form):
         read_source(photos / "export.json", Data())
 
 
+def test_addresses_of_label_studio_are_unquoted_unless_a_file_is_called_so(photos):
+    for old, new in (("a", "ä b"), ("b", "b%20b")):
+        (photos / "all" / f"{old}.png").rename(photos / "all" / f"{new}.png")
+    text = json.dumps(local(("cat",), ("dog",), ("cat",), ("dog",)))
+    text = text.replace("/a.png", "/%C3%A4%20b.png").replace("/b.png", "/b%20b.png")
+    (photos / "export.json").write_text(text)
+
+    expected = {"ä b.png": "cat", "b%20b.png": "dog", "c.png": "cat", "d.png": "dog"}
+    assert said(read_source(photos / "export.json", Data())) == expected
+    assert said(read_source(photos, Data())) == expected
+
+
+def test_a_label_that_is_no_number_is_none_as_in_parquet(photos):
+    content = flat((1.0,), (2.0,), (1.0,), (float("nan"),))
+    (photos / "export.json").write_text(json.dumps(content))
+    catalog = read_source(photos / "export.json", Data())
+
+    assert said(catalog) == {"a.png": "1", "b.png": "2", "c.png": "1"}
+    assert any("no label" in note for note in catalog.notes)
+
+
 def test_an_image_that_nobody_annotated_is_left_out_with_a_note(photos):
     (photos / "export.json").write_text(json.dumps(coco(("cat",), ("dog",), ("cat",), ())))
 

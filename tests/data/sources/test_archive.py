@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,8 @@ import pytest
 from resnetlab.data.sources.archives import members, unpacked
 from resnetlab.data.sources.archives.archive import archive_names, list_archive, open_archive
 from resnetlab.data.sources.archives.members import is_archive
-from resnetlab.data.sources.folder import class_folders, read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.sources.reader import Reader
 from resnetlab.errors import DataError, MachineError, ResnetlabError
 from resnetlab.system.files import cache_folder
@@ -97,7 +99,7 @@ def left_behind(tmp_path: Path) -> list[str]:
 def test_an_archive_gives_the_names_and_bytes_of_its_folder(tmp_path, digit_folder, form, top):
     path = pack_folder(tmp_path / f"digits.{form}", digit_folder, top)
     before = path.read_bytes()
-    expected = read_folder(digit_folder)
+    expected = class_folders(list_folder(digit_folder))
     catalog = class_folders(list_archive(path))
     read = Reader(catalog.root)
 
@@ -278,6 +280,51 @@ def test_links_and_devices_are_refused(tmp_path, form, kind):
         list_archive(path)
     assert canary.read_text() == "untouched"
     assert left_behind(tmp_path) == []
+
+
+def put_raw(path: Path, name: bytes, extra: bytes = b"") -> Path:
+    """Write a zip archive with one member whose name is these bytes, without the flag for UTF-8."""
+    stand_in = "x" * len(name)
+    with zipfile.ZipFile(path, "w") as file:
+        info = zipfile.ZipInfo(stand_in)
+        info.extra = extra
+        file.writestr(info, b"1")
+    path.write_bytes(path.read_bytes().replace(stand_in.encode(), name))
+    return path
+
+
+def unicode_path(text: str, stored: bytes) -> bytes:
+    content = struct.pack("<BL", 1, zlib.crc32(stored)) + text.encode()
+    return struct.pack("<HH", 0x7075, len(content)) + content
+
+
+@pytest.mark.parametrize(
+    ("stored", "extra"),
+    [
+        ("Größe/猫.png".encode(), b""),
+        (b"Gr\x94\xe1e/_.png", unicode_path("Größe/猫.png", b"Gr\x94\xe1e/_.png")),
+    ],
+    ids=["as Info-ZIP writes it", "with the field for Unicode"],
+)
+def test_names_in_a_zip_archive_are_those_that_were_packed(tmp_path, stored, extra):
+    images = open_archive(put_raw(tmp_path / "x.zip", stored, extra))
+
+    assert set(images.names) == {"Größe/猫.png", "Größe/"}
+    assert images.read("Größe/猫.png") == b"1"
+
+
+def test_a_name_of_dos_stays_as_it_is_read_and_a_field_of_another_name_is_nothing(tmp_path):
+    other = unicode_path("cat/1.png", b"renamed since")
+    images = open_archive(put_raw(tmp_path / "x.zip", "Größe/1.png".encode("cp437"), other))
+
+    assert "Größe/1.png" in images.names
+
+
+def test_a_name_in_the_field_for_unicode_can_lead_nowhere_else(tmp_path):
+    path = put_raw(tmp_path / "x.zip", b"cat_1.png", unicode_path("../1.png", b"cat_1.png"))
+
+    with pytest.raises(DataError, match="leads elsewhere"):
+        list_archive(path)
 
 
 def test_a_link_in_a_zip_archive_is_refused(tmp_path):

@@ -14,14 +14,15 @@ from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.sources.arrays import arrays
 from resnetlab.data.sources.arrays import files as array_files
+from resnetlab.data.sources.arrays import scales
 from resnetlab.data.sources.arrays.arrays import Arrays, has_arrays, read_arrays
 from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.sources.reader import Reader
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.sources.tables.labelled import split_of
 from resnetlab.data.store.decode import decode
+from resnetlab.data.store.pixels import PixelStore, read_images
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
@@ -45,7 +46,7 @@ def decoded(catalog: Catalog) -> list[tuple[bytes, str, str]]:
     for row, path in enumerate(catalog.paths):
         file, _, member = path.partition("\0")
         pixels = image(catalog.root / file, member)
-        key = (file, member.rpartition("/")[0], int(member.rpartition("/")[2]))
+        key = (file, member.rpartition("/")[0], int(member.rpartition("/")[2].removesuffix(".tif")))
         rows.append(
             (key, pixels.tobytes(), catalog.classes[catalog.labels[row]], catalog.split[row])
         )
@@ -167,9 +168,99 @@ def test_a_row_that_is_not_there_is_a_key_error(tmp_path):
     np.save(tmp_path / "x.npy", SCANS)
     container = Arrays(tmp_path / "x.npy")
 
-    for member in ("24", "-1", "x", "", "a/0", "²"):
+    for member in ("24", "-1", "x", "", "a/0", "²", "24.tif", ".tif", "3.png"):
         with pytest.raises(KeyError):
             container.read(member)
+
+
+# More than 8 bits
+
+DEPTHS = {
+    "12 bits in uint16": (SCANS.astype(np.uint16) * 16, (0, 4095)),
+    "12 bits in int32, colour": (COLOURS.astype(np.int32) * 16, (0, 4095)),
+    "16 bits in full": (SCANS.astype(np.uint16) * 257, (0, 65535)),
+    "digits from 0 to 16": (load_digits().images[:24], (0, 16)),
+    "whole digits from 0 to 16": (load_digits().images[:24].astype(np.int64), (0, 31)),
+}
+
+
+def seen(folder: Path, **settings: object) -> tuple[Catalog, PixelStore]:
+    settings = Data(**settings)
+    return read_images(
+        read(folder, **settings.model_dump()), 8, 10**6, 0, value_range=settings.value_range
+    )
+
+
+@pytest.mark.parametrize("kind", DEPTHS)
+def test_arrays_of_more_than_8_bits_have_the_scale_that_such_files_have(tmp_path, kind):
+    values, expected = DEPTHS[kind]
+    save_npy(tmp_path, values, LABELS)
+    catalog, store = seen(tmp_path)
+
+    assert store.value_range == expected
+    brightest = max(store.image(row).max() for row in store.rows_of(catalog))
+    assert brightest == round(float(values.max()) / expected[1] * 255)
+    assert not catalog.notes, "the scale is noted where it is found"
+
+
+def test_a_dark_array_beside_others_of_12_bits_has_their_scale(tmp_path):
+    np.savez(tmp_path / "a.npz", x=SCANS.astype(np.uint16) * 16, y=LABELS)
+    np.savez(tmp_path / "b.npz", x=SCANS.astype(np.uint16), y=LABELS)
+    catalog, store = seen(tmp_path)
+
+    assert store.value_range == (0, 4095)
+    dark = [store.image(store.rows_of(catalog)[row]).max() for row in range(24, 48)]
+    assert max(dark) <= 255 // 16 + 1
+
+
+@pytest.mark.parametrize(
+    ("images", "given"),
+    [
+        (SCANS.astype(np.uint16), (0, 4095)),
+        (SCANS / 5100, (0, 0.05)),
+        (SCANS.astype(np.int16) - 100, (-100, 155)),
+        (COLOURS.astype(np.uint16) * 16, (0, 2000)),
+    ],
+    ids=["uint16 that would be bytes", "floats", "below zero", "colour"],
+)
+def test_a_scale_that_the_user_gives_counts_for_arrays_too(tmp_path, images, given):
+    save_npy(tmp_path, images, LABELS)
+    catalog, store = seen(tmp_path, value_range=given)
+
+    low, high = given
+    expected = np.clip(np.rint((images.astype(np.float64) - low) / (high - low) * 255), 0, 255)
+    for row, path in enumerate(catalog.paths):
+        number = int(path.rpartition("\0")[2].removesuffix(".tif"))
+        found = store.image(store.rows_of(catalog)[row])
+        wanted = expected[number] if images.ndim == 4 else expected[number][..., None]
+        assert np.abs(found - wanted).max() <= 1
+
+
+def test_a_given_scale_leaves_bytes_as_they_are_and_refuses_what_cannot_be_scaled(tmp_path):
+    save_npy(tmp_path, SCANS, LABELS)
+    assert all(
+        path.partition("\0")[2].isdigit() for path in read(tmp_path, value_range=(0, 9)).paths
+    )
+
+    save_npy(tmp_path, COLOURS / 255, LABELS)
+    refused(tmp_path, "colours as float64 from 0 to 1 can't be given a scale", value_range=(0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("ends", "name"), [((0, 1.0000001), "0 to 1"), ((-1.0000001, 1), "-1 to 1")]
+)
+def test_floats_that_pass_an_end_by_a_rounding_keep_their_scale_which_is_noted(
+    tmp_path, ends, name
+):
+    values = np.interp(SCANS, (0, 255), ends)
+    save_npy(tmp_path, values, LABELS)
+    catalog = read(tmp_path)
+
+    assert np.array_equal(image(tmp_path / "images.npy", "3")[..., 0], SCANS[3])
+    assert (
+        f"are read as {name}, from black to white; another scale by --set data.va"
+        in catalog.notes[0]
+    )
 
 
 # Joining and pairing
@@ -231,6 +322,8 @@ def test_words_in_names_are_the_split(tmp_path, names):
         ("latest.npz", ""),
         ("contest_training", "train"),
         ("train_test.npz", ""),
+        ("mnist_train_test.npz/x_test", "test"),
+        ("train/x.npz/images", "train"),
         ("x.npy", ""),
     ],
 )
@@ -327,7 +420,7 @@ def test_arrays_that_are_no_images_are_refused(tmp_path, images, message):
 
 
 def test_the_range_is_that_of_all_values_however_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "CHUNK_VALUES", 100)
+    monkeypatch.setattr(scales, "CHUNK_VALUES", 100)
     values = np.zeros((24, 8, 8))
     values[20, 3, 3] = 300
     save_npy(tmp_path, values, LABELS)
@@ -373,6 +466,15 @@ def test_folders_of_images_are_no_set_of_arrays(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").touch()
     assert not has_arrays(list_folder(tmp_path))
+
+
+def test_a_stray_array_beside_labelled_images_is_passed_over(tmp_path):
+    for name in "abcd":
+        Image.fromarray(SCANS["abcd".index(name)]).save(tmp_path / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("image,label\na.png,x\nb.png,y\nc.png,x\nd.png,y\n")
+    np.save(tmp_path / "embeddings.npy", np.zeros((4, 512), np.float32))
+
+    assert list(read_source(tmp_path, Data()).ids) == ["a.png", "b.png", "c.png", "d.png"]
 
 
 # Damage and malice

@@ -332,6 +332,34 @@ def test_a_packed_file_that_is_cut_changed_or_a_bomb_is_refused(tmp_path, monkey
         read_mnist(list_folder(tmp_path), Data())
 
 
+@pytest.mark.parametrize(
+    "styles",
+    [
+        ("MNIST/raw/{}-{}-idx{}-ubyte", "FashionMNIST/raw/{}-{}-idx{}-ubyte"),
+        ("gzip/emnist-letters-{}-{}-idx{}-ubyte", "gzip/emnist-digits-{}-{}-idx{}-ubyte"),
+    ],
+    ids=["torchvision's folders", "EMNIST in one folder"],
+)
+def test_sets_whose_numbers_mean_other_classes_are_not_joined(tmp_path, styles):
+    for style in styles:
+        (tmp_path / style).parent.mkdir(parents=True, exist_ok=True)
+        write_idx(tmp_path, style)
+
+    with pytest.raises(DataError, match=r"holds several data sets.*name one of these") as caught:
+        read_mnist(list_folder(tmp_path), Data())
+    for style in styles:
+        assert style.partition("-{}")[0].removesuffix("/{}") in str(caught.value)
+
+
+@pytest.mark.parametrize("style", ["{}/{}-idx{}-ubyte", "emnist-mnist-{}-{}-idx{}-ubyte"])
+def test_splits_of_one_set_are_joined_whatever_says_the_split(tmp_path, style):
+    for split in ("train", "t10k"):
+        (tmp_path / split).mkdir()
+    write_idx(tmp_path, style)
+
+    assert sorted(read_mnist(list_folder(tmp_path), Data()).split) == ["test"] * 2 + ["train"] * 10
+
+
 def test_images_and_labels_must_both_be_there_in_equal_number(tmp_path):
     write_idx(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.array(LABELS[:5])))

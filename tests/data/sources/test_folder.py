@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetlab.data.sources.folder import read_folder
-from resnetlab.data.sources.listing import natural_key
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder, natural_key
+from resnetlab.data.sources.source import read_source
 from resnetlab.data.sources.unlabelled import read_unlabelled
 from resnetlab.errors import DataError
+from resnetlab.recipe import Data
 
 
 def plant(root: Path, *names: str) -> Path:
@@ -23,7 +25,7 @@ def plant(root: Path, *names: str) -> Path:
 
 def listed(root: Path) -> list[tuple[str, str, str]]:
     """Return (id, class, split) of every sample."""
-    catalog = read_folder(root)
+    catalog = class_folders(list_folder(root))
     names = [catalog.classes[label] for label in catalog.labels]
     return list(zip(catalog.ids, names, catalog.split, strict=True))
 
@@ -43,7 +45,7 @@ def test_each_subfolder_is_a_class_searched_to_the_bottom(tmp_path):
 
 def test_classes_are_in_natural_order(tmp_path):
     plant(tmp_path, *(f"{name}/x.png" for name in ("10", "9", "b10", "B2", "a")))
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     assert catalog.classes == ("9", "10", "a", "B2", "b10")
     assert [catalog.classes[label] for label in catalog.labels] == ["10", "9", "B2", "a", "b10"]
@@ -90,7 +92,7 @@ def test_a_training_folder_alone_is_a_split_to_be_completed(tmp_path):
 def test_a_class_may_be_called_train(tmp_path):
     plant(tmp_path, "bus/1.png", "train/1.png", "tram/1.png")
 
-    assert read_folder(tmp_path).classes == ("bus", "train", "tram")
+    assert class_folders(list_folder(tmp_path)).classes == ("bus", "train", "tram")
 
 
 @pytest.mark.parametrize(
@@ -111,16 +113,46 @@ def test_a_class_may_be_called_train(tmp_path):
 )  # fmt: skip
 def test_folders_that_make_no_data_set_are_refused_by_name(tmp_path, names, message):
     with pytest.raises(DataError, match=message) as caught:
-        read_folder(plant(tmp_path, *names))
+        class_folders(list_folder(plant(tmp_path, *names)))
 
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["with_mask", "car_models"])
+@pytest.mark.parametrize(
+    "others", [("without_mask/1.png", "incorrect/1.png"), ("a/b/1.png", "a/c/1.png")]
+)
+def test_an_empty_class_whose_name_ends_in_mask_or_the_like_is_no_folder_of_masks(
+    tmp_path, name, others
+):
+    plant(tmp_path, *others).joinpath(name).mkdir()
+
+    with pytest.raises(DataError, match=f"class folder '{name}' holds no image"):
+        class_folders(list_folder(tmp_path))
+
+
+def test_an_empty_folder_called_labels_is_a_class_only_where_the_user_names_it(tmp_path):
+    listing = list_folder(plant(tmp_path, "a/1.png", "b/1.png", "labels/a.txt"))
+
+    assert class_folders(listing).classes == ("a", "b")
+    with pytest.raises(DataError, match="class folder 'labels' holds no image"):
+        class_folders(listing, Data(classes=("a", "b", "labels")))
+
+
+def test_one_of_several_sources_may_have_one_class_but_not_none(tmp_path):
+    plant(tmp_path, "photos/cat/1.png", "photos/dog/1.png", "new/dog/2.png", "loose/3.png")
+    catalog = read_source(tmp_path / "photos", Data(more=(str(tmp_path / "new"),)))
+
+    assert catalog.counts("all").tolist() == [1, 2]
+    with pytest.raises(DataError, match=r"loose: needs a class folder at least .*found none"):
+        read_source(tmp_path / "photos", Data(more=(str(tmp_path / "loose"),)))
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     plant(tmp_path, "file")
     for path in (tmp_path / "nothing", tmp_path / "file"):
         with pytest.raises(DataError, match=f"{path}: no such folder"):
-            read_folder(path)
+            class_folders(list_folder(path))
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_not_a_loss(tmp_path, monkeypatch):
@@ -134,7 +166,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_a_loss(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(DataError, match=r"cat/locked: can't be read .Permission denied"):
-        read_folder(tmp_path)
+        class_folders(list_folder(tmp_path))
 
 
 # Files that are no samples
@@ -145,7 +177,7 @@ def test_hidden_and_system_names_are_neither_classes_nor_samples(tmp_path):
     plant(tmp_path, ".ipynb_checkpoints/1.png", "__MACOSX/cat/1.png", "$RECYCLE.BIN/1.png")
     plant(tmp_path, "cat/.ipynb_checkpoints/1-checkpoint.png", "cat/__MACOSX/1.png")
     plant(tmp_path, "cat/._1.png", "cat/Thumbs.db", "cat/desktop.ini", "cat/.DS_Store")
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     assert list(catalog.ids) == ["cat/1.png", "dog/1.png"]
     assert catalog.classes == ("cat", "dog")
@@ -154,12 +186,12 @@ def test_hidden_and_system_names_are_neither_classes_nor_samples(tmp_path):
 
 def test_hidden_folders_do_not_hide_that_a_class_is_empty(tmp_path):
     with pytest.raises(DataError, match="class folder 'dog' holds no image"):
-        read_folder(plant(tmp_path, "cat/1.png", "dog/.ipynb_checkpoints/1.png"))
+        class_folders(list_folder(plant(tmp_path, "cat/1.png", "dog/.ipynb_checkpoints/1.png")))
 
 
 def test_files_of_other_kinds_are_passed_over_with_a_note(tmp_path):
     plant(tmp_path, "cat/1.png", "cat/notes.txt", "dog/1.png", "dog/labels.csv")
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     assert len(catalog) == 2
     assert catalog.notes == ("2 files or links were passed over, the first is cat/notes.txt",)
@@ -173,7 +205,7 @@ def test_links_that_lead_round_in_a_circle_come_to_an_end(tmp_path):
     (tmp_path / "cat" / "round").symlink_to(tmp_path)
     (tmp_path / "again").symlink_to(tmp_path)
     (tmp_path / "dog" / "self.png").symlink_to(tmp_path / "dog" / "self.png")
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     # The link to itself is listed; that it holds no image is found when it is read.
     assert list(catalog.ids) == ["cat/1.png", "dog/1.png", "dog/self.png"]
@@ -188,7 +220,7 @@ def test_links_out_of_the_folder_are_passed_over_with_a_note(tmp_path):
     (data / "cat" / "more").symlink_to(tmp_path / "elsewhere")
     (data / "dog" / "2.png").symlink_to("../../elsewhere/1.png")
     (data / "bird").symlink_to(tmp_path / "elsewhere")
-    catalog = read_folder(data)
+    catalog = class_folders(list_folder(data))
 
     assert list(catalog.ids) == ["cat/1.png", "dog/1.png"]
     assert catalog.notes == ("4 files or links were passed over, the first is bird",)
@@ -199,20 +231,20 @@ def test_class_folders_that_are_links_are_named_in_the_refusal(tmp_path):
     (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(DataError, match=r"links are not followed.*found none"):
-        read_folder(tmp_path / "data")
+        class_folders(list_folder(tmp_path / "data"))
 
 
 def test_links_between_images_of_the_folder_are_followed(tmp_path):
     plant(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "cat" / "2.png").symlink_to("1.png")
 
-    assert list(read_folder(tmp_path).ids) == ["cat/1.png", "cat/2.png", "dog/1.png"]
+    assert list(class_folders(list_folder(tmp_path)).ids) == ["cat/1.png", "cat/2.png", "dog/1.png"]
 
 
 def test_the_data_folder_itself_may_be_a_link(tmp_path):
     plant(tmp_path, "real/cat/1.png", "real/dog/1.png")
     (tmp_path / "link").symlink_to("real")
-    catalog = read_folder(tmp_path / "link")
+    catalog = class_folders(list_folder(tmp_path / "link"))
 
     assert catalog.root == tmp_path / "real"
     assert len(catalog) == 2
@@ -230,7 +262,7 @@ ODD = [
 
 def test_odd_names_are_samples_like_any_other(tmp_path):
     plant(tmp_path, *(f'ç, "1"\n/{name}' for name in ODD), "dog/1.png")
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     assert len(catalog) == len(ODD) + 1
     assert catalog.notes == ()
@@ -243,7 +275,7 @@ def test_names_that_are_no_text_become_ids_that_are(tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     plant(folder, *map(os.fsdecode, (b"\xff.png", b"\xfe.png", b"\xfd.txt")))
-    catalog = read_folder(tmp_path)
+    catalog = class_folders(list_folder(tmp_path))
 
     assert list(catalog.ids) == [r"caf\udce9/\udcfe.png", r"caf\udce9/\udcff.png", "dog/1.png"]
     assert catalog.classes == (r"caf\udce9", "dog")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shlex
 import sys
 import tarfile
 import types
@@ -179,6 +180,14 @@ def test_test_images_are_counted_not_read(make, form):
         f"12 images of test{form} have no label; name their classes with: "
         f"resnetlab predict RUN {root}/test{form}",
     )
+
+
+def test_the_command_for_test_images_can_be_pasted_whatever_their_folder_is_called(make):
+    root = make()
+    put(root / "test set", {f"test set/{number}.png": b"junk" for number in range(3)})
+
+    command = read(root).notes[0].partition("with: ")[2]
+    assert shlex.split(command) == ["resnetlab", "predict", "RUN", f"{root}/test set"]
 
 
 def test_a_7z_archive_of_test_images_is_not_unpacked(make, tmp_path):

@@ -22,6 +22,7 @@ from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
 from resnetlab.data.sources.folder import class_folders
 from resnetlab.data.sources.hub import Table, has_image_tables, is_image_table, read_tables
 from resnetlab.data.sources.listing import list_folder
+from resnetlab.data.sources.reader import Reader
 from resnetlab.data.sources.shards import has_shards, read_shards
 from resnetlab.data.store.decode import decode
 from resnetlab.errors import DataError, MachineError
@@ -129,11 +130,47 @@ def test_labels_may_be_names(tmp_path):
         read_shards(list_folder(tmp_path), Data())
 
 
+def test_names_of_classes_that_are_numbers_are_no_places_in_their_list(tmp_path):
+    (tmp_path / "classes.txt").write_text("1\n2\n3\n")
+    write_shard(tmp_path / "0.tar", samples(range(3)))  # labels 0, 1, 2: places, for 0 is no name
+    assert [label for _, label, _ in told(read_shards(list_folder(tmp_path), Data()))] == list(
+        "123"
+    )
+
+    write_shard(tmp_path / "0.tar", samples(range(1, 4)))
+    assert [label for _, label, _ in told(read_shards(list_folder(tmp_path), Data()))] == list(
+        "123"
+    )
+
+
+def test_a_number_beyond_the_named_classes_is_refused(tmp_path):
+    (tmp_path / "classes.txt").write_text("\n".join(NAMES[:9]))
+    write_shard(tmp_path / "0.tar", samples(range(12)))
+
+    with pytest.raises(DataError, match="label '9' is no number from 0 to 8, of the classes"):
+        read_shards(list_folder(tmp_path), Data())
+
+
 def test_other_images_about_a_sample_are_none_of_the_samples(tmp_path):
     members = samples(range(12)) | {f"{row:04}.mask.png": IMAGES[0] for row in range(12)}
     write_shard(tmp_path / "0.tar", members)
+    catalog = read_shards(list_folder(tmp_path), Data())
 
-    assert len(read_shards(list_folder(tmp_path), Data())) == 12
+    assert len(catalog) == 12
+    assert "12 images were passed over" in catalog.notes[0]
+    assert "0.tar/0000.mask.png" in catalog.notes[0]
+
+
+def test_a_dot_in_a_key_loses_no_labelled_image(tmp_path):
+    dotted = {f"IMG_{row}.0.{end}": content for row in range(3) for end, content in
+              (("png", IMAGES[row]), ("cls", str(LABELS[row]).encode()))}  # fmt: skip
+    write_shard(tmp_path / "0.tar", dotted | samples(range(3, 6)))
+
+    assert len(read_shards(list_folder(tmp_path), Data())) == 6
+
+    write_shard(tmp_path / "0.tar", dotted)
+    assert has_shards(list_folder(tmp_path))
+    assert told(read_shards(list_folder(tmp_path), Data()))[2] == ("IMG_2.0.png", "2", "")
 
 
 def test_images_and_labels_that_are_alone_are_an_error_or_dropped(tmp_path):
@@ -305,6 +342,52 @@ def test_the_label_column_is_the_customary_the_described_or_the_named_one(tmp_pa
     assert read_tables(listing, Data()).classes == tuple(NAMES)
 
 
+@pytest.mark.parametrize("names", [NAMES, None])
+def test_several_labels_for_an_image_are_refused(tmp_path, names):
+    labels = [[0], [0, 1], *([1] for _ in range(10))]
+    write_parquet(tmp_path / "x.parquet", make_table(range(12), names, labels))
+
+    with pytest.raises(
+        DataError, match=r"x.parquet: has the labels 0, 1; .*multi-label.* not supp"
+    ):
+        read_tables(list_folder(tmp_path), Data())
+
+
+def test_labels_as_bytes_are_their_text(tmp_path):
+    labels = [NAMES[label].encode() for label in LABELS]
+    columns = {"label": labels, "image": column_of(IMAGES)}
+    write_parquet(tmp_path / "x.parquet", pa.table(columns))
+
+    assert read_tables(list_folder(tmp_path), Data()).classes == tuple(sorted(NAMES))
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_of_several_columns_of_images_the_customary_or_the_named_one_counts(tmp_path, ending):
+    columns = {"mask": column_of(IMAGES[::-1]), "img": column_of(IMAGES), "label": LABELS}
+    write = write_arrow if ending == "arrow" else write_parquet
+    write(tmp_path / f"x.{ending}", pa.table(columns))
+    listing, reader = list_folder(tmp_path), Reader(tmp_path)
+
+    for settings, member, expected in (
+        (Columns(), "3", IMAGES[3]),
+        (Columns(image="img"), "3", IMAGES[3]),
+        (Columns(image="mask"), "mask/3", IMAGES[::-1][3]),
+    ):
+        paths = read_tables(listing, Data(columns=settings)).paths
+        assert f"x.{ending}\0{member}" in paths
+        assert reader(f"x.{ending}\0{member}") == expected
+    with pytest.raises(DataError, match=r"'nonsense' \(data.columns.image\) .* are mask, img"):
+        read_tables(listing, Data(columns=Columns(image="nonsense")))
+
+
+def test_several_columns_of_images_without_a_customary_name_are_refused(tmp_path):
+    columns = {"left": column_of(IMAGES), "right": column_of(IMAGES), "label": LABELS}
+    write_parquet(tmp_path / "x.parquet", pa.table(columns))
+
+    with pytest.raises(DataError, match=r"Bytes are in left, right; name it.*data.columns.image="):
+        read_tables(list_folder(tmp_path), Data())
+
+
 def test_images_may_be_plain_bytes(tmp_path):
     write_parquet(
         tmp_path / "x.parquet",
@@ -450,16 +533,15 @@ class WithTrain:
 
 
 class WithSplit(WithTrain):
-    """Stands for SVHN: `split`, no names, no validation split, the network's failure."""
+    """Stands for SVHN: `split`, no names, no validation split."""
 
     classes = None
+    words: tuple[str, ...] = ("train", "test")
 
     def __init__(self, root: str, split: str = "train", download: bool = False) -> None:
-        if split == "val":
-            raise ValueError(
-                "Unknown value 'val' for argument split. Valid values are {'train', 'test'}."
-            )
-        super().__init__(root, split == "train", download=download)
+        if split not in self.words:
+            raise ValueError(f"Unknown value '{split}' for argument split.")
+        super().__init__(root, split == self.words[0], download=download)
 
 
 class Unreachable(WithTrain):
@@ -495,6 +577,59 @@ def test_splits_that_a_set_has_not_are_not_there(tmp_path, monkeypatch):
 
     assert {name.split("/")[0] for name in files(tmp_path / "svhn")} == {"train", "test"}
     assert {name.split("/")[1] for name in files(tmp_path / "svhn")} == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "folders"),
+    [
+        (("trainval", "test"), {"train", "test"}),  # OxfordIIITPet
+        (("train", "valid", "test"), {"train", "val", "test"}),  # Country211
+        (("train", "val", "trainval", "test"), {"train", "val", "test"}),  # FGVCAircraft
+    ],
+)
+def test_splits_under_another_word_are_fetched_too(tmp_path, monkeypatch, words, folders):
+    monkeypatch.setattr(WithSplit, "words", words)
+    serve(monkeypatch, "OxfordIIITPet", WithSplit)
+    fetch_torchvision("OxfordIIITPet", tmp_path / "pets")
+
+    assert {name.split("/")[0] for name in files(tmp_path / "pets")} == folders
+
+
+def test_a_set_without_a_training_split_is_refused_before_anything_is_fetched(
+    tmp_path, monkeypatch
+):
+    class Letters(WithSplit):
+        words = ("letters", "test")
+
+        def __init__(self, root: str, split: str = "letters", download: bool = False) -> None:
+            super().__init__(root, split, download)
+            pytest.fail("it was fetched")
+
+    serve(monkeypatch, "EMNIST", Letters)
+    with pytest.raises(DataError, match="has no training split that could be named"):
+        fetch_torchvision("EMNIST", tmp_path / "x")
+
+
+def test_where_nothing_can_be_written_fetching_says_so(tmp_path, monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fetch, "mkdtemp", refuse)
+    with pytest.raises(
+        MachineError, match=r"ten: can't be written \(Permission denied\); set RESN"
+    ):
+        fetch_torchvision("CIFAR10", tmp_path / "ten")
+
+
+def test_of_two_processes_that_fetch_the_same_the_first_is_believed(tmp_path, monkeypatch):
+    def load(name: str) -> SavedSet:
+        SavedSet().save_to_disk(str(tmp_path / "name"))  # by the other one, meanwhile
+        return SavedSet()
+
+    stand_in(monkeypatch, load)
+    fetch_dataset("user/name", tmp_path / "name")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
 
 
 def test_a_set_without_splits_is_class_folders_alone_and_made_once(tmp_path, monkeypatch):

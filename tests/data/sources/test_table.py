@@ -379,6 +379,24 @@ def test_a_split_that_makes_no_sense_is_refused(read, splits, message):
         read("image,label,split\n" + "".join(lines))
 
 
+@pytest.mark.parametrize("name", ["dataset", "set", "part", "subset"])
+def test_a_column_whose_name_is_vague_is_a_split_only_where_its_cells_say_so(read, name):
+    """As HAM10000's: its 'dataset' is where an image comes from."""
+    ham = f"image_id,dx,{name}\na,nv,vidir\nb,mel,rosendahl\nc,nv,vidir\nd,mel,vidir\n"
+    assert set(read(ham, columns=Columns(label="dx")).split) == {""}
+
+    said = f"image,label,{name}\na,x,train\nb,y,train\nc,x,test\nd,y,test\n"
+    assert list(read(said).split) == ["train", "train", "test", "test"]
+    with pytest.raises(DataError, match=r"'tset' is none of train, .*data.columns.split=''"):
+        read(said.replace("d,y,test", "d,y,tset"))
+
+
+def test_the_user_can_say_that_no_column_is_the_split(read):
+    rows = "image,label,split\na,x,1\nb,y,2\nc,x,1\nd,y,2\n"
+
+    assert set(read(rows, columns=Columns(split="")).split) == {""}
+
+
 def test_an_empty_split_column_leaves_the_splits_open(read):
     assert set(read("image,label,split\na.png,cat,\nb.png,dog,\n", "a.png", "b.png").split) == {""}
 

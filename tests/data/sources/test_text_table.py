@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -133,10 +134,17 @@ def test_whatever_the_bytes_rows_come_out_or_one_kind_of_error(content):
 
 
 def test_a_file_is_read_by_its_ending(tmp_path):
-    for name in ("a.csv", "b.TSV", "c.txt"):
-        (tmp_path / name).write_bytes(as_csv(ROWS, "\t"))
-
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "d.parquet")
+    (tmp_path / "e.JSON").write_text(json.dumps(ROWS))
+    for name, delimiter in (("a.csv", ","), ("b.TSV", "\t"), ("c.txt", ";")):
+        (tmp_path / name).write_bytes(as_csv(ROWS, delimiter))
+    for name in ("a.csv", "b.TSV", "c.txt", "d.parquet", "e.JSON"):
         assert read_table_file(tmp_path / name) == ROWS
+
+    for name in ("d.parquet", "e.JSON"):
+        (tmp_path / name).rename(tmp_path / "t.csv")
+        with pytest.raises(DataError, match=r"t\.csv"):
+            read_table_file(tmp_path / "t.csv")
 
 
 def test_parquet_cells_are_what_csv_would_have(tmp_path):

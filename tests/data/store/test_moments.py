@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store.moments import describe_moments, moments
 from resnetlab.data.store.pixels import PixelStore, read_images
 from resnetlab.data.store.record import RECORD, fill_from_pixels
@@ -46,7 +47,7 @@ def test_moments_equal_those_of_all_pixels(sizes, darkest, seed):
 
 
 def test_moments_of_real_images_are_those_of_their_pixels(photo_folder):
-    catalog, store = read_images(read_folder(photo_folder), 50, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(photo_folder)), 50, 10**6, 2)
     rows = store.rows_of(catalog)
     expected = directly([store.image(row) for row in rows])
 
@@ -101,7 +102,7 @@ SPLITS = {
 
 
 def of_training_split(folder: Path) -> dict:
-    catalog, store = read_images(read_folder(folder), 8, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(folder)), 8, 10**6, 2)
     return describe_moments(catalog, store, "train")
 
 
@@ -133,7 +134,7 @@ def test_quarantined_images_count_for_nothing(write_images):
 
 
 def test_moments_of_classes_are_those_of_their_images(write_images):
-    catalog, store = read_images(read_folder(write_images(SPLITS)), 8, 10**6, 2)
+    catalog, store = read_images(class_folders(list_folder(write_images(SPLITS))), 8, 10**6, 2)
     facts = describe_moments(catalog, store, "train")
     rows = store.rows_of(catalog)[catalog.rows("train")][:2]  # the two of class a
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_sample_images
 
 from resnetlab.data.catalog import Catalog
-from resnetlab.data.sources.folder import read_folder
+from resnetlab.data.sources.folder import class_folders
+from resnetlab.data.sources.listing import list_folder
 from resnetlab.data.store import build, format
 from resnetlab.data.store import pixels as module
 from resnetlab.data.store.checksums import ENTRY
@@ -61,7 +62,7 @@ def folder(write_images) -> Path:
 
 
 def read(folder: Path, workers: int = 2) -> tuple[Catalog, PixelStore]:
-    return read_images(read_folder(folder), SIDE, LIMIT, workers)
+    return read_images(class_folders(list_folder(folder)), SIDE, LIMIT, workers)
 
 
 def files(cache: Path) -> dict[str, bytes]:
@@ -73,7 +74,7 @@ def files(cache: Path) -> dict[str, bytes]:
 
 
 def test_the_store_holds_what_decoding_gives(cache, photo_folder):
-    catalog, store = read_images(read_folder(photo_folder), 50, LIMIT, 2)
+    catalog, store = read_images(class_folders(list_folder(photo_folder)), 50, LIMIT, 2)
 
     assert len(store.index) == len(catalog) == 24
     for row, path in zip(store.rows_of(catalog), catalog.paths, strict=True):
@@ -92,7 +93,7 @@ def test_the_store_holds_what_decoding_gives(cache, photo_folder):
 
 
 def test_the_catalog_learns_content_and_size(cache, photo_folder):
-    listed = read_folder(photo_folder)
+    listed = class_folders(list_folder(photo_folder))
     catalog, _ = read_images(listed, 50, LIMIT, 2)
 
     assert set(catalog.width) == {160}
@@ -206,7 +207,7 @@ def test_two_builders_at_once_decode_every_image_once(cache, folder, decoded):
 @pytest.mark.parametrize(("side", "limit"), [(SIDE + 1, LIMIT), (SIDE, 63)])
 def test_other_settings_make_another_store(cache, folder, decoded, side, limit):
     read(folder)
-    catalog, _ = read_images(read_folder(folder), side, limit, 2)
+    catalog, _ = read_images(class_folders(list_folder(folder)), side, limit, 2)
 
     assert len(decoded) == 28
     assert catalog.sound.all() == (limit == LIMIT)
@@ -275,7 +276,7 @@ def test_an_earlier_store_of_which_pixels_were_lost_gives_what_it_still_has(
 
 
 def test_a_store_of_jpeg_gives_nearly_the_pixels_and_the_same_records(cache, photo_folder):
-    listed = read_folder(photo_folder)
+    listed = class_folders(list_folder(photo_folder))
     catalog, raw = read_images(listed, 50, LIMIT, 2)
     again, packed = read_images(listed, 50, LIMIT, 2, format="jpeg")
 
@@ -290,7 +291,7 @@ def test_a_store_of_jpeg_gives_nearly_the_pixels_and_the_same_records(cache, pho
 
 
 def test_a_cut_store_of_jpeg_is_mended(cache, photo_folder, tmp_path, monkeypatch, small_chunks):
-    listed = read_folder(photo_folder)
+    listed = class_folders(list_folder(photo_folder))
     _, store = read_images(listed, 50, LIMIT, 2, format="jpeg")
     expected = files(cache)
     os.truncate(store.beside.with_suffix(".index"), 7 * ENTRY.itemsize + 1)
@@ -335,7 +336,7 @@ def test_pixels_are_kept_unless_disk_or_memory_are_small_for_them(
     monkeypatch.setattr(format, "free_for", lambda needed: free)
 
     assert (
-        format.choose_format(read_folder(folder), SIDE) == expected
+        format.choose_format(class_folders(list_folder(folder)), SIDE) == expected
     )  # 14 · 3 · 6 · 6 = 1512 bytes
     said = capsys.readouterr().err
     assert ("0.0 MB" in said and said.count("\n") == 1) == (expected == "jpeg")

@@ -5,17 +5,26 @@ import json
 import socket
 import tempfile
 import threading
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from resnetlab import predict
+from resnetlab.deploy.predictor import Predictor
+from resnetlab.deploy.server import body
 from resnetlab.deploy.server.answering import Service
+from resnetlab.deploy.server.corrections import Corrections
 from resnetlab.deploy.server.limits import Limits
+from resnetlab.errors import CheckpointError
 
 JPEG = {"content-type": "image/jpeg"}
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+FIELD = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,14 @@ def test_the_model_describes_itself_and_counts(client, facts, photos):
     assert "/predict" in client.get("/openapi.json").json()["paths"]
 
 
+def test_the_interface_says_what_is_kept(serving, tmp_path):
+    def said(**more) -> str:
+        return serving(**more).get("/openapi.json").json()["info"]["description"]
+
+    assert said().endswith("Nothing that is sent is kept.")
+    assert "kept but the images and labels of /corrections" in said(corrections=tmp_path / "c.csv")
+
+
 # Refusals
 
 
@@ -116,6 +133,19 @@ def test_row_51_a_bomb_is_refused_unopened(client, bomb):
         400,
         "no sound image: too many pixels",
     )
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/nearest", "/corrections"])
+@pytest.mark.parametrize("problem", ["not an image", "truncated", "too many pixels"])
+def test_row_51_every_path_refuses_alike(
+    serving, photos, bomb, tmp_path, monkeypatch, path, problem
+):
+    monkeypatch.setattr(Predictor, "has_pictures", True)
+    cut = photos[0].read_bytes()[:-900]
+    content = {"not an image": b"text", "truncated": cut, "too many pixels": bomb}[problem]
+    response = serving(corrections=tmp_path / "c.csv").post(path, content=content, headers=JPEG)
+    assert response.status_code == (415 if problem == "not an image" else 400)
+    assert response.json() == {"error": f"no sound image: {problem}"}
 
 
 @pytest.fixture
@@ -169,7 +199,8 @@ def test_uploads_never_touch_the_disk(client, photos, monkeypatch):
     large = photos[0].read_bytes() + bytes(
         3_000_000
     )  # what follows the image's end is no part of it
-    client.post("/predict", files=[("files", ("large.jpg", large, "image/jpeg"))])
+    response = client.post("/predict", files=[("files", ("large.jpg", large, "image/jpeg"))])
+    assert response.status_code == 200, response.text
 
 
 # Limits
@@ -209,15 +240,24 @@ def test_row_52_a_slow_upload_is_ended_and_its_place_is_free_again(serving, phot
 
 
 def test_row_53_of_many_at_once_some_are_told_to_come_again_and_the_others_are_right(
-    serving, bundle, photos
+    serving, bundle, photos, monkeypatch
 ):
     client = serving(Limits(requests=4, batch=4))
     expected = probs(predict(bundle, photos[:1], backend="torch"))
     found = []
+    others_answered = threading.Event()
+    answers = Predictor.answers
+
+    def answer_late(*rest):
+        others_answered.wait(10)
+        return answers(*rest)
 
     def ask() -> None:
         found.append(client.post("/predict", files=as_files(photos[:1])))
+        if len(found) == 56:
+            others_answered.set()
 
+    monkeypatch.setattr(Predictor, "answers", answer_late)
     threads = [threading.Thread(target=ask) for _ in range(60)]
     for thread in threads:
         thread.start()
@@ -225,11 +265,87 @@ def test_row_53_of_many_at_once_some_are_told_to_come_again_and_the_others_are_r
         thread.join()
     good = [response for response in found if response.status_code == 200]
     busy = [response for response in found if response.status_code == 503]
-    assert good and len(good) + len(busy) == 60
+    assert (len(good), len(busy)) == (4, 56)
     assert all(response.headers["retry-after"] == "1" for response in busy)
     for response in good:
         np.testing.assert_allclose(probs(response.json()["predictions"]), expected, atol=1e-6)
     assert client.service.metrics.active == 0
+
+
+@pytest.mark.parametrize("slow", [(Predictor, "answers"), (body, "parse_form")])
+def test_who_sent_in_time_and_waits_too_long_is_told_to_come_again(
+    serving, photos, monkeypatch, slow
+):
+    at_once = getattr(*slow)
+    monkeypatch.setattr(*slow, lambda *rest: time.sleep(0.6) or at_once(*rest))
+    response = serving(Limits(seconds=0.2)).post("/predict", files=as_files(photos[:1]))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "no answer within 0.2 s" in response.json()["error"]
+
+
+@pytest.mark.parametrize("part", [FIELD, b"--b?\r\n"], ids=["fields", "nearly fields"])
+def test_a_form_of_countless_parts_is_refused_at_once(client, part):
+    content = FIELD + part * (30_000_000 // len(part)) + b"--b--\r\n"
+    began = time.monotonic()
+    response = client.post("/predict", content=content, headers=FORM)
+    assert time.monotonic() - began < 4
+    assert response.status_code == 413
+    assert "send at most 32 images and 16 fields" in response.json()["error"]
+
+
+def test_a_form_may_have_fields_beside_its_images(client, photos):
+    response = client.post(
+        "/predict", files=as_files(photos[:2]), data={f"x{n}": "1" for n in range(16)}
+    )
+    assert response.status_code == 200
+
+
+def test_while_a_form_is_parsed_others_are_answered(client, photos, monkeypatch):
+    began, others_answered, in_time = threading.Event(), threading.Event(), []
+    parse_form = body.parse_form
+
+    def parse_late(*rest):
+        began.set()
+        in_time.append(others_answered.wait(5))
+        return parse_form(*rest)
+
+    monkeypatch.setattr(body, "parse_form", parse_late)
+    asking = threading.Thread(
+        target=client.post, args=["/predict"], kwargs={"files": as_files(photos[:1])}
+    )
+    asking.start()
+    assert began.wait(5)
+    assert client.get("/healthz").status_code == 200
+    others_answered.set()
+    asking.join()
+    assert in_time == [True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"), [("image/jpeg", 1.5), ("multipart/form-data; boundary=b", 2.5)]
+)
+def test_a_body_is_in_memory_once_and_the_files_of_a_form_once_more(kind, times):
+    head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    sizes = iter([100_000] * 100)
+    ends = [b"\r\n--b--\r\n", head]
+
+    async def receive():
+        content = ends.pop() if len(ends) == 2 else bytes(next(sizes, 0)) or ends.pop()
+        return {"type": "http.request", "body": content, "more_body": bool(ends)}
+
+    async def peak_of_reading() -> int:
+        headers = [(b"content-type", kind.encode())]
+        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        form = await body.read_form(request, Limits())
+        assert len(form.files[0][1]) >= 10_000_000
+        return tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    try:
+        peak = asyncio.run(peak_of_reading())
+    finally:
+        tracemalloc.stop()
+    assert peak < times * 10_000_000
 
 
 # Who may ask
@@ -284,3 +400,13 @@ def test_what_was_taken_is_answered_before_the_end(bundle, photos):
         return answer
 
     assert asyncio.run(last_request())["predictions"][0]["class"]
+
+
+@pytest.mark.parametrize("rows", ["", "1.png,cat\n"])
+def test_corrections_go_into_no_table_of_other_columns(tmp_path, rows):
+    table = tmp_path / "other.csv"
+    table.write_text(f"file,class\n{rows}")
+    with pytest.raises(
+        CheckpointError, match=r"must be path, label\. Got file, class; choose another"
+    ):
+        Corrections(table)

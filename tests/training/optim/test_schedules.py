@@ -216,9 +216,27 @@ def test_the_linear_schedule_falls_on_a_straight_line_to_zero():
         (224, {"start_size": 128, "full_size_from": 0.0}, [224] * 6),
         (224, {"start_size": 256}, [224] * 6),
         (32, {"start_size": 24, "full_size_from": 0.67}, [24, 24, 28, 28, 32, 32]),
+        (224, {"start_size": 16, "full_size_from": 1.0}, [16, 48, 80, 112, 144, 176]),
+        (224, {"start_size": 48, "full_size_from": 1.0}, [48, 80, 112, 144, 176, 208]),
     ],
 )
 def test_images_grow_evenly_and_are_at_full_size_in_time(image_size, values, sizes):
     training = Training(epochs=6, **values)
 
     assert [size_of_epoch(training, image_size, epoch) for epoch in range(6)] == sizes
+
+
+sides = st.integers(8, 2048)
+
+
+@given(sides, sides, st.integers(1, 40), st.floats(0, 1))
+def test_images_never_shrink_and_stay_between_the_first_and_the_full_size(
+    image_size, start_size, epochs, full_size_from
+):
+    training = Training(epochs=epochs, start_size=start_size, full_size_from=full_size_from)
+    sizes = [size_of_epoch(training, image_size, epoch) for epoch in range(epochs)]
+
+    assert sizes == sorted(sizes)
+    assert min(start_size, image_size) <= sizes[0] <= sizes[-1] <= image_size
+    full = [size for epoch, size in enumerate(sizes) if epoch >= full_size_from * epochs]
+    assert set(full) <= {image_size}

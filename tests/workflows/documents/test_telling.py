@@ -153,6 +153,20 @@ def test_a_competition_is_answered_in_its_form(tmp_path, monkeypatch):
     assert right / len(hidden) > 0.8
 
 
+@pytest.mark.parametrize("anyway", [True, False])
+def test_a_step_goes_on_anyway_where_its_document_does(tmp_path, digit_folder, monkeypatch, anyway):
+    monkeypatch.setitem(STORIES, "s0", Story("digits", (Step("told", "Short"),)))
+
+    def reached(folder, asked):
+        assert (folder.name, asked) == ("told", anyway)
+        raise StoppedError("reached", 143)
+
+    monkeypatch.setattr(telling, "go_on", reached)
+    arguments = {"document": "s0", "data": str(digit_folder), "budget_s": None}
+    with pytest.raises(StoppedError, match="reached"):
+        telling.go_on_telling(tmp_path, arguments, anyway)
+
+
 def test_a_document_without_images_is_refused():
     with pytest.raises(RecipeError, match="reproduce s1 needs --data"):
         reproduce_document("s1", None)

@@ -4,9 +4,11 @@ import errno
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import weakref
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
@@ -20,6 +22,9 @@ PIECE = 2**16  # bytes read at once; no header of a tar file is longer
 # Methods of zip that give out no more than is asked for at a time.
 ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 
+UTF8 = 0x800  # of a member's flags: its name is UTF-8
+UNICODE_PATH = 0x7075
+
 
 class ZipImages:
     """The files in a zip archive; threads unpack theirs side by side."""
@@ -30,7 +35,7 @@ class ZipImages:
             self.zip = zipfile.ZipFile(path)
             self._lock = Lock()
             self.infos = {
-                members.add(info.orig_filename, info.file_size, zip_kind(info)): info
+                members.add(zip_name(info), info.file_size, zip_kind(info)): info
                 for info in self.zip.infolist()
             }
             members.check_ends()
@@ -71,6 +76,31 @@ class ZipImages:
         """Write a member's bytes, in bounded memory. Raises whatever a damaged one leads to."""
         with self.zip.open(self.infos[member]) as file:
             shutil.copyfileobj(file, out, LITTLE)
+
+
+def zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member of a zip archive, as whoever packed it saw it.
+
+    Without the flag for UTF-8 Python reads it as DOS wrote it; but there may be a field beside with the
+    name in UTF-8, and Info-ZIP and others write UTF-8 without the flag. Source: APPNOTE.TXT, 4.6.9 and D.
+    """
+    if info.flag_bits & UTF8:
+        return info.orig_filename
+    try:
+        stored = info.orig_filename.encode("cp437")
+        return (unicode_path(info.extra, stored) or stored).decode("utf-8")
+    except UnicodeError:
+        return info.orig_filename
+
+
+def unicode_path(extra: bytes, stored: bytes) -> bytes:
+    """Return the name in the extra field 0x7075 of a member, b'' where there is none of the `stored` name."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(stored)):
+            return field[5:]
+    return b""
 
 
 def zip_kind(info: zipfile.ZipInfo) -> Kind:

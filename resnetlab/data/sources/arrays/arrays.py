@@ -1,7 +1,5 @@
 """Images and labels as arrays: .npy, .npz, .pt and .safetensors. No pickle is ever executed."""
 
-import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ import numpy as np
 from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.archives.nested import place_of
 from resnetlab.data.sources.arrays.files import open_arrays
+from resnetlab.data.sources.arrays.scales import as_stack, deep_stacks, scale_notes
 from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.labelled import (
-    image_file,
     labelled_catalog,
     row_number,
     split_of,
@@ -28,15 +26,7 @@ FLAT: dict[int, list[tuple[int, ...]]] = {
     3072: [(3, 32, 32), (32, 32, 3)],
 }  # shapes of images that are rows
 LOOKED_AT = 100  # rows, to tell the shape
-CHUNK_VALUES = 2**22  # read at a time for the range of an array's values
-
-# What the numbers of images mean, from the range they lie in, to 0..255.
-SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "0 to 1": lambda values: values * 255.0,
-    "0 to 255": lambda values: values,
-    "-1 to 1": lambda values: (values + 1.0) * 127.5,
-    "0 to 65535": lambda values: values / 257.0,
-}
+DEEP = ".tif"  # behind a row's number: the image with all its values
 
 
 @dataclass(frozen=True)
@@ -58,24 +48,11 @@ class Column:
         return natural_key(self.file.rpartition(".")[0]), natural_key(self.key)
 
 
-@dataclass(frozen=True)
-class Stack:
-    """N images in one array: (N, H, W), (N, H, W, C) or (N, C, H, W); `scale` is one of SCALES."""
-
-    array: np.ndarray
-    channels_first: bool
-    scale: str
-
-    def image(self, row: int) -> bytes:
-        """Return one image as the bytes of a file."""
-        values = self.array[row]
-        if values.dtype != np.uint8:
-            values = np.rint(SCALES[self.scale](values.astype(np.float64))).astype(np.uint8)
-        return image_file(values.transpose(1, 2, 0) if self.channels_first else values)
-
-
 class Arrays:
-    """The images in one file of arrays; a member is '17', or 'key/17' where arrays have names."""
+    """The images in one file of arrays; a member is '17', or 'key/17' where arrays have names.
+
+    '17' is the image in 8 bits, '17.tif' the one with all its values.
+    """
 
     def __init__(self, file: Path) -> None:
         self.stacks = {
@@ -88,7 +65,8 @@ class Arrays:
         """Return an image as the bytes of a file. Raises KeyError where there is none."""
         key, _, row = member.rpartition("/")
         stack = self.stacks[key]
-        return stack.image(row_number(row, len(stack.array)))
+        number = row_number(row.removesuffix(DEEP), len(stack.array))
+        return stack.whole_image(number) if row.endswith(DEEP) else stack.image(number)
 
 
 # The set
@@ -133,8 +111,8 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
     """Return the catalog of images and labels in arrays, joined in natural order of their names.
 
     An array of three dimensions and more holds images, any other labels. Where names speak of
-    train, val or test, that is the split. Raises DataError where a file is damaged, or arrays don't
-    fit each other.
+    train, val or test, that is the split. Images of more than 8 bits, or whose scale the user gives,
+    keep their values. Raises DataError where a file is damaged, or arrays don't fit each other.
     """
     files = array_files(listing)
     where = listing.where if listing.prefix else listing.root
@@ -153,7 +131,12 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
         if other.name == one.name and other.array.ndim > 2
     ]
     columns.sort(key=lambda column: column.place)
-    check_scales([column for column in columns if column.array.ndim >= 3], where)
+    stacks = {
+        column.name: as_stack(column.array, str(where / column.name))
+        for column in columns
+        if column.array.ndim >= 3
+    }
+    deep = deep_stacks(stacks, isinstance(settings.value_range, tuple), where)
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
@@ -163,7 +146,8 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
         texts = pair(images, [column for column in here if column.array.ndim < 3], where)
         for column in images:
             start = listing.path_of(column.file) + MEMBER + (f"{column.key}/" if column.key else "")
-            paths += [f"{start}{row}" for row in range(len(column.array))]
+            ending = DEEP if column.name in deep else ""
+            paths += [f"{start}{row}{ending}" for row in range(len(column.array))]
         labels += texts
         splits += [split] * len(texts)
     others = sorted({*listing.files} - {*files}) + list(listing.passed_over)
@@ -173,7 +157,11 @@ def read_arrays(listing: Listing, settings: Data) -> Catalog:
         labels,
         splits,
         settings,
-        notes=[*unfolded, *note("files or links were passed over", others)],
+        notes=[
+            *unfolded,
+            *scale_notes(stacks, deep),
+            *note("files or links were passed over", others),
+        ],
     )
 
 
@@ -233,67 +221,3 @@ def is_one_hot(array: np.ndarray) -> bool:
         return False
     ones = array == 1
     return bool(np.all(ones | (array == 0)) and np.all(ones.sum(axis=1) == 1))
-
-
-# What the numbers mean
-
-
-def check_scales(images: list[Column], root: Path) -> None:
-    """Raise DataError where arrays are no images, or their values have different ranges."""
-    scales = {
-        column.name: as_stack(column.array, str(root / column.name)).scale for column in images
-    }
-    for name, scale in scales.items():
-        first = next(iter(scales))
-        if scale != scales[first]:
-            raise DataError(
-                f"{root}: values go from {scales[first]} in {first}, but from {scale} in {name}; "
-                "bring all to one range"
-            )
-
-
-def as_stack(array: np.ndarray, where: str) -> Stack:
-    """Return an array of images with its meaning. Raises DataError where it holds none."""
-    shape = array.shape
-    last = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
-    first = len(shape) == 4 and shape[1] in (1, 3, 4)
-    if not (last or first) or 0 in shape:
-        raise DataError(
-            f"{where}: shape {shape} is none of images, which have N×H×W, N×H×W×C or N×C×H×W with "
-            "1, 3 or 4 channels"
-        )
-    return Stack(array, not last, find_scale(array, where))
-
-
-def find_scale(array: np.ndarray, where: str) -> str:
-    """Return which of SCALES an array's values have. Raises DataError for values outside of all."""
-    if array.dtype == np.uint8:
-        return "0 to 255"
-    if array.dtype == np.bool_:
-        return "0 to 1"
-    if array.dtype.kind not in "uif":
-        raise DataError(f"{where}: images must be numbers, found {array.dtype}")
-    lows, highs = zip(*((chunk.min(), chunk.max()) for chunk in chunks(array)), strict=True)
-    low, high = np.min(lows).item(), np.max(highs).item()  # NaN if one value is
-    floats = array.dtype.kind == "f"
-    if floats and low >= 0 and high <= 1:
-        return "0 to 1"
-    if low >= 0 and high <= 255:
-        return "0 to 255"
-    if floats and low >= -1 and high <= 1:
-        return "-1 to 1"
-    if array.dtype == np.uint16:
-        return "0 to 65535"
-    finite = math.isfinite(low) and math.isfinite(high)
-    found = f"{low:.6g} to {high:.6g}" if finite else "values that are not finite"
-    raise DataError(
-        f"{where}: {array.dtype} values must lie in 0 to 255, or floats in 0 to 1 or -1 to 1; found "
-        f"{found}"
-    )
-
-
-def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Give an array in chunks that are small beside the memory of any machine."""
-    rows = max(1, CHUNK_VALUES // math.prod(array.shape[1:]))
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]

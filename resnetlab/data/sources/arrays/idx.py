@@ -13,6 +13,7 @@ import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.folder import note
+from resnetlab.data.sources.layout.names import SPLIT_NAMES
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.labelled import (
     image_file,
@@ -24,6 +25,7 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
 NAME = re.compile(r"(.*)(images|labels)[-._]idx([13])[-._]ubyte(\.gz)?", re.IGNORECASE | re.DOTALL)
+WORD = re.compile(r"(?i:t10k)|(?:[A-Z]?[a-z]+|[A-Z]+)[0-9]*")  # in the start of a file's name
 UNSIGNED_BYTES = 8
 MAX_UNPACKED_BYTES = 4 * 2**30
 
@@ -52,7 +54,8 @@ def has_idx(listing: Listing) -> bool:
 def read_mnist(listing: Listing, settings: Data) -> Catalog:
     """Return the catalog of the idx files in a folder; 't10k' is the test split.
 
-    Raises DataError where a file is damaged, or images or labels are missing.
+    Raises DataError where a file is damaged, images or labels are missing, or the files are of several
+    data sets: a label of one means another class in the next.
     """
     sets: dict[str, dict[str, str]] = {}
     passed_over = list(listing.passed_over)
@@ -62,6 +65,12 @@ def read_mnist(listing: Listing, settings: Data) -> Catalog:
             sets[found[1]][found[2].lower()] = name
         else:
             passed_over.append(name)
+    unlike = sorted({without_split(start) for start in sets}, key=natural_key)
+    if len(unlike) > 1:
+        raise DataError(
+            f"{listing.where}: holds several data sets, whose labels mean different classes: "
+            f"{', '.join(name or '(without a name)' for name in unlike)}; name one of these, in a folder of its own"
+        )
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
@@ -85,6 +94,17 @@ def read_mnist(listing: Listing, settings: Data) -> Catalog:
         splits += [split] * count
     notes = note("files or links were passed over", passed_over)
     return labelled_catalog(listing, paths, labels, splits, settings, notes=notes)
+
+
+def without_split(start: str) -> str:
+    """Return the start of a file's name without the words that say a split: 'MNIST/raw' of 'MNIST/raw/t10k-'."""
+    plain = WORD.sub(lambda word: "" if is_split(word[0].lower()) else word[0], start)
+    return re.sub(r"[-_. /]*/[-_. /]*", "/", plain).strip("-_. /")
+
+
+def is_split(word: str) -> bool:
+    """Return whether a word in small letters says a split: 't10k', 'train', 'test2'."""
+    return word == "t10k" or word.rstrip("0123456789") in SPLIT_NAMES
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:

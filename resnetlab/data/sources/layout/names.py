@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,36 +28,60 @@ BESIDE = {
     "src", "notebooks", "metadata", "meta", "devkit", "splits", "models", "weights",
 }  # fmt: skip
 
+WORD = re.compile(r"[^\W\d_]+")
+INNER = "\0"  # between the words of 'trainCats', where a name itself can't hold it
+GAP = rf"(?:\s*[_.{INNER}-]\s*|\s+)?"  # what parts a split's word from the class
 Kind = Literal["train", "val", "test", "unlabelled", "fold", ""]
 
 
 @dataclass(frozen=True)
 class FolderName:
-    """What the words of a folder's name say; `rest` are those that say neither split nor file kind."""
+    """What the words of a folder's name say; `rest` are those that say neither split nor file kind.
+
+    `text` is the name as it is written, without the word that says so: 'C++' of 'train_C++'.
+    """
 
     kind: Kind
     word: str  # that says so: 'valid'
     rest: tuple[str, ...]
+    text: str
 
 
 def parse(name: str) -> FolderName:
     """Read a folder's name: 'TRAIN_IMAGES', 'trainset', 'Testing-Data', 'val2017', 'seg_train', 'fold 3'."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    words = [bare(word) for word in re.findall(r"[^\W\d_]+", apart)]
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", INNER, name)
+    words = [bare(word) for word in WORD.findall(apart)]
     if "fold" in words and re.search(r"\d", name) and set(words) <= {"fold", "k", "cv"}:
-        return FolderName("fold", "fold", ())
+        return FolderName("fold", "fold", (), "")
     said = {word for word in words if word in SPLIT_NAMES or word in UNLABELLED_NAMES}
     rest = tuple(word for word in words if word not in said and word not in PLAIN)
     if said == {"train", "val"}:
-        return FolderName("train", "trainval", rest)
+        return FolderName("train", "trainval", rest, without(said, apart))
     if len(said) != 1:
-        return FolderName("", "", tuple(words))
+        return FolderName("", "", tuple(words), name)
+    text = without(said, apart)
     word = said.pop()
-    return FolderName(SPLIT_NAMES.get(word, "unlabelled"), word, rest)
+    return FolderName(SPLIT_NAMES.get(word, "unlabelled"), word, rest, text)
+
+
+def without(said: Set[str], apart: str) -> str:
+    """Return a name, INNER between its words, without those words, their numbers and what parted them.
+
+    'type1' of 'train_type1', 'C++' of 'C++ (Test)', 'birds' of 'birds-train2017'.
+    """
+    for found in reversed(list(WORD.finditer(apart))):
+        if bare(found[0]) in said:
+            before = re.sub(r"[(\[]$", "", apart[: found.start()])
+            after = re.sub(r"^\d*[)\]]?", "", apart[found.end() :])
+            apart = (
+                re.sub(f"{GAP}$", "", before) + after if before else re.sub(f"^{GAP}", "", after)
+            )
+    return apart.replace(INNER, "")
 
 
 def bare(word: str) -> str:
-    """Return 'train' for 'trainset' and 'trainingdata', else the word."""
+    """Return a word in small letters, 'train' for 'trainset' and 'TrainingData'."""
+    word = word.lower()
     for ending in ("dataset", "images", "set", "data"):
         if word.removesuffix(ending) in SPLIT_NAMES:
             return word.removesuffix(ending)
@@ -85,6 +109,16 @@ def split_kinds(names: Iterable[str]) -> dict[str, Kind]:
     return settle_eval(kinds, parsed)
 
 
+def all_splits(names: Set[str]) -> dict[str, Kind]:
+    """Return what each of some sibling folders is, where they are splits or folds and nothing else.
+
+    That is nothing where none of them is trained on.
+    """
+    kinds = split_kinds(names)
+    trained = not {"train", "fold"}.isdisjoint(kinds.values())
+    return kinds if trained and kinds.keys() == names else {}
+
+
 def settle_eval(kinds: dict[str, Kind], parsed: dict[str, FolderName]) -> dict[str, Kind]:
     """Return the kinds with 'eval' as the test split where another folder validates and none tests."""
     if "test" in kinds.values():
@@ -96,11 +130,15 @@ def settle_eval(kinds: dict[str, Kind], parsed: dict[str, FolderName]) -> dict[s
 
 def is_plain(name: str) -> bool:
     """Return whether a folder's name says no more than that images lie in it."""
-    words = re.findall(r"[^\W\d_]+", name.lower())
+    words = WORD.findall(name.lower())
     return bool(words) and all(word in PLAIN for word in words)
 
 
-def is_beside(name: str) -> bool:
-    """Return whether a folder's name says that what lies in it is about the images."""
-    words = re.findall(r"[^\W\d_]+", name.lower())
-    return "".join(words) in BESIDE or any(word in BESIDE for word in words[-1:])
+def is_beside(name: str, siblings: Iterable[str] = ()) -> bool:
+    """Return whether a folder's name says that what lies in it is about the images.
+
+    One with more words, 'lung_masks', does so only beside 'images' or the like: 'with_mask' is a class.
+    """
+    words = WORD.findall(name.lower())
+    said = any(word in BESIDE for word in words[-1:]) and any(map(is_plain, siblings))
+    return said or "".join(words) in BESIDE

@@ -1,12 +1,22 @@
 """The folders that hold images, freed of what only wraps them."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from resnetlab.data.catalog import printable
-from resnetlab.data.sources.layout.names import Kind, is_beside, is_plain, parse
+from resnetlab.data.sources.layout.names import (
+    BESIDE,
+    Kind,
+    is_beside,
+    is_plain,
+    parse,
+    split_kinds,
+)
 from resnetlab.data.sources.listing import Listing, is_image
+from resnetlab.errors import DataError
 
 Chain = tuple[str, ...]
 COMPARED = 8  # files of a copy, byte by byte
@@ -62,15 +72,18 @@ def is_flat(places: Iterable[Place]) -> bool:
     return all(not place.chain for place in places)
 
 
-def without_beside(places: list[Place]) -> tuple[list[Place], list[str]]:
-    """Return the places without masks and the like that lie beside a folder called 'images', and a note."""
-    children = children_of(places)
+def without_beside(
+    places: list[Place], classes: Collection[str], where: Path
+) -> tuple[list[Place], list[str]]:
+    """Return the places without masks and the like that lie beside a folder called 'images', and a note.
+
+    A folder in `classes`, those that the user names, stays. Raises DataError for one that is as
+    likely a class as not.
+    """
     dropped = {
         (*parent, name)
-        for parent, names in children.items()
-        if any(map(is_plain, names))
-        for name in names
-        if is_beside(name)
+        for parent, names in children_of(places).items()
+        for name in about_images(places, parent, names, classes, where)
     }
     if not dropped:
         return places, []
@@ -80,6 +93,57 @@ def without_beside(places: list[Place]) -> tuple[list[Place], list[str]]:
     return kept, [
         f"{count(gone)} images in folders named {names}, beside the images, were passed over"
     ]
+
+
+def about_images(
+    places: list[Place], parent: Chain, names: Set[str], classes: Collection[str], where: Path
+) -> set[str]:
+    """Return those of the folders in `parent` that hold masks and the like rather than a class.
+
+    By its name alone one does where nothing but the images lies beside it. Else its files must be
+    called like these, and those of no other folder: classes may all be numbered alike.
+    """
+    plain = {name for name in names if is_plain(name)}
+    about = {name for name in names - {*classes} if is_beside(name, names)} if plain else set()
+    others = names - about - split_kinds(names).keys()
+    alone = len(others) < 2
+    if not about or (alone and all(map(is_beside, about))):
+        return about
+    stems = {name: stems_within(places, (*parent, name)) for name in names}
+    images = {stem for name in plain for stem in stems[name]}
+    twins = {name for name in names - plain if are_named_after(stems[name], images)}
+    if alone:
+        unsure = {name for name in about - twins if not is_beside(name)}
+    else:
+        about &= twins
+        unsure = about if twins & others else set()
+    if unsure and not classes:
+        path = "/".join((*parent, min(unsure)))
+        raise DataError(
+            f"{where}: '{printable(path)}' may be a class, or masks or the like of what lies in "
+            f"'{printable(min(plain))}' beside it; name all classes, --set data.classes='[NAME, NAME]', or move it"
+        )
+    return about
+
+
+def stems_within(places: Iterable[Place], folder: Chain) -> set[Chain]:
+    """Return the words of each file's name below a folder, without its ending, 'mask' and the like."""
+    return {
+        tuple(
+            word
+            for word in re.split(r"[\W_]+", PurePosixPath(image).stem.lower())
+            if word and word not in BESIDE
+        )
+        for place in places
+        if place.chain[: len(folder)] == folder
+        for image in place.images
+    }
+
+
+def are_named_after(stems: set[Chain], images: set[Chain]) -> bool:
+    """Return whether most names begin with the words of an image's: '7_left' with '7'."""
+    found = sum(any(stem[:end] in images for end in range(1, len(stem) + 1)) for stem in stems)
+    return found > len(stems) / 2
 
 
 def children_of(places: Iterable[Place]) -> dict[Chain, set[str]]:
@@ -111,7 +175,7 @@ def without_wrapper(
         siblings = set(listing.subfolders(wrapper)) - {name}
         if is_flat(inner) or (parse(name).kind and not parse(name).rest):
             break
-        if not empty_allowed and not all(map(is_beside, siblings)):
+        if not empty_allowed and not all(is_beside(each, [name]) for each in siblings):
             break
         # What lies loose around the wrapper has no class either way.
         places = [*inner, *(place for place in places if not place.chain)]
@@ -120,12 +184,15 @@ def without_wrapper(
 
 
 def without_copies(places: list[Place], listing: Listing) -> tuple[list[Place], list[str]]:
-    """Return the places without a folder that holds files of the others once more, and a note on it."""
+    """Return the places without a folder that holds files of the others once more, and a note on it.
+
+    Of those in folders, that is: a file that lies loose has no label, so what holds it again is no copy.
+    """
     notes = []
     for name in tops(places):
         inside = by_path(under(places, name))
         others = [place for place in places if place.chain[:1] != (name,)]
-        outside = by_path(others)
+        outside = by_path(place for place in others if place.chain)
         if parse(name).kind or not inside.keys() <= outside.keys():
             continue
         paths = sorted(inside)[:: max(1, len(inside) // COMPARED)]

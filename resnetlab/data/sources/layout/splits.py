@@ -6,15 +6,15 @@ from pathlib import Path
 
 from resnetlab.data.catalog import printable
 from resnetlab.data.sources.layout.file_names import offer, usual_pattern
-from resnetlab.data.sources.layout.names import Kind, parse, split_kinds
+from resnetlab.data.sources.layout.names import Kind, all_splits, parse, split_kinds
 from resnetlab.data.sources.layout.places import (
     Place,
-    children_of,
     is_flat,
     peeled,
     tops,
     under,
 )
+from resnetlab.data.sources.listing import Listing
 from resnetlab.errors import DataError
 
 CUSTOMARY = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -76,7 +76,7 @@ def divide_named(kinds: dict[str, Kind], parts: Parts, loose: list[Place], where
 def add_part(division: Division, name: str, kind: Kind, places: list[Place]) -> None:
     """Add what lies under a folder to a division."""
     if kind == "unlabelled":
-        division.unlabelled[name] = [image for place in places for image in place.images]
+        division.unlabelled.setdefault(name, []).extend(i for place in places for i in place.images)
     else:
         division.places += [replace(place, kind=kind, part=name) for place in places]
 
@@ -188,25 +188,29 @@ def refuse_other(kinds: dict[str, Kind], others: list[str], where: Path) -> Data
 
 
 def splits_within_classes(places: list[Place]) -> Division:
-    """Return the division where each class folder holds the splits, 'cat/train/1.jpg', else all as it is."""
-    children = children_of(places)
-    classes = tops(places)
-    names = {name for top in classes for name in children.get((top,), ())}
-    kinds = split_kinds(names)
-    nested = all(len(place.chain) != 1 for place in places)
-    if not nested or not kinds or set(kinds) != names or "train" not in kinds.values():
+    """Return the division where each class folder holds the splits, 'cat/train/1.jpg', else all as it is.
+
+    So may each folder of a class in a domain, 'photo/cat/train/1.jpg'.
+    """
+    chains = [place.chain for place in places if place.chain]
+    for depth in range(1, min(map(len, chains), default=0)):
+        kinds = all_splits({chain[depth] for chain in chains})
+        if kinds:
+            break
+    else:
         return Division(places)
     division = Division([place for place in places if not place.chain])
     for place in places:
         if place.chain:
-            top, name, *deeper = place.chain
-            inner = replace(place, chain=(top, *deeper))
+            above, name, below = place.chain[:depth], place.chain[depth], place.chain[depth + 1 :]
             if kinds[name] == "unlabelled":
-                division.unlabelled.setdefault(f"{top}/{name}", []).extend(place.images)
+                division.unlabelled.setdefault("/".join((*above, name)), []).extend(place.images)
             else:
-                division.places.append(replace(inner, kind=kinds[name], part=name))
+                chain = (*above, *below)
+                division.places.append(replace(place, chain=chain, kind=kinds[name], part=name))
+    number = len({chain[:depth] for chain in chains})
     division.notes.append(
-        f"{listed(sorted(names))} lie within each of {len(classes)} class folders and are taken for the splits"
+        f"{listed(sorted(kinds))} lie within each of {number} class folders and are taken for the splits"
     )
     return division
 
@@ -214,22 +218,57 @@ def splits_within_classes(places: list[Place]) -> Division:
 def split_and_class_in_one(places: list[Place]) -> Division | None:
     """Return the division of folders that name both, 'train_cats', 'test_cats', 'train_dogs', else None."""
     parsed = {name: parse(name) for name in tops(places)}
-    classes = {each.rest for each in parsed.values()}
+    classes = {each.text for each in parsed.values()}
     if len(classes) < 2 or not all(each.kind and each.rest for each in parsed.values()):
         return None
-    trained = {each.rest for each in parsed.values() if each.kind == "train"}
+    trained = {each.text for each in parsed.values() if each.kind == "train"}
     if trained != classes or len(parsed) < 2 * len(classes):
         return None
     division = Division([place for place in places if not place.chain])
     for place in places:
         if place.chain:
-            each = parsed[place.chain[0]]
-            chain = ("_".join(each.rest), *place.chain[1:])
-            division.places.append(replace(place, chain=chain, kind=each.kind, part=place.chain[0]))
+            name, *deeper = place.chain
+            chain = (parsed[name].text, *deeper)
+            add_part(division, name, parsed[name].kind, [replace(place, chain=chain)])
     division.notes.append(
         f"the folders' names are taken for split and class together, as in '{printable(tops(places)[0])}'"
     )
     return division
+
+
+def refuse_inner_splits(places: list[Place], classes: tuple[str, ...], listing: Listing) -> None:
+    """Raise DataError where splits lie deeper than they are read, so that their images would be mixed.
+
+    'Dataset/train' beside 'demo', or 'fold1/train'. Not so where `classes`, those that the user
+    names, hold one of these folders.
+    """
+    children = defaultdict(set)
+    for place in places:
+        for depth, name in enumerate(place.chain):
+            children[place.part, place.chain[:depth]].add(name)
+    mixed = {
+        (part, above): sorted(names)
+        for (part, above), names in children.items()
+        if names.isdisjoint(classes) and not {*above[:1]} & {*classes} and all_splits(names)
+    }
+    for place in places:
+        for depth in range(len(place.chain)):
+            if found := mixed.get((place.part, place.chain[:depth])):
+                raise inner_splits(place, depth, found, listing)
+
+
+def inner_splits(place: Place, depth: int, found: list[str], listing: Listing) -> DataError:
+    """Return the error about the splits `found` in a folder of a place, that above `depth` of its chain."""
+    folder = f"/{place.folder}/".rpartition(f"/{place.chain[depth]}/")[0].strip("/")
+    path = printable(str(listing.place_of(folder)))
+    give = f"unpack and give {path}" if listing.where.is_file() else f"give {path}"
+    either = "rename them if they are none"
+    if depth == 1 and not place.part:
+        either = f"if '{printable(place.chain[0])}' is a class, name all classes: --set data.classes='[NAME, NAME]'"
+    return DataError(
+        f"{listing.where}: '{printable(folder)}' holds splits of its own ({listed(found)}), which would be mixed; "
+        f"{give} alone as DATA, or {either}"
+    )
 
 
 def listed(names: list[str]) -> str:

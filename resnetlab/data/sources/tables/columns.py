@@ -1,9 +1,10 @@
 """Which column of a label table means what."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from resnetlab.data.sources.layout.names import SPLIT_NAMES
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, did_you_mean
 
@@ -15,11 +16,13 @@ IMAGE_NAMES = (
      "file", "filename", "filepath", "fname", "imagefile", "imagename", "imgname", "imagefilename"},
     {"id", "imageid", "imgid", "pictureid", "name"},
 )  # fmt: skip
+# Names that say a split only where a cell does: HAM10000's 'dataset' is where an image comes from.
+MAYBE_SPLIT = {"part", "set", "subset", "dataset"}
 LABEL_NAMES = (
     {"label", "labels", "class", "target", "targets", "category", "y", "choice", "gtlabel"},
     {"classname", "labelname", "targetname", "categoryname", "classid", "labelid", "categoryid"},
 )
-SPLIT_COLUMN_NAMES = ({"split", "splits", "part", "set", "subset", "dataset"},)
+SPLIT_COLUMN_NAMES = ({"split", "splits", *MAYBE_SPLIT},)
 GROUP_NAMES = ({"group", "groups", "groupid"},)
 FOLD_NAMES = ({"fold", "folds", "kfold"},)
 CUSTOMARY = {
@@ -69,8 +72,9 @@ def find_columns(
     there, two could be meant, or none.
     """
     header = list(rows[0]) if rows else []
+    vague = [name for name in header if is_vague(name, rows)]
     image, label, split, group, fold = (
-        find_column(header, role, getattr(named, role), where) for role in CUSTOMARY
+        find_column(header, role, getattr(named, role), where, vague) for role in CUSTOMARY
     )
     if not image and is_image is not None:
         image = column_of_images(rows, is_image)
@@ -109,8 +113,21 @@ def column_of_images(rows: list[Row], is_image: Callable[[str], bool]) -> str:
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def find_column(header: list[str], role: str, named: str | None, where: str) -> str:
-    """Return the column that plays a role, '' for none. Raises DataError where it isn't clear."""
+def is_vague(name: str, rows: list[Row]) -> bool:
+    """Return whether a column has the name of one of splits, and no cell that is one."""
+    said = (row[name].strip().lower() for row in rows)
+    return normal_column(name) in MAYBE_SPLIT and not any(word in SPLIT_NAMES for word in said)
+
+
+def find_column(
+    header: list[str], role: str, named: str | None, where: str, vague: Sequence[str] = ()
+) -> str:
+    """Return the column that plays a role, '' for none, as also the user may have `named` it.
+
+    Those with a `vague` name are not guessed. Raises DataError where it isn't clear.
+    """
+    if named == "":
+        return ""
     if named is not None:
         if named not in header:
             hint = did_you_mean(named, header)
@@ -119,11 +136,10 @@ def find_column(header: list[str], role: str, named: str | None, where: str) -> 
             )
         return named
     for names in CUSTOMARY[role]:
-        fitting = [name for name in header if normal_column(name) in names]
+        fitting = [name for name in header if normal_column(name) in names and name not in vague]
         if len(fitting) > 1:
-            raise unclear(
-                where, header, f"'{fitting[0]}' and '{fitting[1]}' could both be the {role} column"
-            )
+            both = f"'{fitting[0]}' and '{fitting[1]}' could both be the {role} column"
+            raise unclear(where, header, f"{both} (data.columns.{role})")
         if fitting:
             return fitting[0]
     return ""

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
+from resnetlab.data.sources.tables.cell import to_text
 from resnetlab.data.sources.tables.columns import Row
 from resnetlab.errors import DataError
 
 LOCAL_FILE = "?d="  # before the path of a file that Label Studio didn't copy
 
 
-def json_rows(text: str, where: str) -> list[Row]:
+def json_rows(
+    text: str, where: str, is_image: Callable[[str], bool] = lambda name: False
+) -> list[Row]:
     """Return a row for each image: of COCO's form, of Label Studio's tasks, or of a list of flat objects.
 
     An image with several boxes of one category has that label, one without any has none. Raises
@@ -28,9 +32,19 @@ def json_rows(text: str, where: str) -> list[Row]:
     else:
         raise unknown_form(where)
     try:
-        return read(content, where)
+        rows = read(content, where)
+        for row in rows:
+            if "image" in row:
+                row["image"] = path_at(row["image"], is_image)
+        return rows
     except (LookupError, TypeError, AttributeError) as error:
         raise unknown_form(where) from error
+
+
+def path_at(address: str, is_image: Callable[[str], bool]) -> str:
+    """Return the path in an address of Label Studio, '%20' as a blank where only that is an image."""
+    path = address.partition(LOCAL_FILE)[2] or address
+    return unquote(path) if not is_image(path) and is_image(unquote(path)) else path
 
 
 def coco_rows(content: dict[str, Any], where: str) -> list[Row]:
@@ -76,13 +90,8 @@ def flat_rows(content: list[dict[str, Any]], where: str) -> list[Row]:
         for key, value in item.items():
             if key in columns and isinstance(value, list | dict):
                 raise several(f"{where}, entry {number}", list(value))
-        cells = {key: item.get(key) for key in columns}
-        rows.append(
-            Row(
-                f"entry {number}",
-                ((key, "" if cell is None else str(cell)) for key, cell in cells.items()),
-            )
-        )
+        cells = ((key, to_text(item.get(key))) for key in columns)
+        rows.append(Row(f"entry {number}", cells))
     return rows
 
 
@@ -91,8 +100,7 @@ def row_of(number: int, image: str, labels: list[str], where: str) -> Row:
     found = list(dict.fromkeys(labels))
     if len(found) > 1:
         raise several(f"{where}, entry {number}", found)
-    path = image.partition(LOCAL_FILE)[2] or image
-    return Row(f"entry {number}", (("image", path), ("label", found[0] if found else "")))
+    return Row(f"entry {number}", (("image", image), ("label", found[0] if found else "")))
 
 
 def several(spot: str, labels: list[Any]) -> DataError:

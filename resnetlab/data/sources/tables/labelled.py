@@ -57,7 +57,15 @@ def labelled_catalog(
 
 
 def split_of(name: str) -> str:
-    """Return the split that a word in a name speaks of, '' for none: 'X_train.npy', 'ytest', 'valImages'."""
+    """Return the split that a word in a name speaks of, '' for none: 'X_train.npy', 'ytest', 'valImages'.
+
+    Of a path the last part that is clear counts: 'x_test' in 'train_test.npz/x_test'.
+    """
+    return next(filter(None, map(split_said, reversed(name.split("/")))), "")
+
+
+def split_said(name: str) -> str:
+    """Return the only split that the words of a name speak of, '' for none or several."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     words = re.findall(r"[a-z]+", apart)
     splits = {SPLIT_NAMES.get(word, SPLIT_NAMES.get(word.removeprefix("x"), "")) for word in words}

@@ -19,7 +19,8 @@ def split_of_cell(word: str, spot: str) -> str:
     """Return the split that a split column's cell means. Raises DataError where it is none."""
     if word and word.lower() not in SPLIT_NAMES:
         raise DataError(
-            f"{spot}: split '{word}' is none of train, val, test{did_you_mean(word, SPLIT_NAMES)}"
+            f"{spot}: split '{word}' is none of train, val, test{did_you_mean(word, SPLIT_NAMES)}; where the column "
+            "is no split, say so: --set \"data.columns.split=''\""
         )
     return SPLIT_NAMES[word.lower()] if word else ""
 

@@ -90,7 +90,7 @@ def first_rows(listing: Listing, name: str, is_image: Callable[[str], bool]) -> 
     path = listing.where / name
     try:
         if name.lower().endswith(".json"):
-            return read_table_content(listing.read(name), path)[:ROWS_TO_JUDGE]
+            return read_table_content(listing.read(name), path, is_image)[:ROWS_TO_JUDGE]
         if not name.lower().endswith(".parquet"):
             rows.extend(islice(text_rows(listing.read(name), str(path), is_image), ROWS_TO_JUDGE))
             return rows

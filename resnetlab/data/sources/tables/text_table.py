@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resnetlab.data.sources.tables.cell import to_text
 from resnetlab.data.sources.tables.columns import Row, is_header
 from resnetlab.data.sources.tables.json_table import json_rows
 from resnetlab.errors import DataError
@@ -53,7 +54,7 @@ def read_table_content(
     if where.suffix.lower() == ".parquet":
         return list(parquet_rows(io.BytesIO(content), str(where)))
     if where.suffix.lower() == ".json":
-        return json_rows(decode(content, str(where)), str(where))
+        return json_rows(decode(content, str(where)), str(where), is_image)
     return read_rows(content, str(where), is_image)
 
 
@@ -249,12 +250,3 @@ def is_plain(field: Any) -> bool:
         for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     )
     return not (pa.types.is_nested(kind) or binary or field.name.startswith("__index_level_"))
-
-
-def to_text(value: Any) -> str:
-    """Return a cell as CSV would have it: 3 and 3.0 are '3', what is missing is ''."""
-    if value is None or value != value:  # NaN
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

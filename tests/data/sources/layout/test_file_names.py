@@ -101,6 +101,23 @@ def test_a_pattern_that_is_none_or_finds_too_little_is_refused(tmp_path):
         read_source(plant(tmp_path / "x", "IMG_1.jpg", "IMG_2.jpg"), Data(label_pattern="auto"))
 
 
+def test_splits_below_the_first_folders_are_refused_not_mixed(tmp_path):
+    plant(
+        tmp_path, *(f"Dataset/{name}" for name in SEVERAL), "Dataset/test/cat.9.jpg", "demo/1.jpg"
+    )
+
+    with pytest.raises(DataError, match="'Dataset' holds splits of its own"):
+        read_source(tmp_path, Data(label_pattern="auto"))
+
+
+def test_a_further_source_may_hold_one_label(tmp_path):
+    plant(tmp_path / "first", *SEVERAL)
+    more = plant(tmp_path / "more", "elk.1.jpg", "elk.2.jpg")
+    catalog = read_source(tmp_path / "first", Data(label_pattern="^([a-z]+)", more=(str(more),)))
+
+    assert catalog.classes == ("cat", "dog", "elk")
+
+
 def test_images_in_one_folder_whose_names_carry_labels_are_offered_the_flag(tmp_path):
     plant(tmp_path, *(name.removeprefix("train/") for name in SEVERAL))
 

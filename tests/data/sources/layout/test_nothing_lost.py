@@ -1,8 +1,12 @@
-"""Whatever the folders are called, each image is a sample, is counted in a note, or the set is refused."""
+"""Whatever the folders are called, each image is a sample, is counted in a note, or the set is refused.
+
+Where they are class folders, each is a class.
+"""
 
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,3 +82,33 @@ def test_no_folder_of_a_splits_name_is_a_class_without_a_word(names):
         "Train_Set",
     }:
         assert f"'{name}'" in notes
+
+
+# Names of classes that only numbers, signs or case tell apart, or that speak of masks, models and file kinds.
+CLASSES = st.sampled_from(
+    ["type1", "type2", "normal", "with_mask", "without_mask", "C", "C++", "C#", "c", "Java", "label", "mask", "model x",
+     "text.2", "text.3", "car_models", "Ünï-1", "Ünï-2", "10x", "20x"]
+)  # fmt: skip
+# Class folders by themselves, in one around them, in splits, around these, in folds, or with a split in each name.
+FORMS = [
+    ["{}"], ["archive/{}"], ["train/{}", "test/{}"], ["set/Training/{}", "set/valid/{}"], ["{}/train", "{}/test"],
+    ["fold1/{}", "fold2/{}"], ["train_{}", "test_{}"], ["{} (train)", "{} (test)"], ["{}/images", "{}/masks"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form[0])
+@settings(max_examples=60)
+@given(st.sets(CLASSES, min_size=2, max_size=6), st.booleans(), st.booleans())
+def test_each_folder_is_a_class_by_the_name_it_has(form, classes, numbered, loose):
+    """No two are merged and none is left out, also where all are numbered alike, or one lies loose again."""
+    labels = {
+        f"{place.format(name)}/{'' if numbered else name}1.jpg": name
+        for place in form
+        for name in classes
+    }
+    again = {f"{'' if numbered else min(classes)}1.jpg"} if loose else set()
+    catalog = read_listing(listing_of({*labels, *again}), Data())
+
+    assert set(catalog.classes) == classes
+    for path, label in zip(catalog.paths, catalog.labels, strict=True):
+        assert catalog.classes[label] == labels[path]

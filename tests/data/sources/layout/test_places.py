@@ -41,6 +41,13 @@ def test_a_second_copy_inside_is_passed_over(tmp_path):
     assert "'chest_xray' holds 6 of these files once more and was passed over" in notes(tmp_path)
 
 
+def test_a_class_whose_files_lie_loose_beside_it_again_is_no_copy(tmp_path):
+    plant(tmp_path, *(f"{name}/{name}.jpg" for name in ("cat", "dog", "owl")), "cat.jpg")
+
+    assert counts(tmp_path) == {(name, ""): 1 for name in ("cat", "dog", "owl")}
+    assert "1 images lie outside the class folders" in notes(tmp_path)
+
+
 def test_files_of_the_same_names_but_other_content_are_no_copy(tmp_path):
     plant(tmp_path, *(f"{name}/1.jpg" for name in CLASSES))
     for name in CLASSES:
@@ -58,6 +65,43 @@ def test_masks_beside_images_are_no_samples(tmp_path):
     for folder in ("one", "two"):
         assert counts(tmp_path / folder) == each("")
         assert "2 images in folders named masks" in notes(tmp_path / folder)
+
+
+def test_masks_are_told_by_the_names_of_the_images_where_more_lies_beside_them(tmp_path):
+    plant(tmp_path, *(f"cat/images/{n}.jpg" for n in range(3)), "dog/images/1.jpg")
+    plant(tmp_path, *(f"cat/lung_masks/{n}_mask.png" for n in range(3)), "cat/more/x.jpg")
+
+    assert counts(tmp_path) == {("cat", ""): 4, ("dog", ""): 1}
+    assert "3 images in folders named lung_masks" in notes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "classes", [("picture", "label", "table", "text"), ("images", "models", "sketches")]
+)
+def test_classes_beside_one_called_images_or_the_like_stay_classes(tmp_path, classes):
+    plant(tmp_path, *grid(classes))
+
+    assert counts(tmp_path) == {(name, ""): 1 for name in classes}
+
+
+@pytest.mark.parametrize(
+    ("folders", "unsure"),
+    [(("picture", "label", "table"), "label"), (("images", "with_mask", "without_mask"), "with_mask")],
+)  # fmt: skip
+def test_what_may_be_a_class_or_masks_is_refused_until_the_classes_are_named(
+    tmp_path, folders, unsure
+):
+    plant(
+        tmp_path,
+        *(f"{name}/{n}{name if 'with' in name else ''}.jpg" for name in folders for n in range(3)),
+    )
+    (tmp_path / folders[0] / "x.jpg").touch()
+    with pytest.raises(
+        DataError, match=f"'{unsure}' may be a class, or masks or the like .* name all"
+    ):
+        read_source(tmp_path, Data())
+
+    assert set(read_source(tmp_path, Data(classes=folders)).classes) == set(folders)
 
 
 def test_folders_of_images_that_are_classes_stay_classes(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetlab.data.sources.layout.names import SPLIT_NAMES, parse, split_kinds
+from resnetlab.data.sources.layout.names import SPLIT_NAMES, is_beside, parse, split_kinds
 from resnetlab.data.sources.source import read_source
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
@@ -91,6 +91,21 @@ def test_any_name_can_be_read(name):
     parse(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("train_type1", "type1"), ("C++ (Test)", "C++"), ("Train - C#", "C#"), ("trainCats", "Cats"), ("val_.NET", ".NET"),
+     ("birds-train2017", "birds"), ("cats_testset_left", "cats_left"), ("with_mask", "with_mask"), ("Training", "")],
+)  # fmt: skip
+def test_what_a_name_says_beside_its_split_stays_as_it_is_written(name, text):
+    assert parse(name).text == text
+
+
+def test_a_name_of_more_words_tells_of_masks_only_beside_images():
+    assert is_beside("lung_masks", ["images", "lung_masks"])
+    assert not is_beside("with_mask", ["with_mask", "without_mask"])
+    assert is_beside("Ground_Truth")
+
+
 def test_numbered_folders_of_one_split_are_joined_and_two_words_for_it_are_refused(tmp_path):
     plant(tmp_path / "one", *grid(("train1", "train2", "test"), CLASSES))
     assert counts(tmp_path / "one")["cat", "train"] == 2
@@ -138,6 +153,62 @@ def test_a_name_may_be_split_and_class_together(tmp_path):
 
     assert counts(tmp_path) == each("train", "test")
     assert "split and class together, as in 'test_cat'" in notes(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["{split}_{name}", "{name} ({split})", "{split}-{name}"])
+def test_classes_named_so_are_told_by_numbers_signs_and_case(tmp_path, form):
+    names = ("type1", "type2", "C", "C++", "c")
+    plant(
+        tmp_path,
+        *grid(tuple(form.format(split=s, name=n) for s in ("train", "test") for n in names)),
+    )
+
+    assert counts(tmp_path) == {(name, split): 1 for name in names for split in ("train", "test")}
+
+
+def test_unlabelled_images_named_so_are_left_aside(tmp_path):
+    plant(tmp_path, *grid(("train_cat", "train_dog", "test_cat", "test_dog", "unlabeled_cat")))
+
+    assert counts(tmp_path) == each("train", "test")
+    assert "1 images of 'unlabeled_cat' have no label" in notes(tmp_path)
+
+
+def test_splits_and_folds_may_lie_within_the_classes_of_domains(tmp_path):
+    plant(tmp_path / "one", *grid(("photo", "sketch"), CLASSES, ("train", "test")))
+    assert counts(tmp_path / "one") == dict.fromkeys(each("train", "test"), 2)
+
+    plant(tmp_path / "two", *grid(CLASSES, ("fold1", "fold2")))
+    assert sorted(read_source(tmp_path / "two", Data()).fold) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("level", [None, "first", "last", "joined"])
+@pytest.mark.parametrize("parts", [("train", "test"), ("fold1", "fold2")])
+def test_splits_of_one_folder_beside_others_are_refused_for_it_alone(tmp_path, parts, level):
+    """Read as classes, 'Dataset' and 'demo' would be trained on, test images and all."""
+    plant(tmp_path, *grid(("Dataset",), parts, CLASSES), "demo/1.png")
+    with pytest.raises(
+        DataError, match=f"'Dataset' holds splits of its own .* give {tmp_path}/Dataset"
+    ):
+        read_source(tmp_path, Data(class_level=level))
+
+    assert len(read_source(tmp_path / "Dataset", Data())) == 4
+
+
+def test_they_are_no_splits_where_the_user_names_the_folder_as_a_class(tmp_path):
+    plant(tmp_path, *grid(("railway",), ("train",)), "bus/1.png")
+    with pytest.raises(DataError, match="if 'railway' is a class, name all classes"):
+        read_source(tmp_path, Data())
+
+    assert counts(tmp_path, classes=("railway", "bus")) == {("railway", ""): 1, ("bus", ""): 1}
+
+
+@pytest.mark.parametrize("tops", [("fold_1", "fold_2"), ("train", "test")])
+def test_splits_within_folds_or_splits_are_refused_for_one_of_these(tmp_path, tops):
+    plant(tmp_path, *grid(tops, ("train", "val"), CLASSES))
+
+    with pytest.raises(DataError, match=r"holds splits of its own \('train', 'val'\)"):
+        read_source(tmp_path, Data())
+    assert counts(tmp_path / tops[0]) == each("train", "val")
 
 
 def test_a_labelled_test_folder_beside_class_folders_is_the_test_split(tmp_path):
