@@ -41,8 +41,10 @@ def recipe_for(settings: Settings, **values: Any) -> Any:
         "data.image_size": settings.size,
         "data.max_problem_frac": 1.0,  # some collections hold copies under two labels
         "data.workers": 2,
+        "model.freeze": "none",
         "model.name": NETWORK,
         "training.head_first": False,
+        "training.start_size": None,
         "training.epochs": 30,
         "training.batch_size": BATCH,
     }

@@ -17,6 +17,7 @@ DEFAULT_NETWORK = "tf_efficientnet_lite0"  # its ImageNet weights come as a pack
 SMALLEST_TRANSFER_PX = 128  # smaller images are enlarged for it
 SMALL_UP_TO_PX = 64  # such images get the small stem and no random crop
 PEEK = 200  # images whose size is looked at
+WORDS = ("auto", "none", "imagenet")  # of model.weights, even where a folder is called so
 
 
 def resolve_data(recipe: Recipe, catalog: Catalog) -> Recipe:
@@ -60,7 +61,7 @@ def lasting_paths(recipe: Recipe) -> dict[str, Any]:
         ("model.weights", model.weights),
         ("model.lora.adapters", model.lora.adapters),
     ):
-        if name and Path(name).exists():
+        if name and name not in WORDS and Path(name).exists():
             found[key] = str(Path(name).absolute())
     return found
 

@@ -250,7 +250,8 @@ class Stopwatch:
 
     def __init__(self, run: Run, done: int) -> None:
         self.run, self.times = run, run.times[:done]
-        self.before = self.times[-1] if self.times else 0.0
+        known = run.metrics.get("training", {}).get("seconds", 0.0)  # of one that was finished
+        self.before = self.times[-1] if self.times else known
         self.started = time.monotonic()
 
     @property

@@ -87,3 +87,12 @@ def test_paths_hold_wherever_a_recipe_is_read_again(photo_folder, tmp_path, monk
 
     assert recipe.model.weights == str(tmp_path / "weights.pth")
     assert recipe.model.lora.adapters == str(tmp_path / "adapters.safetensors")
+
+
+def test_a_folder_called_imagenet_is_not_taken_for_weights(photo_folder, tmp_path, monkeypatch):
+    (tmp_path / "imagenet").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    _, recipe = list_data(photo_folder, Recipe().override({"model.weights": "imagenet"}))
+
+    assert recipe.model.weights == "imagenet"

@@ -110,7 +110,7 @@ def arguments_of(maker: Any, raw: str) -> dict[str, dict[str, Any]]:
 
 
 def takes(maker: Any, word: str, raw: str) -> bool:
-    """Return whether a data set knows a split's name: torchvision checks that before it looks for files."""
+    """Return whether a data set takes a split's name. Most refuse others before they look for files; not all do."""
     try:
         maker(root=raw, split=word)
     except ValueError:

@@ -31,6 +31,7 @@ from resnetlab.data.sources.layout.splits import (
     Division,
     add_part,
     refuse_inner_splits,
+    splits_within_classes,
 )
 from resnetlab.data.sources.listing import Listing
 from resnetlab.errors import DataError
@@ -43,18 +44,19 @@ def labels_from_names(listing: Listing, settings: Data) -> Catalog:
     Folders with a split's name are splits; one for tests whose names hold no label is left aside.
     Raises DataError where a name that should hold a label has none, unless such are dropped.
     """
-    named = settings.classes or ()
-    places, notes = without_beside(find_places(listing), named, listing.where)
+    places, notes = without_beside(find_places(listing), settings, listing.where)
     places, wrapper = without_wrapper(places, listing, empty_allowed=True)
     division = named_splits(places)
-    refuse_inner_splits(division.places, named, listing)
+    refuse_inner_splits(division.places, settings, listing)
+    notes += division.notes
     pattern = settled_pattern(division, listing, settings)
     kept: list[Place] = []
     bare: list[str] = []
     for place in division.places:
         labels = {image: label_in_name(pattern, image) for image in place.images}
         if place.kind not in ("", "train") and not any(labels.values()):
-            division.unlabelled.setdefault(place.part, []).extend(place.images)
+            folder = part_folder(place, wrapper)
+            division.unlabelled.setdefault(folder, []).extend(place.images)
             continue
         bare += [image for image, label in labels.items() if not label]
         for label in dict.fromkeys(filter(None, labels.values())):
@@ -102,9 +104,17 @@ def settled_pattern(division: Division, listing: Listing, settings: Data) -> str
 
 
 def named_splits(places: list[Place]) -> Division:
-    """Return the images by the splits that the first folders name."""
+    """Return the images by the splits that the first folders name, or the folders within each of them."""
     kinds = split_kinds(tops(places))
+    if not kinds:
+        return splits_within_classes(places, ())
     division = Division([place for place in places if not kinds.keys() & place.chain[:1]])
     for name, kind in kinds.items():
         add_part(division, name, kind, peeled(places, name))
     return division
+
+
+def part_folder(place: Place, wrapper: str) -> str:
+    """Return the path, from within the wrapper, of the folder that says a place's split: 'person1/test'."""
+    above = f"/{place.folder.removeprefix(wrapper).strip('/')}/".partition(f"/{place.part}/")[0]
+    return f"{above}/{place.part}".strip("/")

@@ -5,10 +5,11 @@ import shlex
 from resnetlab.data.catalog import Catalog, new_catalog, printable
 from resnetlab.data.sources.layout.class_levels import Levels, read_levels
 from resnetlab.data.sources.layout.file_names import offer
-from resnetlab.data.sources.layout.names import is_beside, parse
+from resnetlab.data.sources.layout.names import parse
 from resnetlab.data.sources.layout.places import (
     Place,
     find_places,
+    is_about_others,
     without_beside,
     without_copies,
     without_plain,
@@ -29,13 +30,13 @@ def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
     """
     settings = settings or Data()
     classes = settings.classes or ()
-    places, notes = without_beside(find_places(listing), classes, listing.where)
+    places, notes = without_beside(find_places(listing), settings, listing.where)
     places, wrapper = without_wrapper(places, listing, settings.allow_empty_classes)
     if wrapper:
         notes.append(f"the classes were found below '{printable(wrapper)}'")
     places, copies = without_copies(places, listing)
     division = divide_folders(without_plain(places), classes, listing.where)
-    refuse_inner_splits(division.places, classes, listing)
+    refuse_inner_splits(division.places, settings, listing)
     outside = [image for place in division.places if not place.chain for image in place.images]
     labelled = [place for place in division.places if place.chain]
     levels = read_levels(labelled, settings.class_level, listing.where)
@@ -116,7 +117,7 @@ def note_empty(listing: Listing, wrapper: str, labelled: list[Place], settings: 
             path = f"{folder}/{name}" if folder else name
             if path in filled:
                 continue
-            beside = is_beside(name) and name not in (settings.classes or ())
+            beside = is_about_others(path, listing) and name not in (settings.classes or ())
             if beside or kinds & {"val", "test"}:
                 continue
             if not settings.allow_empty_classes:

@@ -23,8 +23,10 @@ from resnetlab.data.sources.tables.labelled import labelled_catalog, row_number,
 from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
-TABLE_ENDINGS = frozenset({".arrow", ".parquet"})
-LABEL_NAMES = ("label", "labels", "class", "target", "fine_label")
+IMAGE_TABLE_ENDINGS = frozenset({".arrow", ".parquet"})
+LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
+# Customary names of columns of images' bytes, the usual first; other names of images count after them.
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
 KEPT_GROUPS = 4  # row groups of Parquet files in memory at once
 
 
@@ -84,7 +86,7 @@ def row_group(table: Table, group: int, column: str) -> Any:
 
 def is_image_table(file: Path) -> bool:
     """Return whether a file is an Arrow or Parquet table with images in it."""
-    if file.suffix.lower() not in TABLE_ENDINGS:
+    if file.suffix.lower() not in IMAGE_TABLE_ENDINGS:
         return False
     try:
         return bool(image_columns(schema_of(file)))
@@ -105,7 +107,7 @@ def table_names(listing: Listing) -> list[str]:
     found = [
         str(name)
         for name in names
-        if name.suffix.lower() in TABLE_ENDINGS and not name.name.startswith(own)
+        if name.suffix.lower() in IMAGE_TABLE_ENDINGS and not name.name.startswith(own)
     ]
     return sorted(found, key=natural_key)
 
@@ -122,12 +124,14 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
     labels: list[str] = []
     splits: list[str] = []
     classes: list[str] = []
+    beside: list[str] = []
     for name in names:
         file = listing.root / name
         table = Table(file)
         column = label_column(table.schema, settings.columns.label, file)
         images = image_column(table, settings.columns.image, column)
         prefix = "" if images == usual_column(table.columns) else f"{images}/"
+        beside += [each for each in table.columns if each not in (images, column, *beside)]
         here = class_names(table.schema, column)
         if name != names[0] and here != classes:
             raise DataError(f"{file}: names its classes otherwise than {names[0]}")
@@ -135,11 +139,14 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
         paths += [f"{name}{MEMBER}{prefix}{row}" for row in range(len(table))]
         values = read_column(file, column)
         if lists := [value for value in values if isinstance(value, list)]:
-            raise several(str(file), max(lists, key=len))
+            if any(len(value) != 1 for value in lists):
+                raise several(str(file), max(lists, key=len))
+            values = [value[0] if isinstance(value, list) else value for value in values]
         labels += [label_text(value, classes, file) for value in values]
         splits += [split_of(name)] * len(table)
     others = [name for name in listing.files if name not in names and not name.endswith(".json")]
     notes = note("files or links were passed over", others + list(listing.passed_over))
+    notes += note("further columns of files' bytes were passed over", beside)
     return labelled_catalog(listing, paths, labels, splits, settings, classes, notes)
 
 
@@ -150,7 +157,7 @@ def label_column(schema: Any, named: str | None, file: Path) -> str:
         if named in columns:
             return named
         raise DataError(f"{file}: has no column '{named}'{did_you_mean(named, columns)}")
-    customary = [name for name in LABEL_NAMES if name in columns]
+    customary = [name for name in LABEL_COLUMNS if name in columns]
     described = [name for name in columns if class_names(schema, name)]
     if customary or len(described) == 1:
         return (customary or described)[0]
@@ -178,7 +185,11 @@ def image_column(table: Table, named: str | None, label: str) -> str:
 
 
 def usual_column(columns: Sequence[str]) -> str:
-    """Return the only column of images, or the only one with a customary name; '' where none is."""
+    """Return the only column of images, or the one with the most usual name; '' where none is."""
+    for usual in IMAGE_COLUMNS if len(columns) > 1 else ():
+        fitting = [name for name in columns if normal_column(name) == usual]
+        if fitting:
+            return usual if usual in fitting else fitting[0]
     customary = [name for name in columns if normal_column(name) in IMAGE_NAMES[0]]
     return next((found[0] for found in (columns, customary) if len(found) == 1), "")
 
@@ -188,9 +199,10 @@ def class_names(schema: Any, column: str) -> list[str]:
     try:
         facts = json.loads((schema.metadata or {})[b"huggingface"])
         feature = facts["info"]["features"][column]
+        feature = feature.get("feature", feature)  # of lists: that of what is in them
         names = feature["names"] if feature["_type"] == "ClassLabel" else []
         return [str(name) for name in names]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return []
 
 
@@ -256,7 +268,7 @@ def image_columns(schema: Any) -> list[str]:
             kind = kind.field("bytes").type
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             found.append(str(field.name))
-    return [name for name in found if name not in LABEL_NAMES]
+    return [name for name in found if name not in LABEL_COLUMNS]
 
 
 def bytes_of(column: Any) -> Any:

@@ -11,7 +11,7 @@ from resnetlab.data.sources.archives.nested import inner_file
 from resnetlab.data.sources.arrays.arrays import ARRAY_ENDINGS, Arrays
 from resnetlab.data.sources.arrays.cifar import Batch, is_batch
 from resnetlab.data.sources.arrays.idx import Idx, is_idx
-from resnetlab.data.sources.hub import TABLE_ENDINGS, Table
+from resnetlab.data.sources.hub import IMAGE_TABLE_ENDINGS, Table
 from resnetlab.errors import DataError
 
 
@@ -57,7 +57,7 @@ def open_container(file: Path) -> Container:
         return open_archive(file)
     if file.suffix.lower() in ARRAY_ENDINGS:
         return Arrays(file)
-    if file.suffix.lower() in TABLE_ENDINGS:
+    if file.suffix.lower() in IMAGE_TABLE_ENDINGS:
         return Table(file)
     if is_idx(file.name):
         return Idx(file)

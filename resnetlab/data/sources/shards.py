@@ -132,18 +132,19 @@ def class_names(listing: Listing) -> list[str]:
 
 
 def named(labels: list[str], classes: list[str], where: Path) -> list[str]:
-    """Return labels by the names of the classes, where they aren't names but all of them numbers from 0.
+    """Return labels by the names of the classes: numbers count these from 0, unless all numbers are names.
 
-    Raises DataError for a number that is none of a class.
+    Other labels stay as they are. Raises DataError for a number that is none of a class.
     """
-    if set(labels) <= set(classes) or not classes or not all(map(str.isdecimal, labels)):
+    numbers = {label for label in labels if label.isdecimal()}
+    if numbers <= set(classes) or not classes:
         return labels
-    if beyond := [label for label in labels if int(label) >= len(classes)]:
+    if beyond := [label for label in labels if label in numbers and int(label) >= len(classes)]:
         raise DataError(
             f"{where}: label '{beyond[0]}' is no number from 0 to {len(classes) - 1}, of the classes that are "
             "named beside the shards"
         )
-    return [classes[int(label)] for label in labels]
+    return [classes[int(label)] if label in numbers else label for label in labels]
 
 
 def label_of(sample: Sample, shard: Listing) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from resnetlab.data.catalog import Catalog
+from resnetlab.data.catalog import Catalog, printable
 from resnetlab.data.sources.archives.archive import list_archive
 from resnetlab.data.sources.archives.members import is_archive
 from resnetlab.data.sources.archives.nested import with_archives
-from resnetlab.data.sources.arrays.arrays import has_arrays, read_arrays
+from resnetlab.data.sources.arrays.arrays import array_files, has_arrays, read_arrays
 from resnetlab.data.sources.arrays.cifar import has_batches, read_cifar
 from resnetlab.data.sources.arrays.idx import has_idx, read_mnist
 from resnetlab.data.sources.fetch import fetch_dataset, fetch_torchvision
@@ -34,6 +34,7 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, Data, did_you_mean
 from resnetlab.system.files import cache_folder
 
+ARRAYS_LEFT = "were passed over, for images beside have a table; to read them, give them in a folder of their own"
 Layout = tuple[Callable[[Listing], bool], Callable[[Listing, Data], Catalog]]
 # What a folder may hold beside class folders, in the order in which it is asked.
 LAYOUTS: list[Layout] = [
@@ -72,7 +73,8 @@ def require_two(catalog: Catalog, data: Path) -> None:
     found = [catalog.classes[label] for label in np.unique(catalog.labels[catalog.labels >= 0])]
     if len(found) < 2:
         only = f"only '{found[0]}'" if found else "none"
-        raise DataError(f"{data}: needs two classes at least, found {only}")
+        hint = "".join(f"; {note}" for note in catalog.notes if ARRAYS_LEFT in note)
+        raise DataError(f"{data}: needs two classes at least, found {only}{hint}")
 
 
 def read_one(data: Path, settings: Data) -> Catalog:
@@ -111,9 +113,13 @@ def read_layout(listing: Listing, settings: Data) -> Catalog | None:
         if is_it(listing):
             return read(listing, settings)
     catalog = read_table_beside(listing, settings)
-    if catalog is not None or not has_arrays(listing):
-        return catalog  # arrays beside labelled images are embeddings or the like
-    return read_arrays(listing, settings)
+    if not has_arrays(listing):
+        return catalog
+    if catalog is None:
+        return read_arrays(listing, settings)
+    names = array_files(listing)  # perhaps embeddings of the images
+    listed = ", ".join(map(printable, names[:3])) + (", ..." if names[3:] else "")
+    return catalog.with_columns(notes=(*catalog.notes, f"arrays {listed} {ARRAYS_LEFT}"))
 
 
 def read_table_beside(listing: Listing, settings: Data) -> Catalog | None:

@@ -47,7 +47,8 @@ class Service:
         self.batcher = Batcher(self.limits.batch, self.metrics)
         self.decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
         self.closing = False
-        self.explaining = asyncio.Lock()
+        # One at a time, also where nobody waits for it any more: torch takes all cores.
+        self.explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self.arrivals = Arrivals(None)
         self.corrections = None if corrections is None else Corrections(corrections)
 
@@ -74,6 +75,7 @@ class Service:
         self.live.close()
         self.batcher.close()
         self.decoders.shutdown()
+        self.explaining.shutdown(cancel_futures=True)
 
     def description(self) -> dict[str, Any]:
         """Describe the model that answers now."""
@@ -117,13 +119,15 @@ class Service:
         predictor = self.live.predictor
         if label and label not in predictor.classes:
             raise Refusal(400, f"'{label}' is none of the classes")
-        async with self.explaining:  # one at a time: torch takes all cores
-            try:
-                return await asyncio.to_thread(where_it_looked, predictor, content, label)
-            except ImageProblem as problem:
-                raise unsound(problem) from problem
-            except ResnetlabError as error:
-                raise Refusal(501, str(error)) from error
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self.explaining, where_it_looked, predictor, content, label
+            )
+        except ImageProblem as problem:
+            raise unsound(problem) from problem
+        except ResnetlabError as error:
+            raise Refusal(501, str(error)) from error
 
     async def nearest(self, content: bytes) -> dict[str, Any]:
         """Return small pictures of the training images nearest to an image in feature space, the nearest first."""

@@ -247,6 +247,41 @@ def test_a_given_scale_leaves_bytes_as_they_are_and_refuses_what_cannot_be_scale
 
 
 @pytest.mark.parametrize(
+    "images",
+    [np.interp(COLOURS, (0, 255), (-2, 2.5)), COLOURS.astype(np.int32) - 100, COLOURS / 255],
+    ids=["normalised", "below zero", "0 to 1"],
+)
+def test_colours_that_can_have_no_scale_are_not_advised_to_have_one(tmp_path, images):
+    save_npy(tmp_path, images, LABELS)
+    refused(tmp_path, r"can't be given a scale \(data.value_range\)", value_range=(-2, 3))
+
+    try:
+        said = "".join(read(tmp_path).notes)
+    except DataError as error:
+        said = str(error)
+    assert "0 to 1" in said
+    assert "value_range" not in said
+
+
+def test_dark_colours_as_floats_are_bytes_for_no_file_holds_more_of_them(tmp_path):
+    save_npy(tmp_path, (COLOURS // 5).astype(np.float32), LABELS)
+
+    assert set(decoded(read(tmp_path))) == {
+        ((pixels // 5).tobytes(), str(label), "")
+        for pixels, label in zip(COLOURS, LABELS, strict=True)
+    }
+
+
+@pytest.mark.parametrize("values", [SCANS.astype(np.uint16) * 257, SCANS.astype(np.uint16) // 5])
+def test_images_named_by_catalogs_of_earlier_versions_are_those_of_then(tmp_path, values):
+    """These took 16 bits by 257ths, and dark values as bytes."""
+    np.save(tmp_path / "x.npy", values)
+
+    then = SCANS if values.max() > 255 else SCANS // 5
+    assert np.array_equal(image(tmp_path / "x.npy", "3")[..., 0], then[3])
+
+
+@pytest.mark.parametrize(
     ("ends", "name"), [((0, 1.0000001), "0 to 1"), ((-1.0000001, 1), "-1 to 1")]
 )
 def test_floats_that_pass_an_end_by_a_rounding_keep_their_scale_which_is_noted(
@@ -474,7 +509,20 @@ def test_a_stray_array_beside_labelled_images_is_passed_over(tmp_path):
     (tmp_path / "labels.csv").write_text("image,label\na.png,x\nb.png,y\nc.png,x\nd.png,y\n")
     np.save(tmp_path / "embeddings.npy", np.zeros((4, 512), np.float32))
 
-    assert list(read_source(tmp_path, Data()).ids) == ["a.png", "b.png", "c.png", "d.png"]
+    catalog = read_source(tmp_path, Data())
+    assert list(catalog.ids) == ["a.png", "b.png", "c.png", "d.png"]
+    assert "arrays embeddings.npy were passed over" in catalog.notes[0]
+
+
+def test_arrays_that_a_table_of_one_image_puts_aside_are_named(tmp_path):
+    save_npy(tmp_path, SCANS, LABELS)
+    Image.fromarray(SCANS[0]).save(tmp_path / "sample.png")
+    (tmp_path / "meta.csv").write_text("image,label\nsample.png,x\n")
+
+    with pytest.raises(
+        DataError, match=r"only 'x'; arrays images.npy, labels.npy were passed over.*of their own"
+    ):
+        read_source(tmp_path, Data())
 
 
 # Damage and malice

@@ -351,6 +351,29 @@ def test_sets_whose_numbers_mean_other_classes_are_not_joined(tmp_path, styles):
         assert style.partition("-{}")[0].removesuffix("/{}") in str(caught.value)
 
 
+def test_parts_of_a_set_are_refused_with_the_way_to_join_them(tmp_path):
+    for part in ("part1", "part2"):
+        write_idx(tmp_path, part + "-{}-{}-idx{}-ubyte")
+
+    with pytest.raises(DataError, match=r"parts of one set, .* several sources \(data.more\)"):
+        read_mnist(list_folder(tmp_path), Data())
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_folder_called_as_the_file_in_it_is_no_set_of_its_own(tmp_path, ending):
+    """As Kaggle has MNIST."""
+    for file in list(write_idx(tmp_path, packed=bool(ending)).iterdir()):
+        file.rename(tmp_path / "moved")
+        (tmp_path / file.name.removesuffix(".gz")).mkdir()
+        (tmp_path / "moved").rename(tmp_path / file.name.removesuffix(".gz") / file.name)
+    catalog = read_mnist(list_folder(tmp_path), Data())
+
+    assert sorted(catalog.split) == ["test"] * 2 + ["train"] * 10
+    assert [catalog.classes[label] for label in catalog.labels[catalog.split == "test"]] == [
+        str(label) for label in LABELS[10:12]
+    ]
+
+
 @pytest.mark.parametrize("style", ["{}/{}-idx{}-ubyte", "emnist-mnist-{}-{}-idx{}-ubyte"])
 def test_splits_of_one_set_are_joined_whatever_says_the_split(tmp_path, style):
     for split in ("train", "t10k"):

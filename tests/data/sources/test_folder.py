@@ -131,6 +131,29 @@ def test_an_empty_class_whose_name_ends_in_mask_or_the_like_is_no_folder_of_mask
         class_folders(list_folder(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "beside",
+    ["pascal_annotations/1.xml", "trained_models/resnet/a.pt", "old_code/a.py", "flower_labels/1.txt",
+     "segmentation_masks/cat/1.npy", "plant_docs/a.pdf"],
+)  # fmt: skip
+@pytest.mark.parametrize("above", ["", "flowers/"])
+def test_one_that_holds_other_files_is_beside_the_classes(tmp_path, beside, above):
+    plant(tmp_path, f"{above}cat/1.png", f"{above}dog/1.png", beside)
+    catalog = class_folders(list_folder(tmp_path))
+
+    assert catalog.classes == ("cat", "dog")
+    assert f"the first is {beside}" in catalog.notes[-1]
+
+
+def test_links_to_images_alone_make_a_class_empty_not_one_beside_the_others(tmp_path):
+    plant(tmp_path, "elsewhere/1.png", "data/incorrect/1.png", "data/without_mask/1.png")
+    (tmp_path / "data/with_mask").mkdir()
+    (tmp_path / "data/with_mask/1.png").symlink_to(tmp_path / "elsewhere/1.png")
+
+    with pytest.raises(DataError, match="class folder 'with_mask' holds no image"):
+        class_folders(list_folder(tmp_path / "data"))
+
+
 def test_an_empty_folder_called_labels_is_a_class_only_where_the_user_names_it(tmp_path):
     listing = list_folder(plant(tmp_path, "a/1.png", "b/1.png", "labels/a.txt"))
 

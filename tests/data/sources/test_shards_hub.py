@@ -151,6 +151,19 @@ def test_a_number_beyond_the_named_classes_is_refused(tmp_path):
         read_shards(list_folder(tmp_path), Data())
 
 
+def test_numbers_count_the_classes_beside_names_and_a_wrong_label_is_blamed_itself(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    texts = ["0", "1", "cat"]
+    write_shard(tmp_path / "0.tar", samples(range(3), lambda row: {"cls": texts[row]}))
+    labels = [label for _, label, _ in told(read_shards(list_folder(tmp_path), Data()))]
+    assert labels == ["cat", "dog", "cat"]
+
+    texts[2] = "-1"
+    write_shard(tmp_path / "0.tar", samples(range(3), lambda row: {"cls": texts[row]}))
+    with pytest.raises(DataError, match=r"'0.tar.*0002.png' has the label '-1', which is none"):
+        read_shards(list_folder(tmp_path), Data())
+
+
 def test_other_images_about_a_sample_are_none_of_the_samples(tmp_path):
     members = samples(range(12)) | {f"{row:04}.mask.png": IMAGES[0] for row in range(12)}
     write_shard(tmp_path / "0.tar", members)
@@ -353,6 +366,20 @@ def test_several_labels_for_an_image_are_refused(tmp_path, names):
         read_tables(list_folder(tmp_path), Data())
 
 
+@pytest.mark.parametrize("names", [NAMES, None])
+def test_labels_in_lists_of_one_are_labels(tmp_path, names):
+    table = make_table(range(12), names, [[label] for label in LABELS])
+    if names:
+        facts = json.loads(table.schema.metadata[b"huggingface"])
+        features = facts["info"]["features"]
+        features["label"] = {"feature": features["label"], "_type": "List"}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(facts)})
+    write_parquet(tmp_path / "x.parquet", table)
+
+    expected = [names[label] if names else str(label) for label in LABELS]
+    assert [row[2] for row in rows_of(read_tables(list_folder(tmp_path), Data()))] == expected
+
+
 def test_labels_as_bytes_are_their_text(tmp_path):
     labels = [NAMES[label].encode() for label in LABELS]
     columns = {"label": labels, "image": column_of(IMAGES)}
@@ -378,6 +405,18 @@ def test_of_several_columns_of_images_the_customary_or_the_named_one_counts(tmp_
         assert reader(f"x.{ending}\0{member}") == expected
     with pytest.raises(DataError, match=r"'nonsense' \(data.columns.image\) .* are mask, img"):
         read_tables(listing, Data(columns=Columns(image="nonsense")))
+
+
+@pytest.mark.parametrize("names", [("img", "image"), ("mask", "jpg"), ("file", "png")])
+def test_of_several_customary_columns_of_images_the_most_usual_counts(tmp_path, names):
+    other, usual = names
+    columns = {other: column_of(IMAGES[::-1]), usual: column_of(IMAGES), "label": LABELS}
+    write_parquet(tmp_path / "x.parquet", pa.table(columns))
+    catalog = read_tables(list_folder(tmp_path), Data())
+
+    assert Reader(tmp_path)("x.parquet\0" + "3") == IMAGES[3]
+    assert "x.parquet\0" + "3" in catalog.paths
+    assert f"bytes were passed over, the first is {other}" in catalog.notes[0]
 
 
 def test_several_columns_of_images_without_a_customary_name_are_refused(tmp_path):

@@ -391,6 +391,29 @@ def test_a_column_whose_name_is_vague_is_a_split_only_where_its_cells_say_so(rea
         read(said.replace("d,y,test", "d,y,tset"))
 
 
+@pytest.mark.parametrize("words", [("Training Set", "Test Set"), ("TRAIN", "test_data")])
+def test_a_cell_of_several_words_may_say_a_split(read, words):
+    train, test = words
+    rows = f"a,x,{train}\nb,y,{train}\nc,x,{test}\nd,y,{test}\n"
+
+    for name in ("set", "split"):
+        assert list(read(f"image,label,{name}\n{rows}").split) == ["train"] * 2 + ["test"] * 2
+
+
+@pytest.mark.parametrize("cells", [("tr", "te"), ("1", "2"), ("vidir", "rosendahl")])
+def test_a_column_that_is_perhaps_a_split_is_passed_over_with_a_note(read, cells):
+    one, other = cells
+    text = f"image,label,set\na,x,{one}\nb,y,{one}\nc,x,{other}\nd,y,{other}\n"
+    catalog = read(text)
+
+    assert set(catalog.split) == {""}
+    said = f"column 'set' holds no split ({one}, {other}) and was passed over"
+    assert [said in note for note in catalog.notes] == [True]
+    assert not read(text, columns=Columns(split="")).notes
+    with pytest.raises(DataError, match=f"split '{one}' is none of train, val, test"):
+        read(text, columns=Columns(split="set"))
+
+
 def test_the_user_can_say_that_no_column_is_the_split(read):
     rows = "image,label,split\na,x,1\nb,y,2\nc,x,1\nd,y,2\n"
 

@@ -7,7 +7,7 @@ import gzip
 import math
 import re
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def read_mnist(listing: Listing, settings: Data) -> Catalog:
     sets: dict[str, dict[str, str]] = {}
     passed_over = list(listing.passed_over)
     for name in sorted(listing.files, key=natural_key):  # a .gz comes after the same without
-        found = NAME.fullmatch(name)
+        found = NAME.fullmatch(without_own_folder(name))
         if found and found[2].lower() not in sets.setdefault(found[1], {}):
             sets[found[1]][found[2].lower()] = name
         else:
@@ -69,7 +69,8 @@ def read_mnist(listing: Listing, settings: Data) -> Catalog:
     if len(unlike) > 1:
         raise DataError(
             f"{listing.where}: holds several data sets, whose labels mean different classes: "
-            f"{', '.join(name or '(without a name)' for name in unlike)}; name one of these, in a folder of its own"
+            f"{', '.join(name or '(without a name)' for name in unlike)}; name one of these, in a folder of its own. "
+            "If they are parts of one set, give each, in a folder of its own, as one of several sources (data.more)"
         )
     paths: list[str] = []
     labels: list[str] = []
@@ -94,6 +95,13 @@ def read_mnist(listing: Listing, settings: Data) -> Catalog:
         splits += [split] * count
     notes = note("files or links were passed over", passed_over)
     return labelled_catalog(listing, paths, labels, splits, settings, notes=notes)
+
+
+def without_own_folder(name: str) -> str:
+    """Return a path without a folder that is called as the file in it, as Kaggle has MNIST."""
+    path = PurePosixPath(name)
+    alike = path.parent.name in (path.name, path.name.removesuffix(".gz"))
+    return str(path.parent.with_name(path.name)) if alike else name
 
 
 def without_split(start: str) -> str:

@@ -1,7 +1,7 @@
 """What the numbers of images in arrays mean: bytes in another form, or more than 8 bits hold."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,12 @@ UNPACKED = 1  # of the packings of a TIFF
 MOST = 65535  # of whole numbers, which leave with 16 bits
 GIVE_SCALE = "--set data.value_range=[LOW,HIGH]"
 
-# What the numbers of images mean that are no more than 8 bits, from the range they lie in, to 0..255.
+# What the numbers of images mean that leave with 8 bits, from the range they lie in, to 0..255.
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "0 to 1": lambda values: values * 255.0,
     "0 to 255": lambda values: values,
     "-1 to 1": lambda values: (values + 1.0) * 127.5,
+    "0 to 65535": lambda values: values / 257.0,  # of catalogs of earlier versions alone
 }
 
 
@@ -76,11 +77,20 @@ class Stack:
         """Whether there is one channel."""
         return self.array.ndim == 3 or self.array.shape[1 if self.channels_first else 3] == 1
 
+    @property
+    def is_keepable(self) -> bool:
+        """Whether files can hold all the values, so that they can have a scale of their own."""
+        return self.is_grey or self.fits_16_bits
+
     def image(self, row: int) -> bytes:
-        """Return one image of 8 bits as the bytes of a file. Raises KeyError where they don't hold it."""
+        """Return one image of 8 bits as the bytes of a file. Raises KeyError where they don't hold it.
+
+        Of uint16 beyond 255 that is a 257th: runs of earlier versions have learnt from it.
+        """
         values = self._pixels(row)
         if values.dtype != np.uint8:
-            scaled = SCALES[self.values.scale](values.astype(np.float64))
+            before = "0 to 65535" if values.dtype == np.uint16 else ""
+            scaled = SCALES[self.values.scale or before](values.astype(np.float64))
             values = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         return image_file(values)
 
@@ -112,8 +122,8 @@ def deep_stacks(stacks: dict[str, Stack], is_given: bool, root: Path) -> set[str
     """Return which arrays' images leave with all their values, to be scaled as such files are.
 
     All that aren't bytes where the user has given the scale; else those of more than 8 bits, or so
-    dark that they are hardly meant as bytes. Raises DataError where values have no customary meaning,
-    or not the same in all arrays.
+    dark that they are hardly meant as bytes, if files can hold them. Raises DataError where values
+    have no customary meaning, or not the same in all arrays.
     """
     scales = {name: stack.values.scale for name, stack in stacks.items()}
     others = {name for name, stack in stacks.items() if not stack.is_bytes}
@@ -122,9 +132,10 @@ def deep_stacks(stacks: dict[str, Stack], is_given: bool, root: Path) -> set[str
     else:
         for stack in stacks.values():
             require_meaning(stack)
-        is_dark = max((stack.values.high for stack in stacks.values()), default=255) <= BYTE_LIKE
-        if is_dark or "" in scales.values():
-            scales |= {name: "" for name in others if scales[name] == "0 to 255"}
+        keepable = {name for name in others if stacks[name].is_keepable}
+        is_dark = all(stack.values.high <= BYTE_LIKE for stack in stacks.values())
+        if (is_dark and keepable == others) or "" in scales.values():
+            scales |= {name: "" for name in keepable if scales[name] == "0 to 255"}
         require_one_scale(stacks, scales, root)
         deep = {name for name in others if not scales[name]}
     for name in sorted(deep):
@@ -137,8 +148,7 @@ def require_meaning(stack: Stack) -> None:
     if not stack.values.scale and not stack.fits_16_bits:
         raise DataError(
             f"{stack.name}: {stack.array.dtype} values must lie in 0 to 255, or floats in 0 to 1 or -1 to 1, "
-            f"or whole numbers in 0 to {MOST}; found {stack.values}. Or say what is black and what white: "
-            f"{GIVE_SCALE}"
+            f"or whole numbers in 0 to {MOST}; found {stack.values}" + way_out([stack])
         )
 
 
@@ -150,28 +160,35 @@ def require_one_scale(stacks: dict[str, Stack], scales: dict[str, str], root: Pa
             one, other = (scales[each] or str(stacks[each].values) for each in (first, name))
             raise DataError(
                 f"{root}: values go from {one} in {first}, but from {other} in {name}; bring all to "
-                f"one range, or say what is black and what white: {GIVE_SCALE}"
+                "one range" + way_out(stacks.values())
             )
+
+
+def way_out(stacks: Iterable[Stack]) -> str:
+    """Return the advice to give a scale, '' where that would be refused."""
+    if not all(stack.is_bytes or stack.is_keepable for stack in stacks):
+        return ""
+    return f", or say what is black and what white: {GIVE_SCALE}"
 
 
 def require_keepable(stack: Stack) -> None:
     """Raise DataError for colours that no file with a scale of its own can hold."""
-    if not stack.is_grey and not stack.fits_16_bits:
+    if not stack.is_keepable:
         raise DataError(
-            f"{stack.name}: colours as {stack.array.dtype} from {stack.values} can't be given a scale; save them as "
-            f"whole numbers from 0 to {MOST}, or bring them to 0 to 1 and leave data.value_range out"
+            f"{stack.name}: colours as {stack.array.dtype} from {stack.values} can't be given a scale "
+            f"(data.value_range); save them as whole numbers from 0 to {MOST}, or as floats from 0 to 1 without one"
         )
 
 
 def scale_notes(stacks: dict[str, Stack], deep: set[str]) -> list[str]:
-    """Return a line about the scale that was taken for images that could have another."""
-    taken = [stack.values for name, stack in stacks.items() if not (name in deep or stack.is_bytes)]
-    if not taken:
+    """Return a line about the scale that was taken for images that aren't bytes."""
+    others = [stack for name, stack in stacks.items() if not (name in deep or stack.is_bytes)]
+    if not others:
         return []
+    taken = [stack.values for stack in others]
     found = Values(min(one.low for one in taken), max(one.high for one in taken), taken[0].scale)
-    return [
-        f"values from {found} are read as {found.scale}, from black to white; another scale by {GIVE_SCALE}"
-    ]
+    advice = f"; another scale by {GIVE_SCALE}" if all(one.is_keepable for one in others) else ""
+    return [f"values from {found} are read as {found.scale}, from black to white{advice}"]
 
 
 def values_of(array: np.ndarray, name: str) -> Values:

@@ -134,11 +134,11 @@ def is_plain(name: str) -> bool:
     return bool(words) and all(word in PLAIN for word in words)
 
 
-def is_beside(name: str, siblings: Iterable[str] = ()) -> bool:
-    """Return whether a folder's name says that what lies in it is about the images.
+def is_beside(name: str) -> bool:
+    """Return whether a folder's whole name says that what lies in it is about the images: 'Ground_Truth'."""
+    return "".join(WORD.findall(name.lower())) in BESIDE
 
-    One with more words, 'lung_masks', does so only beside 'images' or the like: 'with_mask' is a class.
-    """
-    words = WORD.findall(name.lower())
-    said = any(word in BESIDE for word in words[-1:]) and any(map(is_plain, siblings))
-    return said or "".join(words) in BESIDE
+
+def ends_beside(name: str) -> bool:
+    """Return whether a name's last word, or all of it, says so: 'lung_masks', but 'with_mask' too, a class."""
+    return is_beside(name) or not BESIDE.isdisjoint(WORD.findall(name.lower())[-1:])

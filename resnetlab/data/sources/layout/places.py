@@ -2,14 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from resnetlab.data.catalog import printable
 from resnetlab.data.sources.layout.names import (
     BESIDE,
+    PLAIN,
     Kind,
+    ends_beside,
     is_beside,
     is_plain,
     parse,
@@ -17,8 +19,10 @@ from resnetlab.data.sources.layout.names import (
 )
 from resnetlab.data.sources.listing import Listing, is_image
 from resnetlab.errors import DataError
+from resnetlab.recipe import Data
 
 Chain = tuple[str, ...]
+Children = dict[Chain, set[str]]  # the names of the folders right below each folder
 COMPARED = 8  # files of a copy, byte by byte
 
 
@@ -73,17 +77,18 @@ def is_flat(places: Iterable[Place]) -> bool:
 
 
 def without_beside(
-    places: list[Place], classes: Collection[str], where: Path
+    places: list[Place], settings: Data, where: Path
 ) -> tuple[list[Place], list[str]]:
     """Return the places without masks and the like that lie beside a folder called 'images', and a note.
 
-    A folder in `classes`, those that the user names, stays. Raises DataError for one that is as
+    A folder that the user names as a class stays. Raises DataError for one that is as
     likely a class as not.
     """
+    children = children_of(places)
     dropped = {
         (*parent, name)
-        for parent, names in children_of(places).items()
-        for name in about_images(places, parent, names, classes, where)
+        for parent in [*children]
+        for name in about_images(places, parent, children, settings, where)
     }
     if not dropped:
         return places, []
@@ -96,20 +101,25 @@ def without_beside(
 
 
 def about_images(
-    places: list[Place], parent: Chain, names: Set[str], classes: Collection[str], where: Path
+    places: list[Place], parent: Chain, children: Children, settings: Data, where: Path
 ) -> set[str]:
     """Return those of the folders in `parent` that hold masks and the like rather than a class.
 
-    By its name alone one does where nothing but the images lies beside it. Else its files must be
-    called like these, and those of no other folder: classes may all be numbered alike.
+    By its name alone one does where nothing but the images lies beside it, or within a class that
+    the user says to be the first folder. Else its files must be called like these, and those of no
+    other folder: classes may all be numbered alike.
     """
+    classes = settings.classes or ()
+    names = children[parent]
     plain = {name for name in names if is_plain(name)}
-    about = {name for name in names - {*classes} if is_beside(name, names)} if plain else set()
+    about = {name for name in names - {*classes} if ends_beside(name)} if plain else set()
     others = names - about - split_kinds(names).keys()
     alone = len(others) < 2
-    if not about or (alone and all(map(is_beside, about))):
+    within = settings.class_level == "first" and is_within_class(parent, children)
+    if not about or within or (alone and all(map(is_beside, about))):
         return about
-    stems = {name: stems_within(places, (*parent, name)) for name in names}
+    silent = BESIDE | PLAIN if alone else BESIDE  # 'picture_1' and 'label_1' may be of two classes
+    stems = {name: stems_within(places, (*parent, name), silent) for name in names}
     images = {stem for name in plain for stem in stems[name]}
     twins = {name for name in names - plain if are_named_after(stems[name], images)}
     if alone:
@@ -126,13 +136,21 @@ def about_images(
     return about
 
 
-def stems_within(places: Iterable[Place], folder: Chain) -> set[Chain]:
-    """Return the words of each file's name below a folder, without its ending, 'mask' and the like."""
+def is_within_class(parent: Chain, children: Children) -> bool:
+    """Return whether a folder is, or lies in, one beside others: no split, nor what wraps all."""
+    return any(
+        not parse(name).kind and len(children[parent[:depth]]) > 1
+        for depth, name in enumerate(parent)
+    )
+
+
+def stems_within(places: Iterable[Place], folder: Chain, silent: Set[str]) -> set[Chain]:
+    """Return the words of each file's name below a folder, without its ending and the `silent` ones."""
     return {
         tuple(
             word
             for word in re.split(r"[\W_]+", PurePosixPath(image).stem.lower())
-            if word and word not in BESIDE
+            if word and word not in silent
         )
         for place in places
         if place.chain[: len(folder)] == folder
@@ -146,7 +164,7 @@ def are_named_after(stems: set[Chain], images: set[Chain]) -> bool:
     return found > len(stems) / 2
 
 
-def children_of(places: Iterable[Place]) -> dict[Chain, set[str]]:
+def children_of(places: Iterable[Place]) -> Children:
     """Return the names of the folders right below each folder, by its chain."""
     children = defaultdict(set)
     for place in places:
@@ -172,15 +190,28 @@ def without_wrapper(
     while len(names := tops(places)) == 1:
         name = names[0]
         inner = under(places, name)
-        siblings = set(listing.subfolders(wrapper)) - {name}
+        start = f"{wrapper}/" if wrapper else ""
+        siblings = [start + each for each in listing.subfolders(wrapper) if each != name]
         if is_flat(inner) or (parse(name).kind and not parse(name).rest):
             break
-        if not empty_allowed and not all(is_beside(each, [name]) for each in siblings):
+        if not empty_allowed and not all(is_about_others(each, listing) for each in siblings):
             break
         # What lies loose around the wrapper has no class either way.
         places = [*inner, *(place for place in places if not place.chain)]
-        wrapper = f"{wrapper}/{name}" if wrapper else name
+        wrapper = start + name
     return places, wrapper
+
+
+def is_about_others(folder: str, listing: Listing) -> bool:
+    """Return whether a folder without images is about other folders' images: no class that lacks its own.
+
+    One with nothing at all in it must be called so outright: an empty 'with_mask' is a class.
+    """
+    name = folder.rpartition("/")[2]
+    return is_beside(name) or (
+        ends_beside(name)
+        and any(each.startswith(f"{folder}/") for each in (*listing.folders, *listing.files))
+    )
 
 
 def without_copies(places: list[Place], listing: Listing) -> tuple[list[Place], list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnetlab.data.catalog import printable
 from resnetlab.data.sources.layout.file_names import offer, usual_pattern
-from resnetlab.data.sources.layout.names import Kind, all_splits, parse, split_kinds
+from resnetlab.data.sources.layout.names import FolderName, Kind, all_splits, parse, split_kinds
 from resnetlab.data.sources.layout.places import (
     Place,
     is_flat,
@@ -16,6 +16,7 @@ from resnetlab.data.sources.layout.places import (
 )
 from resnetlab.data.sources.listing import Listing
 from resnetlab.errors import DataError
+from resnetlab.recipe import Data
 
 CUSTOMARY = {"train", "training", "val", "valid", "validation", "test", "testing"}
 Parts = dict[str, list[Place]]  # what lies under each folder
@@ -39,7 +40,7 @@ def divide_folders(places: list[Place], classes: tuple[str, ...], where: Path) -
     names = tops(places)
     kinds = {name: kind for name, kind in split_kinds(names).items() if name not in classes}
     if not kinds:
-        return splits_within_classes(places)
+        return splits_within_classes(places, classes)
     if of_both := split_and_class_in_one(places):
         return of_both
     parts = {name: peeled(places, name) for name in kinds}
@@ -187,15 +188,16 @@ def refuse_other(kinds: dict[str, Kind], others: list[str], where: Path) -> Data
     )
 
 
-def splits_within_classes(places: list[Place]) -> Division:
+def splits_within_classes(places: list[Place], classes: tuple[str, ...]) -> Division:
     """Return the division where each class folder holds the splits, 'cat/train/1.jpg', else all as it is.
 
-    So may each folder of a class in a domain, 'photo/cat/train/1.jpg'.
+    So may each folder of a class in a domain, 'photo/cat/train/1.jpg'. Folders in `classes` are no splits.
     """
     chains = [place.chain for place in places if place.chain]
     for depth in range(1, min(map(len, chains), default=0)):
-        kinds = all_splits({chain[depth] for chain in chains})
-        if kinds:
+        names = {chain[depth] for chain in chains}
+        kinds = all_splits(names)
+        if kinds and names.isdisjoint(classes):
             break
     else:
         return Division(places)
@@ -210,7 +212,7 @@ def splits_within_classes(places: list[Place]) -> Division:
                 division.places.append(replace(place, chain=chain, kind=kinds[name], part=name))
     number = len({chain[:depth] for chain in chains})
     division.notes.append(
-        f"{listed(sorted(kinds))} lie within each of {number} class folders and are taken for the splits"
+        f"{listed(sorted(kinds))} lie within each of {number} folders and are taken for the splits"
     )
     return division
 
@@ -218,30 +220,54 @@ def splits_within_classes(places: list[Place]) -> Division:
 def split_and_class_in_one(places: list[Place]) -> Division | None:
     """Return the division of folders that name both, 'train_cats', 'test_cats', 'train_dogs', else None."""
     parsed = {name: parse(name) for name in tops(places)}
-    classes = {each.text for each in parsed.values()}
-    if len(classes) < 2 or not all(each.kind and each.rest for each in parsed.values()):
+    if not all(each.kind and each.rest for each in parsed.values()):
         return None
-    trained = {each.text for each in parsed.values() if each.kind == "train"}
-    if trained != classes or len(parsed) < 2 * len(classes):
+    classes = paired_classes(parsed)
+    if not classes:
         return None
     division = Division([place for place in places if not place.chain])
     for place in places:
         if place.chain:
             name, *deeper = place.chain
-            chain = (parsed[name].text, *deeper)
+            chain = (classes[name], *deeper)
             add_part(division, name, parsed[name].kind, [replace(place, chain=chain)])
+    unlike = [name for name in parsed if parsed[name].text != classes[name]]
+    also = f"; {listed(unlike)} with the training folder most like it" if unlike else ""
     division.notes.append(
-        f"the folders' names are taken for split and class together, as in '{printable(tops(places)[0])}'"
+        f"the folders' names are taken for split and class together, as in '{printable(tops(places)[0])}'{also}"
     )
     return division
 
 
-def refuse_inner_splits(places: list[Place], classes: tuple[str, ...], listing: Listing) -> None:
+def paired_classes(parsed: dict[str, FolderName]) -> dict[str, str]:
+    """Return each folder's class, as its training folder writes it, where other splits go with all of these.
+
+    Nothing where they don't, by the classes as written, else in any case, else by their words alone,
+    or where that would merge two classes of one split, 'train_type1' and 'train_type2'.
+    """
+    written = {(each.kind, each.text) for each in parsed.values()}
+    for key in (
+        {name: each.text for name, each in parsed.items()},
+        {name: each.text.casefold() for name, each in parsed.items()},
+        {name: " ".join(each.rest) for name, each in parsed.items()},
+    ):
+        trained = {key[name]: each.text for name, each in parsed.items() if each.kind == "train"}
+        merged = len({(parsed[name].kind, key[name]) for name in parsed}) < len(written)
+        every = trained.keys() == {*key.values()} and len(parsed) >= 2 * len(trained)
+        if len(trained) > 1 and every and not merged:
+            return {name: trained[key[name]] for name in parsed}
+    return {}
+
+
+def refuse_inner_splits(places: list[Place], settings: Data, listing: Listing) -> None:
     """Raise DataError where splits lie deeper than they are read, so that their images would be mixed.
 
-    'Dataset/train' beside 'demo', or 'fold1/train'. Not so where `classes`, those that the user
-    names, hold one of these folders.
+    'Dataset/train' beside 'demo', or 'fold1/train'. Not so where the user names one of these folders
+    as a class, or says that the innermost folders, such as 'vehicles/train', are the classes.
     """
+    by_folder = settings.label_pattern is None
+    classes = settings.classes or () if by_folder else ()
+    innermost = by_folder and settings.class_level in ("last", "joined")
     children = defaultdict(set)
     for place in places:
         for depth, name in enumerate(place.chain):
@@ -252,18 +278,20 @@ def refuse_inner_splits(places: list[Place], classes: tuple[str, ...], listing: 
         if names.isdisjoint(classes) and not {*above[:1]} & {*classes} and all_splits(names)
     }
     for place in places:
-        for depth in range(len(place.chain)):
+        for depth in range(len(place.chain) - innermost):
             if found := mixed.get((place.part, place.chain[:depth])):
-                raise inner_splits(place, depth, found, listing)
+                raise inner_splits(place, depth, found, listing, by_folder)
 
 
-def inner_splits(place: Place, depth: int, found: list[str], listing: Listing) -> DataError:
+def inner_splits(
+    place: Place, depth: int, found: list[str], listing: Listing, by_folder: bool
+) -> DataError:
     """Return the error about the splits `found` in a folder of a place, that above `depth` of its chain."""
     folder = f"/{place.folder}/".rpartition(f"/{place.chain[depth]}/")[0].strip("/")
     path = printable(str(listing.place_of(folder)))
     give = f"unpack and give {path}" if listing.where.is_file() else f"give {path}"
     either = "rename them if they are none"
-    if depth == 1 and not place.part:
+    if by_folder and depth == 1 and not place.part:
         either = f"if '{printable(place.chain[0])}' is a class, name all classes: --set data.classes='[NAME, NAME]'"
     return DataError(
         f"{listing.where}: '{printable(folder)}' holds splits of its own ({listed(found)}), which would be mixed; "

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from resnetlab.data.sources.layout.names import SPLIT_NAMES
+from resnetlab.data.catalog import printable
+from resnetlab.data.sources.tables.rules import split_word
 from resnetlab.errors import DataError
 from resnetlab.recipe import Columns, did_you_mean
 
@@ -47,7 +48,10 @@ class Row(dict[str, str]):
 
 @dataclass(frozen=True)
 class Found:
-    """Which column plays which role, '' for none; `one_hot` are the classes where no column has labels."""
+    """Which column plays which role, '' for none; `one_hot` are the classes where no column has labels.
+
+    `notes` say which columns were passed over that could have been meant as a split.
+    """
 
     image: str
     label: str
@@ -55,6 +59,7 @@ class Found:
     group: str
     fold: str
     one_hot: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_header(cells: list[str]) -> bool:
@@ -101,7 +106,10 @@ def find_columns(
                 "no column is known to hold labels, nor is there one of 0 and 1 for each class"
             )
             raise unclear(where, header, missing)
-    return Found(image, label, split, group, fold, one_hot)
+    found = (image, label, split, group, fold)
+    unsure = [name for name in vague if name not in found and not split and named.split is None]
+    notes = tuple(note for name in unsure if (note := no_split_note(name, rows)))
+    return Found(*found, one_hot, notes)
 
 
 def column_of_images(rows: list[Row], is_image: Callable[[str], bool]) -> str:
@@ -115,8 +123,24 @@ def column_of_images(rows: list[Row], is_image: Callable[[str], bool]) -> str:
 
 def is_vague(name: str, rows: list[Row]) -> bool:
     """Return whether a column has the name of one of splits, and no cell that is one."""
-    said = (row[name].strip().lower() for row in rows)
-    return normal_column(name) in MAYBE_SPLIT and not any(word in SPLIT_NAMES for word in said)
+    return normal_column(name) in MAYBE_SPLIT and not any(map(split_word, cells_of(name, rows)))
+
+
+def cells_of(name: str, rows: list[Row]) -> list[str]:
+    """Return what stands in a column, each once, without blanks around it and empty cells."""
+    return list(filter(None, dict.fromkeys(row[name].strip() for row in rows)))
+
+
+def no_split_note(name: str, rows: list[Row]) -> str:
+    """Return the note that a column with a name of splits holds none, '' where it is empty."""
+    cells = cells_of(name, rows)
+    listed = ", ".join(map(printable, cells[:3])) + (", ..." if cells[3:] else "")
+    return (
+        f"column '{name}' holds no split ({listed}) and was passed over; if it is one, its cells must say "
+        "train, val or test"
+        if cells
+        else ""
+    )
 
 
 def find_column(

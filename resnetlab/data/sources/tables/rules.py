@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 
-from resnetlab.data.sources.layout.names import SPLIT_NAMES
+from resnetlab.data.catalog import Split
+from resnetlab.data.sources.layout.names import SPLIT_NAMES, parse
 from resnetlab.errors import DataError
 from resnetlab.recipe import did_you_mean
 
@@ -15,14 +17,23 @@ def require_some(found: Collection[str], where: Path) -> None:
         raise DataError(f"{where}: needs two classes at least, found none")
 
 
+@lru_cache(maxsize=1024)
+def split_word(cell: str) -> Split | None:
+    """Return the split that a cell means by itself, 'train', 'Training Set', 'test_data'; None where it is none."""
+    said = parse(cell.lower())
+    known = {"train", "val", "test"} if not said.rest else set()
+    return SPLIT_NAMES[said.word] if said.kind in known else None
+
+
 def split_of_cell(word: str, spot: str) -> str:
     """Return the split that a split column's cell means. Raises DataError where it is none."""
-    if word and word.lower() not in SPLIT_NAMES:
+    split = split_word(word)
+    if word and split is None:
         raise DataError(
             f"{spot}: split '{word}' is none of train, val, test{did_you_mean(word, SPLIT_NAMES)}; where the column "
             "is no split, say so: --set \"data.columns.split=''\""
         )
-    return SPLIT_NAMES[word.lower()] if word else ""
+    return split or ""
 
 
 def fold_number(text: str, spot: str) -> int:

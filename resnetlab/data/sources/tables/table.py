@@ -128,6 +128,7 @@ def read_label_table(rows: list[Row], where: Path, listing: Listing, settings: D
     columns = find_columns(rows, settings.columns, str(where), index.is_image)
     index.learn_foreign(row[columns.image] for row in rows)
     row_of, notes = match_rows(rows, columns, where, index, settings)
+    notes += columns.notes
     if index.foreign:
         notes.append(f"paths in {where.name} are taken without '{printable(index.foreign)}'")
     meanings = {name: meaning(row, columns, place(where, row)) for name, row in row_of.items()}

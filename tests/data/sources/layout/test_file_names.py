@@ -106,8 +106,29 @@ def test_splits_below_the_first_folders_are_refused_not_mixed(tmp_path):
         tmp_path, *(f"Dataset/{name}" for name in SEVERAL), "Dataset/test/cat.9.jpg", "demo/1.jpg"
     )
 
-    with pytest.raises(DataError, match="'Dataset' holds splits of its own"):
+    with pytest.raises(
+        DataError, match=r"'Dataset' holds splits of its own .* or rename them if they are none"
+    ):
         read_source(tmp_path, Data(label_pattern="auto"))
+
+
+def test_splits_within_every_first_folder_are_read(tmp_path):
+    names = [
+        f"set/person{n}/train/{name}_{i}.jpg"
+        for n in range(3)
+        for name in ("cat", "dog")
+        for i in (1, 2)
+    ]
+    tests = [name.replace("train", "test") for name in names if "person0" in name]
+    plant(tmp_path, *names, *tests, "set/person1/test/1.jpg", "set/person2/test/1.jpg")
+    said = notes(tmp_path, label_pattern="auto")
+
+    assert counts(tmp_path, label_pattern="auto") == {
+        (name, split): n for name in ("cat", "dog") for split, n in (("train", 6), ("test", 2))
+    }
+    assert "'test', 'train' lie within each of 3 folders" in said
+    assert "1 images of 'person1/test' have no label" in said
+    assert f"predict RUN {tmp_path}/set/person1/test" in said
 
 
 def test_a_further_source_may_hold_one_label(tmp_path):

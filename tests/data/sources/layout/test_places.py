@@ -75,6 +75,37 @@ def test_masks_are_told_by_the_names_of_the_images_where_more_lies_beside_them(t
     assert "3 images in folders named lung_masks" in notes(tmp_path)
 
 
+def test_words_for_images_and_masks_in_the_files_names_tell_nothing(tmp_path):
+    plant(
+        tmp_path,
+        *(f"{name}/images/img_{n}.jpg" for name in CLASSES for n in range(3)),
+        *(f"{name}/lung_masks/mask_{n}.png" for name in CLASSES for n in range(3)),
+    )
+
+    assert counts(tmp_path) == {(name, ""): 3 for name in CLASSES}
+    assert "6 images in folders named lung_masks" in notes(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [("images", "masks", "overlays"), ("images", "label", "depth")])
+def test_within_a_class_that_the_user_says_to_be_the_first_folder_a_name_alone_tells_masks(
+    tmp_path, folders
+):
+    plant(tmp_path, *(f"{name}/{folder}/1.jpg" for name in CLASSES for folder in folders))
+    with pytest.raises(DataError, match="may be a class, or masks"):
+        read_source(tmp_path, Data())
+
+    assert counts(tmp_path, class_level="first") == {(name, ""): 2 for name in CLASSES}
+    assert f"2 images in folders named {folders[1]}" in notes(tmp_path, class_level="first")
+
+
+@pytest.mark.parametrize("above", ["", "archive/", "train/"])
+def test_the_first_folders_themselves_are_asked_about_all_the_same(tmp_path, above):
+    plant(tmp_path, *(f"{above}{name}/1.jpg" for name in ("picture", "label", "table")))
+
+    with pytest.raises(DataError, match="label' may be a class, or masks"):
+        read_source(tmp_path, Data(class_level="first"))
+
+
 @pytest.mark.parametrize(
     "classes", [("picture", "label", "table", "text"), ("images", "models", "sketches")]
 )

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetlab.data.sources.layout.names import SPLIT_NAMES, is_beside, parse, split_kinds
+from resnetlab.data.sources.layout.names import (
+    SPLIT_NAMES,
+    ends_beside,
+    is_beside,
+    parse,
+    split_kinds,
+)
 from resnetlab.data.sources.source import read_source
 from resnetlab.errors import DataError
 from resnetlab.recipe import Data
@@ -100,10 +106,13 @@ def test_what_a_name_says_beside_its_split_stays_as_it_is_written(name, text):
     assert parse(name).text == text
 
 
-def test_a_name_of_more_words_tells_of_masks_only_beside_images():
-    assert is_beside("lung_masks", ["images", "lung_masks"])
-    assert not is_beside("with_mask", ["with_mask", "without_mask"])
-    assert is_beside("Ground_Truth")
+def test_a_whole_name_says_more_than_its_last_word():
+    for name in ("masks", "Ground_Truth"):
+        assert is_beside(name)
+        assert ends_beside(name)
+    assert ends_beside("with_mask")
+    assert not is_beside("with_mask")
+    assert not ends_beside("mask_shop")
 
 
 def test_numbered_folders_of_one_split_are_joined_and_two_words_for_it_are_refused(tmp_path):
@@ -145,7 +154,20 @@ def test_splits_may_lie_within_each_class(tmp_path):
     plant(tmp_path, *grid(CLASSES, ("train", "test")))
 
     assert counts(tmp_path) == each("train", "test")
-    assert "'test', 'train' lie within each of 2 class folders" in notes(tmp_path)
+    assert "'test', 'train' lie within each of 2 folders" in notes(tmp_path)
+
+
+def test_they_are_classes_there_where_the_user_names_them(tmp_path):
+    folds = ("fold 1", "fold 2")
+    plant(tmp_path, *grid(("bad", "good"), folds))
+
+    assert counts(tmp_path, classes=folds) == {(name, ""): 2 for name in folds}
+
+
+def test_such_splits_are_counted_by_the_folders_that_hold_them(tmp_path):
+    plant(tmp_path, *grid(CLASSES, ("2020", "2021"), ("train", "test")))
+
+    assert "'test', 'train' lie within each of 4 folders" in notes(tmp_path)
 
 
 def test_a_name_may_be_split_and_class_together(tmp_path):
@@ -164,6 +186,34 @@ def test_classes_named_so_are_told_by_numbers_signs_and_case(tmp_path, form):
     )
 
     assert counts(tmp_path) == {(name, split): 1 for name in names for split in ("train", "test")}
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("Train_Cats", "test_cats", "train_dogs", "Test_Dogs"), {"Cats", "dogs"}),
+        (("train_cats_images", "test_cats", "train_dogs", "test_dogs"), {"cats_images", "dogs"}),
+        (("cat train", "cat_test", "dog-train", "dog test 2"), {"cat", "dog"}),
+        (("train_cats2", "test_cats", "train_dogs", "test_dogs"), {"cats2", "dogs"}),
+        (("train_Type1", "test_type1", "train_type2", "test_Type2"), {"Type1", "type2"}),
+    ],
+)
+def test_spellings_that_differ_are_one_class_by_its_training_folders_name(
+    tmp_path, folders, classes
+):
+    plant(tmp_path, *grid(folders))
+
+    assert counts(tmp_path) == {(name, split): 1 for name in classes for split in ("train", "test")}
+    assert "with the training folder most like it" in notes(tmp_path)
+
+
+def test_but_no_two_classes_of_a_split_are_merged_for_that(tmp_path):
+    plant(
+        tmp_path, *grid(("train_type1", "train_type2", "test_type", "train_x", "test_x", "val_x"))
+    )
+
+    with pytest.raises(DataError):
+        read_source(tmp_path, Data())
 
 
 def test_unlabelled_images_named_so_are_left_aside(tmp_path):
@@ -200,6 +250,14 @@ def test_they_are_no_splits_where_the_user_names_the_folder_as_a_class(tmp_path)
         read_source(tmp_path, Data())
 
     assert counts(tmp_path, classes=("railway", "bus")) == {("railway", ""): 1, ("bus", ""): 1}
+
+
+@pytest.mark.parametrize(("level", "above"), [("last", ""), ("joined", "vehicles/")])
+def test_nor_where_the_user_says_that_the_innermost_folders_are_the_classes(tmp_path, level, above):
+    plant(tmp_path, *grid(("animals",), CLASSES), *grid(("vehicles",), ("train",)))
+
+    assert (f"{above}train", "") in counts(tmp_path, class_level=level)
+    assert len(read_source(tmp_path, Data(class_level=level)).classes) == 3
 
 
 @pytest.mark.parametrize("tops", [("fold_1", "fold_2"), ("train", "test")])
