@@ -18,6 +18,8 @@ def write_comparison(
     from resnetlab.report.page import write_comparison_page
 
     figures: dict[str, Path] = {}
+    # The best first in every figure, so that a run has one colour.
+    runs = {each["name"]: runs[each["name"]] for each in comparison["runs"] if each["name"] in runs}
     metrics = {name: run.metrics for name, run in runs.items()}
     histories = {name: run.folder / "history.csv" for name, run in runs.items()}
     # What was only evaluated here has no curves.
