@@ -260,10 +260,11 @@ class Stopwatch:
         return time.monotonic() - self.started
 
     def end_epoch(self, history: Sequence[dict[str, Any]], line: str) -> None:
-        """Say what an epoch brought, and write down when it ended."""
+        """Say what an epoch brought, and write down when it ended, if that is known of those before it."""
         log(line)
-        self.times.append(self.before + self.sitting)
-        self.run.write_times(self.times)
+        if len(self.times) == len(history) - 1:
+            self.times.append(self.before + self.sitting)
+            self.run.write_times(self.times)
 
 
 def epochs_done(run: Run) -> int:

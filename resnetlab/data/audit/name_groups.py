@@ -67,7 +67,7 @@ def name_groups(catalog: Catalog, store: PixelStore) -> NameGroups | None:
     thumbnails = Thumbnails(store, store.rows_of(catalog)[rows])
     names = [PurePosixPath(catalog.ids[row]) for row in rows]
     labels = catalog.labels[rows]
-    folders = [str(name.parent) for name in names]
+    folders = np.array([str(name.parent) for name in names])
     for (read, what), is_joined in product(WAYS, (True, False)):
         stems = [("" if is_joined else f"{name.parent}/") + read(name.stem) for name in names]
         groups = grouped(zip(labels.tolist(), stems, strict=True), [name.name for name in names])
@@ -158,10 +158,10 @@ def grouped(keys: Iterable[tuple[int, str]], names: list[str]) -> list[np.ndarra
     ]
 
 
-def one_a_folder(group: np.ndarray, folders: list[str]) -> np.ndarray:
-    """Return the first place of a group in each of the folders that hold some of it."""
-    first = {folders[place]: place for place in reversed(group.tolist())}
-    return np.array([place for place in group.tolist() if first[folders[place]] == place])
+def one_a_folder(group: np.ndarray, folders: np.ndarray) -> np.ndarray:
+    """Return the first place of a group in each of the `folders` (N,) that hold some of it."""
+    _, first = np.unique(folders[group], return_index=True)
+    return group[np.sort(first)]
 
 
 def divide_lone(

@@ -13,7 +13,7 @@ import numpy as np
 
 from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.folder import note
-from resnetlab.data.sources.layout.names import SPLIT_NAMES
+from resnetlab.data.sources.layout.names import parse
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.labelled import (
     image_file,
@@ -25,7 +25,6 @@ from resnetlab.errors import DataError
 from resnetlab.recipe import Data
 
 NAME = re.compile(r"(.*)(images|labels)[-._]idx([13])[-._]ubyte(\.gz)?", re.IGNORECASE | re.DOTALL)
-WORD = re.compile(r"(?i:t10k)|(?:[A-Z]?[a-z]+|[A-Z]+)[0-9]*")  # in the start of a file's name
 UNSIGNED_BYTES = 8
 MAX_UNPACKED_BYTES = 4 * 2**30
 
@@ -106,13 +105,8 @@ def without_own_folder(name: str) -> str:
 
 def without_split(start: str) -> str:
     """Return the start of a file's name without the words that say a split: 'MNIST/raw' of 'MNIST/raw/t10k-'."""
-    plain = WORD.sub(lambda word: "" if is_split(word[0].lower()) else word[0], start)
-    return re.sub(r"[-_. /]*/[-_. /]*", "/", plain).strip("-_. /")
-
-
-def is_split(word: str) -> bool:
-    """Return whether a word in small letters says a split: 't10k', 'train', 'test2'."""
-    return word == "t10k" or word.rstrip("0123456789") in SPLIT_NAMES
+    parts = re.sub("t10k", "test", start, flags=re.IGNORECASE).split("/")
+    return "/".join(filter(None, (parse(part).text.strip("-_. ") for part in parts)))
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
