@@ -120,8 +120,7 @@ def _compare(
     confidence: float,
 ) -> dict[str, Any]:
     plus, minus = a & ~b, b & ~a
-    gain = plus.astype(np.float64) - minus
-    design = 1.0 if group is None else design_effect(gain, group)
+    design = design_effect(plus.astype(np.int64) - minus, group)
     only_a, only_b = int(plus.sum()), int(minus.sum())
     counted = only_a / design, only_b / design
     whole = round(counted[0]), round(counted[1])

@@ -8,7 +8,7 @@ interval alone holds the truth in as few as 3 of 10 cases where 9.5 were promise
 """
 
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,14 +90,19 @@ def clustered(groups: NDArray[np.int64], resamples: int, seed: int) -> Iterator[
         yield drawn[group].astype(np.float64)
 
 
-def design_effect(values: Floats, groups: NDArray[np.int64]) -> float:
+def design_effect(values: NDArray[Any], groups: NDArray[np.int64] | None) -> float:
     """Return by how much the variance of a mean of `values` (N,) grows since `groups` (N,) vary as one.
 
-    1 where every image stands alone. Where the values are all the same nothing tells how alike a
-    group's are; then each group counts as one image.
+    1 where every image stands alone, or nothing is known of groups. Where the values are all the same
+    nothing tells how alike a group's are; then each group counts as one image.
     Source: Kish 1965, Survey Sampling (design effect), by linearisation.
     """
+    if groups is None:
+        return 1.0
+    values = values.astype(np.float64)
     _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(size) == len(values):
+        return 1.0
     if len(size) < 2 or values.std() == 0:
         return float((size**2).sum() / len(values))
     sums = np.bincount(group, weights=values - values.mean())

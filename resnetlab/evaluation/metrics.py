@@ -74,7 +74,7 @@ def score(
     if groups is not None:
         groups = groups[order] if len(np.unique(groups)) < len(groups) else None
     right = (predictions.predicted == predictions.labels).astype(np.float64)
-    design = 1.0 if groups is None else design_effect(right, groups)
+    design = design_effect(right, groups)
     counts = class_counts(predictions)
     per_image = losses(predictions)
     drawn = _resample(predictions, per_image, resamples, seed, groups)

@@ -38,7 +38,7 @@ def subgroup_scores(
     """
     names, which = np.unique(np.asarray(values).astype(str), return_inverse=True)
     right = (predictions.predicted == predictions.labels).astype(np.float64)
-    design = 1.0 if groups is None else design_effect(right, groups)
+    design = design_effect(right, groups)
     rows: list[dict[str, Any]] = []
     for index, name in enumerate(names):
         inside = which == index

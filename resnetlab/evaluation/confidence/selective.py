@@ -35,12 +35,12 @@ def describe_selection(
     number in `groups` (N,) fewer count. The result can be written as JSON.
     """
     sure, wrong = confidences(predictions, temperature)
-    design = design_of(wrong, groups)
+    design = design_effect(wrong, groups)
     chosen = []
     for wanted in WANTED if validation is not None else ():
         assert validation is not None
         known = confidences(validation, temperature)
-        threshold = threshold_for(wanted, *known, design=design_of(known[1], validation_groups))
+        threshold = threshold_for(wanted, *known, design=design_effect(known[1], validation_groups))
         found = at_threshold(threshold, sure, wrong, confidence, design)
         chosen.append({"wanted": wanted} | found)
     return {**risk_coverage(sure, wrong, confidence, design), "thresholds": chosen}
@@ -54,16 +54,9 @@ def promised_thresholds(
     Images with the same number in `groups` (N,) are no independent ones: fewer of them count.
     """
     sure, wrong = confidences(validation, temperature)
-    design = design_of(wrong, groups)
+    design = design_effect(wrong, groups)
     found = {f"{rate:g}": threshold_for(rate, sure, wrong, design=design) for rate in PROMISED}
     return {rate: threshold for rate, threshold in found.items() if threshold is not None}
-
-
-def design_of(wrong: NDArray[np.bool_], groups: Groups | None) -> float:
-    """Return by how much fewer images count, since those of a group err together."""
-    if groups is None or len(np.unique(groups)) == len(groups):
-        return 1.0
-    return design_effect(wrong.astype(np.float64), groups)
 
 
 def confidences(
