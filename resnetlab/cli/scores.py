@@ -198,18 +198,17 @@ def print_comparison(comparison: dict[str, Any]) -> None:
         f"\n{comparison['samples']:,} {split} images, {comparison['confidence']:.0%} intervals\n"
     )
     table = Table("run", box=None, pad_edge=False)
-    for column in ("accuracy", "interval", "macro F1", "loss"):
+    runs = comparison["runs"]
+    with_loss = any(run["loss"] is not None for run in runs)  # predicted classes alone have none
+    for column in ("accuracy", "interval", "macro F1", *(("loss",) if with_loss else ())):
         table.add_column(column, justify="right")
-    for run in comparison["runs"]:
+    for run in runs:
         accuracy = run["accuracy"]
         interval = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
-        table.add_row(
-            run["name"],
-            f"{accuracy['value']:.1%}",
-            interval,
-            f"{run['macro_f1']:.3f}",
-            "" if run["loss"] is None else f"{run['loss']:.3f}",
-        )
+        row = [run["name"], f"{accuracy['value']:.1%}", interval, f"{run['macro_f1']:.1%}"]
+        if with_loss:
+            row.append("" if run["loss"] is None else f"{run['loss']:.3f}")
+        table.add_row(*row)
     console.print(table)
     console.print()
     if comparison["absent"]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from resnetlab.data.audit.quarantine import unread_formats
+from resnetlab.data.audit.quarantine import left_out, unread_formats
 from resnetlab.data.catalog import SPLITS, Catalog
 from resnetlab.data.dataset import Dataset, read_listed
 from resnetlab.data.store.pixels import PixelStore
@@ -54,10 +54,13 @@ def say_notes(catalog: Catalog) -> None:
 
 
 def read_and_say(name: str, catalog: Catalog, recipe: Recipe, as_one: bool = False) -> Dataset:
-    """Read and audit listed images, see `read_listed`; say what is noted of them beside the listing's notes."""
+    """Read and audit listed images, see `read_listed`; say what is noted of them beside the listing's notes.
+
+    Also which can't be used.
+    """
     dataset = read_listed(name, catalog, recipe, as_one)
     found = dataset.catalog.notes[len(catalog.notes) :]
-    for note in (*found, *unread_formats(dataset.catalog)):
+    for note in (*found, *unread_formats(dataset.catalog), *left_out(dataset.catalog)):
         log(f"note: {note}")
     return dataset
 

@@ -1,7 +1,7 @@
 """What is wrong with the data, found before it can do harm. Nothing of the user's is changed."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from resnetlab.errors import DataError, RecipeError
 from resnetlab.recipe import Data
 
 NO_PAIRS = np.empty((0, 2), dtype=np.int64)
+KINDS_TOLD = 3  # reasons why images are left out
 
 
 def audit(
@@ -184,6 +185,21 @@ def unread_formats(catalog: Catalog) -> list[str]:
         listed = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
         found.append(f"{counts.sum():,} of {len(catalog):,} images ({listed}): {why}")
     return found
+
+
+def left_out(catalog: Catalog) -> list[str]:
+    """Return a sentence on the images that can't be used, the commonest reasons first; none where all can.
+
+    Formats that can't be read here are told by `unread_formats`.
+    """
+    reasons = Counter(why for why in catalog.problem[~catalog.sound] if not is_unread(why))
+    if not reasons:
+        return []
+    common = reasons.most_common(KINDS_TOLD)
+    parts = [f"{why} ({count:,})" for why, count in common]
+    rest = reasons.total() - sum(count for _, count in common)
+    listed = "; ".join([*parts, f"other reasons ({rest:,})"] if rest else parts)
+    return [f"{reasons.total():,} of {len(catalog):,} images are left out: {listed}"]
 
 
 def is_unread(problem: str) -> bool:

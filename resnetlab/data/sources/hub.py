@@ -17,9 +17,15 @@ from resnetlab.data.catalog import MEMBER, Catalog
 from resnetlab.data.sources.folder import note
 from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.cell import to_text
-from resnetlab.data.sources.tables.columns import IMAGE_NAMES, normal_column
+from resnetlab.data.sources.tables.columns import (
+    IMAGE_NAMES,
+    MAYBE_SPLIT,
+    find_column,
+    normal_column,
+)
 from resnetlab.data.sources.tables.json_table import several
 from resnetlab.data.sources.tables.labelled import labelled_catalog, row_number, split_of
+from resnetlab.data.sources.tables.rules import fold_number, split_of_cell, split_word
 from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
@@ -115,14 +121,16 @@ def table_names(listing: Listing) -> list[str]:
 def read_tables(listing: Listing, settings: Data) -> Catalog:
     """Return the catalog of Arrow or Parquet tables with a column of images and one of labels.
 
-    Names of classes are those in the file's own description, in its order. A word in the name of a
-    file or its folder is the split. Raises DataError where a table is damaged, or columns aren't
-    clear.
+    Names of classes are those in the file's own description, in its order. Columns of splits, groups
+    and folds count as in a label table; without one of splits, a word in the name of a file or its
+    folder is the split. Raises DataError where a table is damaged, or columns aren't clear.
     """
     names = table_names(listing)
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
+    groups: list[str] = []
+    folds: list[int] = []
     classes: list[str] = []
     beside: list[str] = []
     for name in names:
@@ -143,11 +151,46 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
                 raise several(str(file), max(lists, key=len))
             values = [value[0] if isinstance(value, list) else value for value in values]
         labels += [label_text(value, classes, file) for value in values]
-        splits += [split_of(name)] * len(table)
+        said = {
+            role: cells(table, role, column, getattr(settings.columns, role))
+            for role in ("split", "group", "fold")
+        }
+        spots = [f"{file}, row {row}" for row in range(len(table))]
+        splits += (
+            [split_of_cell(cell, spot) for cell, spot in zip(said["split"], spots, strict=True)]
+            if said["split"]
+            else [split_of(name)] * len(table)
+        )
+        groups += said["group"] or [""] * len(table)
+        if name != names[0] and bool(said["fold"]) != bool(folds):
+            raise DataError(f"{file}: of this table and {names[0]} only one has a column of folds")
+        folds += [fold_number(cell, spot) for cell, spot in zip(said["fold"], spots, strict=False)]
     others = [name for name in listing.files if name not in names and not name.endswith(".json")]
     notes = note("files or links were passed over", others + list(listing.passed_over))
     notes += note("further columns of files' bytes were passed over", beside)
-    return labelled_catalog(listing, paths, labels, splits, settings, classes, notes)
+    return labelled_catalog(listing, paths, labels, splits, settings, classes, notes, groups, folds)
+
+
+def cells(table: Table, role: str, label: str, named: str | None) -> list[str]:
+    """Return the cells of the column of splits, groups or folds as text, none where there is no such column.
+
+    A column of a name such as 'subset' is one of splits only where its cells say so.
+    """
+    columns = [name for name in table.schema.names if name not in (*table.columns, label)]
+    vague = [
+        name
+        for name in columns
+        if normal_column(name) in MAYBE_SPLIT and not any(map(split_word, set(texts(table, name))))
+    ]
+    column = find_column(columns, role, named, str(table.file), vague)
+    return texts(table, column) if column else []
+
+
+def texts(table: Table, column: str) -> list[str]:
+    """Return the cells of a column as text, those that number described names as these names."""
+    classes = class_names(table.schema, column)
+    values = read_column(table.file, column)
+    return [label_text(value, classes, table.file).strip() for value in values]
 
 
 def label_column(schema: Any, named: str | None, file: Path) -> str:

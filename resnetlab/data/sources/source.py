@@ -97,6 +97,7 @@ def read_listing(listing: Listing, settings: Data) -> Catalog:
     What is no class folders may also lie within one folder around all, or archives within.
     """
     if settings.label_pattern is not None:
+        refuse_columns(listing, settings)
         return labels_from_names(with_archives(listing), settings)
     for within in wrapped(listing):
         catalog = read_layout(within, settings)
@@ -104,18 +105,37 @@ def read_listing(listing: Listing, settings: Data) -> Catalog:
             return catalog
     opened = with_archives(listing)
     catalog = read_layout(opened, settings) if opened is not listing else None
-    return catalog or class_folders(opened, settings)
+    if catalog is None:
+        refuse_columns(listing, settings)
+        catalog = class_folders(opened, settings)
+    return catalog
+
+
+def refuse_columns(listing: Listing, settings: Data) -> None:
+    """Raise DataError where columns are named for images that no table labels: nobody would read them.
+
+    Beside further sources they may be those of another's table.
+    """
+    named = [role for role in Columns.model_fields if getattr(settings.columns, role)]
+    if named and not settings.more:
+        raise DataError(
+            f"{listing.where}: data.columns.{named[0]} names a column of a label table, and no table labels these "
+            "images; leave it away, or give the table as DATA with its images by --set data.images=..."
+        )
 
 
 def read_layout(listing: Listing, settings: Data) -> Catalog | None:
     """Return the catalog of a folder or archive that holds something else than class folders, else None."""
     for is_it, read in LAYOUTS:
         if is_it(listing):
+            if read is not read_tables:
+                refuse_columns(listing, settings)
             return read(listing, settings)
     catalog = read_table_beside(listing, settings)
     if not has_arrays(listing):
         return catalog
     if catalog is None:
+        refuse_columns(listing, settings)
         return read_arrays(listing, settings)
     names = array_files(listing)  # perhaps embeddings of the images
     listed = ", ".join(map(printable, names[:3])) + (", ..." if names[3:] else "")

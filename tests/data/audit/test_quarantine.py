@@ -11,7 +11,7 @@ from PIL import Image
 
 from resnetlab.data.audit.findings import describe, describe_near
 from resnetlab.data.audit.near_duplicates import PAIR
-from resnetlab.data.audit.quarantine import audit, first_problems
+from resnetlab.data.audit.quarantine import audit, first_problems, left_out
 from resnetlab.data.catalog import objects
 from resnetlab.data.sources.folder import class_folders
 from resnetlab.data.sources.listing import list_folder
@@ -288,6 +288,15 @@ def test_first_problems_lists_five_and_counts_the_rest(make_catalog, bad, text):
 
 
 # What it says, what it leaves alone
+
+
+def test_what_is_left_out_is_said_in_one_sentence_the_commonest_reasons_first(make_catalog):
+    catalog = make_catalog([(0, row, "") for row in range(9)])
+    reasons = ["", "", "a", "b", "b", "c", "c", "c", "d"]
+    assert left_out(catalog) == []
+    assert left_out(catalog.with_columns(problem=objects(reasons))) == [
+        "7 of 9 images are left out: c (3); b (2); a (1); other reasons (1)"
+    ]
 
 
 def test_the_description_is_json_and_adds_up(write_images):

@@ -26,6 +26,7 @@ from resnetlab.data.audit.quarantine import audit
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.sources.source import read_source
 from resnetlab.data.store.pixels import read_images
+from resnetlab.errors import DataError
 from resnetlab.recipe import Data, Recipe
 
 RECIPE = Recipe().override(
@@ -317,3 +318,11 @@ def test_a_run_is_reopened_from_its_catalog_whatever_the_form(tmp_path, images, 
         scores = workflows.evaluate(run.folder)
         tested = len(Catalog.load(run.catalog_file).rows("test"))
         assert scores["samples"] == tested > 0
+
+
+@pytest.mark.parametrize("form", [class_folders, zipped])
+def test_a_column_named_for_images_without_a_table_is_refused(tmp_path, images, labels, form):
+    data = form(tmp_path, images, labels)
+    settings = Data.model_validate({"columns": {"group": "patient"}})
+    with pytest.raises(DataError, match=r"data.columns.group names a column of a label table, and"):
+        read_source(data, settings)

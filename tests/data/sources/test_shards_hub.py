@@ -314,6 +314,42 @@ def test_parquet_files_are_split_by_their_names(tmp_path):
     }
 
 
+def with_columns(table: pa.Table, **columns: list) -> pa.Table:
+    for name, cells in columns.items():
+        table = table.append_column(name, pa.array(cells))
+    return table
+
+
+def test_columns_of_splits_groups_and_folds_count_as_in_a_label_table(tmp_path):
+    parts = ["train"] * 8 + ["Test"] * 4
+    table = with_columns(
+        make_table(range(12)), split=parts, patient=[7, 7, *range(10)], fold=[0, 1, 2] * 4
+    )
+    write_parquet(tmp_path / "data" / "train-0.parquet", table)
+    catalog = read_tables(list_folder(tmp_path), Data(columns=Columns(group="patient")))
+
+    row_of = {int(path.rpartition("\0")[2]): row for row, path in enumerate(catalog.paths)}
+    assert [catalog.split[row_of[row]] for row in range(12)] == ["train"] * 8 + ["test"] * 4
+    assert [catalog.fold[row_of[row]] for row in range(12)] == [0, 1, 2] * 4
+    group = [catalog.group[row_of[row]] for row in range(12)]
+    assert group[0] == group[1] == group[9]  # patient 7
+    assert len(set(group)) == 10
+
+
+def test_a_column_that_is_called_a_subset_is_a_split_where_its_cells_say_so(tmp_path):
+    for name, words, split in (("a", ["train", "val"], {"train", "val"}), ("b", ["x", "y"], {""})):
+        write_parquet(
+            tmp_path / name / "x.parquet", with_columns(make_table(range(12)), subset=words * 6)
+        )
+        assert set(read_tables(list_folder(tmp_path / name), Data()).split) == split
+
+
+def test_a_named_column_that_is_not_there_is_refused(tmp_path):
+    write_parquet(tmp_path / "x.parquet", make_table(range(12)))
+    with pytest.raises(DataError, match=r"there is no column 'patient' \(data.columns.group\)"):
+        read_tables(list_folder(tmp_path), Data(columns=Columns(group="patient")))
+
+
 @pytest.mark.parametrize(
     "labels",
     [LABELS, [float(label) for label in LABELS], [str(label) for label in LABELS]],

@@ -24,11 +24,14 @@ def labelled_catalog(
     settings: Data,
     named: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+    folds: Sequence[int] | None = None,
 ) -> Catalog:
     """Return the catalog of images with their labels as text, '' for those without.
 
-    Classes are as set, else as the data has `named` them, else in natural order. Raises DataError
-    for a label that isn't allowed, or a split that makes no sense.
+    Classes are as set, else as the data has `named` them, else in natural order. `groups` are names
+    of what stays in one split, '' for an image alone. Raises DataError for a label that isn't allowed,
+    or a split that makes no sense.
     """
     kept = [row for row, label in enumerate(labels) if label]
     missing = [paths[row] for row, label in enumerate(labels) if not label]
@@ -53,6 +56,8 @@ def labelled_catalog(
         [number[text] for text in texts],
         split,
         (*notes, *note("images have no label and were left out", missing)),
+        [groups[row] for row in kept] if groups else None,
+        [folds[row] for row in kept] if folds else None,
     )
 
 
