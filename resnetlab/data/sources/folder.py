@@ -39,7 +39,7 @@ def class_folders(listing: Listing, settings: Data | None = None) -> Catalog:
     refuse_inner_splits(division.places, settings, listing)
     outside = [image for place in division.places if not place.chain for image in place.images]
     labelled = [place for place in division.places if place.chain]
-    levels = read_levels(labelled, settings.class_level, listing.where)
+    levels = read_levels(labelled, settings.class_level, listing.where, classes)
     notes += [*copies, *division.notes, *levels.notes]
     notes += note_empty(listing, wrapper, labelled, settings)
     refuse_too_few(levels.classes, classes_needed(settings), listing, outside, division)

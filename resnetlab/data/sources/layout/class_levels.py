@@ -36,14 +36,17 @@ class Levels:
     notes: list[str]
 
 
-def read_levels(places: Sequence[Place], level: Level | None, where: Path) -> Levels:
+def read_levels(
+    places: Sequence[Place], level: Level | None, where: Path, classes: Sequence[str] = ()
+) -> Levels:
     """Return the class of each place from the folders of its chain.
 
-    With None: the first folder; where the same names repeat under every first folder, the second.
-    Raises DataError where a folder beside classes holds folders of the same names.
+    With None: the level whose names are all in `classes`, if one is; else the first folder; where the same
+    names repeat under every first folder, the second. Raises DataError where a folder beside classes
+    holds folders of the same names.
     """
     chains = [place.chain for place in places]
-    readings = {
+    readings: dict[Level, list[str]] = {
         "first": [chain[0] for chain in chains],
         "last": [chain[-1] for chain in chains],
         "joined": ["/".join(chain) for chain in chains],
@@ -51,6 +54,9 @@ def read_levels(places: Sequence[Place], level: Level | None, where: Path) -> Le
     alone = [""] * len(chains)
     if readings["first"] == readings["last"]:
         return Levels(readings["first"], alone, [])
+    named = [each for each, names in readings.items() if {*names} <= {*classes}]
+    if level is None and len(named) == 1:
+        level = named[0]
     if level is not None:
         return Levels(readings[level], alone, merged_note(chains) if level == "last" else [])
     refuse_set_among_classes(chains, where)
@@ -59,7 +65,7 @@ def read_levels(places: Sequence[Place], level: Level | None, where: Path) -> Le
     return Levels(readings["first"], alone, [first_note(chains, readings)])
 
 
-def second_level(chains: list[Chain], readings: dict[str, list[str]]) -> Levels:
+def second_level(chains: list[Chain], readings: dict[Level, list[str]]) -> Levels:
     """Return the reading in which the first level is a domain or a group, the second the class."""
     classes = [chain[1] for chain in chains]
     firsts = sorted(set(readings["first"]))
@@ -78,7 +84,7 @@ def second_level(chains: list[Chain], readings: dict[str, list[str]]) -> Levels:
     return Levels(classes, readings["first"] if many else [""] * len(chains), [note])
 
 
-def first_note(chains: list[Chain], readings: dict[str, list[str]]) -> str:
+def first_note(chains: list[Chain], readings: dict[Level, list[str]]) -> str:
     """Return the sentence about folders within class folders."""
     chain = next(chain for chain in chains if len(chain) > 1)
     inner = [deep[1] for deep in chains if deep[0] == chain[0] and len(deep) > 1]
@@ -88,7 +94,7 @@ def first_note(chains: list[Chain], readings: dict[str, list[str]]) -> str:
     )
 
 
-def others(readings: dict[str, list[str]], *levels: str) -> str:
+def others(readings: dict[Level, list[str]], *levels: Level) -> str:
     """Return 'data.class_level=last (5 classes, such as 'persian')' for some levels."""
     return " or ".join(
         f"--set data.class_level={level} ({len(set(readings[level]))} classes, such as "

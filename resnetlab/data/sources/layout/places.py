@@ -106,8 +106,9 @@ def about_images(
     """Return those of the folders in `parent` that hold masks and the like rather than a class.
 
     By its name alone one does where nothing but the images lies beside it, or within a class that
-    the user says to be the first folder. Else its files must be called like these, and those of no
-    other folder: classes may all be numbered alike.
+    the user names or says to be the first folder; there what is called like the images is about them too.
+    Else its files must be called like these, and those of no other folder: classes may all be numbered
+    alike.
     """
     classes = settings.classes or ()
     names = children[parent]
@@ -115,13 +116,15 @@ def about_images(
     about = {name for name in names - {*classes} if ends_beside(name)} if plain else set()
     others = names - about - split_kinds(names).keys()
     alone = len(others) < 2
-    within = settings.class_level == "first" and is_within_class(parent, children)
-    if not about or within or (alone and all(map(is_beside, about))):
+    if not about or (alone and all(map(is_beside, about))):
         return about
     silent = BESIDE | PLAIN if alone else BESIDE  # 'picture_1' and 'label_1' may be of two classes
     stems = {name: stems_within(places, (*parent, name), silent) for name in names}
     images = {stem for name in plain for stem in stems[name]}
     twins = {name for name in names - plain if are_named_after(stems[name], images)}
+    first = settings.class_level == "first" and is_within_class(parent, children)
+    if first or not {*parent}.isdisjoint(classes):
+        return about | twins
     if alone:
         unsure = {name for name in about - twins if not is_beside(name)}
     else:

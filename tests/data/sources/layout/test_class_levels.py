@@ -27,6 +27,15 @@ def test_the_level_of_the_class_can_be_chosen(tmp_path, level, classes):
     assert counts(tmp_path, class_level=level) == {(k, ""): n for k, n in classes.items()}
 
 
+@pytest.mark.parametrize(
+    "classes", [("cats", "dogs"), ("pug", "persian", "siamese"), ("cats/persian", "cats/siamese", "dogs/pug")]
+)  # fmt: skip
+def test_the_level_whose_folders_are_all_named_as_classes_is_theirs(tmp_path, classes):
+    plant(tmp_path, *BREEDS)
+
+    assert {name for name, _ in counts(tmp_path, classes=classes)} == set(classes)
+
+
 def test_what_was_taken_and_what_else_is_possible_is_said(tmp_path):
     plant(tmp_path, *BREEDS)
 

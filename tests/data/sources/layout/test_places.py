@@ -87,15 +87,18 @@ def test_words_for_images_and_masks_in_the_files_names_tell_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("folders", [("images", "masks", "overlays"), ("images", "label", "depth")])
-def test_within_a_class_that_the_user_says_to_be_the_first_folder_a_name_alone_tells_masks(
-    tmp_path, folders
+@pytest.mark.parametrize("said", [{"class_level": "first"}, {"classes": CLASSES}])
+def test_within_a_class_that_the_user_says_to_be_one_what_is_called_like_the_images_is_about_them(
+    tmp_path, folders, said
 ):
     plant(tmp_path, *(f"{name}/{folder}/1.jpg" for name in CLASSES for folder in folders))
+    plant(tmp_path, f"{CLASSES[0]}/more/x.jpg")
     with pytest.raises(DataError, match="may be a class, or masks"):
         read_source(tmp_path, Data())
 
-    assert counts(tmp_path, class_level="first") == {(name, ""): 2 for name in CLASSES}
-    assert f"2 images in folders named {folders[1]}" in notes(tmp_path, class_level="first")
+    assert counts(tmp_path, **said) == {(CLASSES[0], ""): 2, (CLASSES[1], ""): 1}
+    about = ", ".join(sorted(folders[1:]))
+    assert f"4 images in folders named {about}" in notes(tmp_path, **said)
 
 
 @pytest.mark.parametrize("above", ["", "archive/", "train/"])
