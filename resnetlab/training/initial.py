@@ -23,6 +23,7 @@ from resnetlab.training.inputs import plain_view
 from resnetlab.training.optim.learner import Learner, make_learner
 from resnetlab.training.optim.losses import make_criterion
 from resnetlab.training.predict import as_images
+from resnetlab.training.reconstruction import Reconstructing
 
 # Mean and deviation of each channel, for pixel values in 0 to 1.
 FIXED_MOMENTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -100,14 +101,15 @@ def initial_classifier(
 def initial_learner(
     recipe: Recipe, catalog: Catalog, store: PixelStore
 ) -> tuple[Classifier, Learner]:
-    """Return the fresh network of a resolved recipe on its device, and what trains all of it."""
+    """Return the fresh network of a resolved recipe on its device, and what trains all of it, its decoder too."""
     training = recipe.training
     classifier = initial_classifier(recipe, catalog, store).to(memory_format=torch.channels_last)
     threads = starting_threads(training)
     fabric = make_fabric(str(training.device), str(training.precision), threads)
     fabric.to_device(classifier)
     criterion = make_criterion(training, catalog.classes, catalog.labels[catalog.rows("train")])
-    learner = make_learner(fabric, classifier, classifier, training, criterion)
+    part = Reconstructing(classifier) if training.reconstruction else classifier
+    learner = make_learner(fabric, classifier, part, training, criterion)
     learner.model.train()
     return classifier, learner
 

@@ -2,12 +2,14 @@
 
 import pytest
 
+from resnetlab.data.dataset import divide, read_data
 from resnetlab.errors import RecipeError
 from resnetlab.models.networks.autoencoder import reconstruction_errors
 from resnetlab.recipe import Recipe
-from resnetlab.training.defaults import settle_reconstruction
+from resnetlab.training.defaults import resolve_listed, settle_reconstruction
+from resnetlab.training.initial import initial_learner
 from resnetlab.training.predict import as_images
-from resnetlab.training.reconstruction import restored_images
+from resnetlab.training.reconstruction import Reconstructing, restored_images
 
 
 def error(classifier, samples, recipe) -> float:
@@ -34,6 +36,19 @@ def test_what_is_restored_is_an_image(make_classifier, make_recipe, make_samples
 
     assert len(images) == len(restored) == 3
     assert restored.dtype == images.dtype
+
+
+def test_a_plan_by_time_and_a_search_for_the_rate_restore_as_the_training_does(
+    digit_folder, make_recipe
+):
+    dataset = read_data(digit_folder, make_recipe(model__name="autoencoder"))
+    catalog = divide(dataset.catalog, dataset.recipe)
+    recipe, _ = resolve_listed(
+        dataset.recipe.override({"training.reconstruction": "auto"}), catalog
+    )
+    _, learner = initial_learner(recipe, catalog, dataset.store)
+
+    assert isinstance(learner.model.module, Reconstructing)
 
 
 def test_networks_without_a_decoder_restore_nothing():
