@@ -60,10 +60,12 @@ def verdict(rows: Sequence[Json], pairs: Sequence[Json]) -> str:
         "high": ends[1],
     }
     shown = "is shown" if pair["verdict"] == "shown" else "is not shown by so few images"
+    less = "; ".join(told["reduced"])
+    caution = f" That step was not as the document has it ({less}); its own figure may be higher."
     return (
         f"The document's best step classifies {percent(told['test']['accuracy']['value'])} of the test images "
         f"correctly, our best {percent(ours['test']['accuracy']['value'])}: a difference of "
-        f"{points(difference)} points, which {shown}."
+        f"{points(difference)} points, which {shown}.{caution if less else ''}"
     )
 
 

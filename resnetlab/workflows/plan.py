@@ -8,6 +8,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, name_of
 from resnetlab.data.defaults import DEFAULT_NETWORK
 from resnetlab.recipe import Recipe
+from resnetlab.report.formats import plural
 from resnetlab.system.progress import duration, log
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None =
     if recipe.training.head_first:
         left -= HEAD_SHARE * seconds
     epochs = max(1, min(most or MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
-    log(f"plan: {epochs} epochs of {duration(seconds)} fit into the budget")
+    log(f"plan: {plural(epochs, 'epoch')} of {duration(seconds)} fit into the budget")
     values: dict[str, Any] = {"training.epochs": epochs}
     if recipe.training.optimizer == "adamw" and asked.training.warmup_epochs == "auto":
         values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
@@ -58,7 +59,7 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     all_of_it = parts.get(model.freeze, f"what comes after {model.freeze}")
     begun = f"its head on features, then {all_of_it}" if training.head_first else all_of_it
     how = (
-        f"{begun}: {training.epochs} epochs, {training.optimizer}, lr {training.lr:g}, layer decay "
+        f"{begun}: {plural(int(training.epochs), 'epoch')}, {training.optimizer}, lr {training.lr:g}, layer decay "
         f"{training.layer_decay:g}, {training.precision} ({why})"
         f"{by if training.monitor == 'balanced_accuracy' else ''}"
     )

@@ -17,6 +17,7 @@ from resnetlab.data.store.pixels import PixelStore
 from resnetlab.evaluation.confidence.selective import promised_thresholds
 from resnetlab.recipe import Recipe, validate
 from resnetlab.report import results
+from resnetlab.report.formats import plural
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.trackers import require_tracker, tracker_of
 from resnetlab.runs.unfinished import FILE, discarded_without_recipe, lasting, unfinished
@@ -206,7 +207,7 @@ def finish_training(
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = watch.sitting
     trained = max(len(history) - done, 0)
-    log(f"trained {trained} epochs in {duration(seconds)}")
+    log(f"trained {plural(trained, 'epoch')} in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
     if training.reconstruction and len(splits["val"]):
         shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)

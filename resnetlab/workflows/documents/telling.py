@@ -12,6 +12,7 @@ from resnetlab.data.export import export_split
 from resnetlab.errors import MachineError, RecipeError
 from resnetlab.recipe import Recipe, load_recipe
 from resnetlab.report.document import write_document
+from resnetlab.report.formats import plural
 from resnetlab.runs.run import Run, create_run
 from resnetlab.runs.unfinished import lasting, unfinished
 from resnetlab.system.files import read_json, write_csv, write_json
@@ -326,4 +327,4 @@ def shorter(step: Step, training: dict[str, Any]) -> list[str]:
     done = training.get("epochs")
     if step.kind == "search" or not isinstance(asked, int) or not done or done >= asked:
         return []
-    return [f"{done} epochs instead of {asked}"]
+    return [f"{plural(done, 'epoch')} instead of {asked}"]

@@ -86,6 +86,7 @@ def test_the_page_tells_what_was_reported_and_what_came_of_it(told):
     assert {pair["a"], pair["b"]} == {"told", "ours"}
     assert pair["balanced_difference"]["low"] <= pair["balanced_difference"]["value"]
     page = (told / "report.html").read_text()
+    assert "epochs instead of" in facts["verdict"]
     assert "55.29 %" in page and facts["verdict"].split(":")[0] in unescape(page)
 
 
