@@ -34,7 +34,8 @@ class Training(Section):
     # Gradual unfreezing: from the last one on, a stage more begins to learn after so many epochs each
     # (Howard and Ruder 2018, ULMFiT); None: all learn from the start.
     unfreeze_epochs: Annotated[float, Field(gt=0)] | None = None
-    freeze_norms: bool = False  # batch norms keep the statistics that they came with
+    # Batch norms keep the statistics that they came with; auto: where fewer than 500 images fine-tune.
+    freeze_norms: bool | Auto = "auto"
     # Where several processes share a batch: batch norms go by all its images, not by each one's part.
     sync_batchnorm: bool = False
     head_lr: Annotated[float, Field(gt=0)] | None = None  # of the last layer; None: lr

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MUON_LR = 0.24  # Jordan et al. 2024
 # Chosen by cross-validation: docs/experiments.md.
 FINE_TUNING_LR, FULL_LR_EPOCHS = 2e-3, 6  # fewer epochs have no time to recover from so high a rate
+FEW_IMAGES = 500  # fewer say too little of a batch norm's statistics, and bear a lower rate
 FINE_TUNING = {
     "optimizer": "adamw",
     "layer_decay": 0.8,
@@ -235,6 +236,7 @@ def fill_in(recipe: Recipe, pretrained: bool, count: int) -> Recipe:
     customary: dict[str, Any] = dict(FINE_TUNING if pretrained else FROM_SCRATCH)
     head_first = pretrained and not recipe.model.hidden and len(training.stage_lr) == 0
     customary["head_first"] = head_first
+    customary["freeze_norms"] = pretrained and count < FEW_IMAGES
     customary["epochs"] = epochs_for(count, training.device) if pretrained else SCRATCH_EPOCHS
     open_keys = {key for key in customary if getattr(training, key) == "auto"}
     values = {f"training.{key}": customary[key] for key in open_keys}
@@ -262,17 +264,17 @@ def epochs_for(count: int, device: str) -> int:
     return max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(IMAGES_SHOWN / max(count, 1))))
 
 
-def suggest_lr(recipe: Recipe, pretrained: bool, count: int = 500) -> float:
+def suggest_lr(recipe: Recipe, pretrained: bool, count: int = FEW_IMAGES) -> float:
     """Return a customary learning rate: for SGD in proportion to the images a step.
 
     Source: Goyal et al. 2017, 0.1 for 256 images with ResNet-50; a tenth to fine-tune. Fewer than
-    500 images, and fewer than FULL_LR_EPOCHS, bear less when fine-tuned with AdamW.
+    FEW_IMAGES, and fewer than FULL_LR_EPOCHS, bear less when fine-tuned with AdamW.
     """
     training = recipe.training
     if training.optimizer == "muon":
         return MUON_LR
     if training.optimizer == "adamw" and pretrained:
-        few = min(1.0, (count / 500) ** 0.5)
+        few = min(1.0, (count / FEW_IMAGES) ** 1.5)
         if training.epochs != "auto":
             few *= min(1.0, max(int(training.epochs), 1) / FULL_LR_EPOCHS)
         return float(f"{FINE_TUNING_LR * few:.2g}")

@@ -37,16 +37,20 @@ def plateau_scores(history: Sequence[dict[str, Any]], monitor: str) -> list[floa
 
 
 def best_epoch(history: Sequence[dict[str, Any]], monitor: str) -> int:
-    """Return the first epoch (from 1) with the best score."""
+    """Return the epoch (from 1) with the best score; of equal ones the last, whose learning rate is lower.
+
+    Few validation images have few scores: an early epoch soon has the same by luck.
+    """
     values = scores(history, monitor)
-    return 1 + values.index(max(values))
+    return len(values) - values[::-1].index(max(values))
 
 
 def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: int | None) -> bool:
     """Return whether the last `patience` epochs brought no new best."""
     if patience is None or not history:
         return False
-    return len(history) - best_epoch(history, monitor) >= patience
+    values = scores(history, monitor)
+    return len(values) - 1 - values.index(max(values)) >= patience
 
 
 def write_history(folder: Path, history: Sequence[dict[str, Any]]) -> None:

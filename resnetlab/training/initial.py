@@ -54,7 +54,7 @@ def build_network(recipe: Recipe, num_classes: int) -> Classifier:
     )
     if model.weights != "none":
         network.set_moments(*load_weights(network, model.weights, model.name))
-    network.freeze_norms = recipe.training.freeze_norms
+    network.freeze_norms = recipe.training.freeze_norms is True
     freeze(network, model.freeze)
     if model.lora.rank:
         adapt(network, model)

@@ -115,7 +115,7 @@ def describe_training(
     at_first = start.get("score", start.get(monitor))
     tuned = history[best - 1][f"val_{monitor}"] if history else None
     sign = -1 if monitor == "loss" else 1
-    kept = at_first is not None and (tuned is None or sign * at_first > sign * tuned)
+    kept = at_first is not None and (tuned is None or sign * at_first >= sign * tuned)
     finished = len(history) == int(training.epochs)
     return {
         "epochs": training.epochs,

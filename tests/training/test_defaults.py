@@ -96,6 +96,7 @@ def test_what_the_user_has_said_stands(folder_of):
         training__clip_norm=None,
         training__layer_decay=0.9,
         training__head_first=False,
+        training__freeze_norms=False,
         model__name="resnet18",
         evaluation__horizontal_flip=True,
     )
@@ -161,14 +162,23 @@ def test_the_rate_follows_the_images_of_a_step_for_sgd_alone(
         (1500, 6, 2e-3),
         (1500, 3, 1e-3),
         (1500, 1, 3.3e-4),
-        (125, 30, 1e-3),
-        (125, 3, 5e-4),
+        (125, 30, 2.5e-4),
+        (125, 3, 1.3e-4),
     ],
 )
 def test_few_images_and_few_epochs_bear_a_lower_rate_when_fine_tuned(count, epochs, rate):
     recipe = settled(training__optimizer="adamw", training__epochs=epochs)
 
     assert suggest_lr(recipe, True, count) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("count", "pretrained", "frozen"), [(499, True, True), (500, True, False), (499, False, False)]
+)
+def test_norms_keep_their_statistics_where_few_images_fine_tune(count, pretrained, frozen):
+    assert fill_in(settled(data__image_size=224), pretrained, count).training.freeze_norms is frozen
+    asked = settled(data__image_size=224, training__freeze_norms=not frozen)
+    assert fill_in(asked, pretrained, count).training.freeze_norms is not frozen
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_a_loss_is_best_where_it_is_lowest():
     assert scores(history, "loss") == [-0.9, -0.2, -0.4]
 
 
-def test_of_equal_epochs_the_first_is_the_best():
-    assert best_epoch(history_of(0.1, 0.7, 0.7), "accuracy") == 2
+def test_of_equal_epochs_the_last_is_the_best_for_its_rate_is_lower():
+    assert best_epoch(history_of(0.1, 0.7, 0.3, 0.7, 0.6), "accuracy") == 4
 
 
 @pytest.mark.parametrize("monitor", ["accuracy", "loss"])
