@@ -199,7 +199,7 @@ def left_out(catalog: Catalog) -> list[str]:
     parts = [f"{why} ({count:,})" for why, count in common]
     rest = reasons.total() - sum(count for _, count in common)
     listed = "; ".join([*parts, f"other reasons ({rest:,})"] if rest else parts)
-    return [f"{reasons.total():,} of {len(catalog):,} images are left out: {listed}"]
+    return [f"{reasons.total():,} of {len(catalog):,} images can't be used: {listed}"]
 
 
 def is_unread(problem: str) -> bool:

@@ -295,7 +295,7 @@ def test_what_is_left_out_is_said_in_one_sentence_the_commonest_reasons_first(ma
     reasons = ["", "", "a", "b", "b", "c", "c", "c", "d"]
     assert left_out(catalog) == []
     assert left_out(catalog.with_columns(problem=objects(reasons))) == [
-        "7 of 9 images are left out: c (3); b (2); a (1); other reasons (1)"
+        "7 of 9 images can't be used: c (3); b (2); a (1); other reasons (1)"
     ]
 
 
