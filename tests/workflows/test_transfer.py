@@ -17,6 +17,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.files import read_csv
+from resnetlab.training.checkpoint import read_checkpoint
 
 NETWORK = "lcnet_050"
 
@@ -58,6 +59,15 @@ def test_every_auto_was_settled_and_is_written_down(run):
     assert json.dumps(run.recipe.model_dump(mode="json")).count('"auto"') == 1, (
         "the stem it has not"
     )
+
+
+def test_of_few_images_norms_learn_no_statistics(run, weights):
+    first, (last, _) = load_file(weights), read_checkpoint(run.checkpoint("last"))
+
+    assert run.recipe.training.freeze_norms is True
+    for name, same in (("bn1.running_mean", True), ("bn1.weight", False)):
+        (found,) = (tensor for key, tensor in last.items() if key.endswith(f"backbone.net.{name}"))
+        assert torch.equal(found, first[name]) is same
 
 
 def test_the_head_came_first_and_its_figures_are_kept(run):
