@@ -89,7 +89,9 @@ def initial_classifier(
     images (mean and deviation, first filters) it takes from the training split.
     """
     network = network or build_network(recipe, len(catalog.classes))
-    network.freeze_norms = recipe.training.freeze_norms is True  # perhaps settled after it was built
+    network.freeze_norms = (
+        recipe.training.freeze_norms is True
+    )  # perhaps settled after it was built
     if recipe.model.head == "weights":
         load_head(network, Path(recipe.model.weights), catalog.classes)
     if recipe.data.normalize != "network":

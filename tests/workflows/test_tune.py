@@ -363,7 +363,7 @@ def test_patience_decides_for_how_long_to_retrain(digit_folder, tmp_path):
     run = workflows.tune(digit_folder, recipe, tmp_path)
     found = found_in(run)
     best = [
-        max(rows, key=lambda row: (row["val_accuracy"], -row["epoch"]))["epoch"]
+        max(rows, key=lambda row: (row["val_accuracy"], row["epoch"]))["epoch"]
         for fold in range(3)
         if (rows := [row for row in found["history"] if row["fold"] == fold])
     ]
