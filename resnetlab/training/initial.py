@@ -89,9 +89,8 @@ def initial_classifier(
     images (mean and deviation, first filters) it takes from the training split.
     """
     network = network or build_network(recipe, len(catalog.classes))
-    network.freeze_norms = (
-        recipe.training.freeze_norms is True
-    )  # perhaps settled after it was built
+    # Perhaps it was built before this was settled.
+    network.freeze_norms = recipe.training.freeze_norms is True
     if recipe.model.head == "weights":
         load_head(network, Path(recipe.model.weights), catalog.classes)
     if recipe.data.normalize != "network":
