@@ -76,16 +76,17 @@ def print_classes(findings: dict[str, Any]) -> None:
         together = [sum(column) for column in zip(*counts.values(), strict=True)]
         counts = {"all": together} | planned
     table = Table("class", box=None, pad_edge=False)
-    for split in counts:
-        table.add_column("images" if split == "all" else split, justify="right")
+    totals = {split: f"{sum(numbers):,}" for split, numbers in counts.items()}
+    for split, total in totals.items():  # a number that is cut off is another number
+        title = "images" if split == "all" else split
+        table.add_column(title, justify="right", min_width=max(len(title), len(total)))
     for channel in ("mean R", "G", "B", "std R", "G", "B"):
         table.add_column(channel, justify="right")
     moments = findings["moments"]
     for label, name in enumerate(findings["classes"]):
         numbers = (f"{counts[split][label]:,}" for split in counts)
         table.add_row(escape(name), *numbers, *moment_cells(moments["per_class"][name]))
-    totals = (f"{sum(counts[split]):,}" for split in counts)
-    table.add_row("all", *totals, *moment_cells(moments["all"]))
+    table.add_row("all", *totals.values(), *moment_cells(moments["all"]))
     console.print(table)
     console.print()
 
