@@ -9,7 +9,7 @@ def test_numbers_of_a_large_set_are_not_cut_off(capsys):
     print_classes(
         {
             "classes": ["cat", "dog"],
-            "counts": {},
+            "counts": {"all": [750_000, 250_000]},
             "planned": counts,
             "moments": {"per_class": {"cat": half, "dog": half}, "all": half},
         }
