@@ -54,7 +54,6 @@ def build_network(recipe: Recipe, num_classes: int) -> Classifier:
     )
     if model.weights != "none":
         network.set_moments(*load_weights(network, model.weights, model.name))
-    network.freeze_norms = recipe.training.freeze_norms is True
     freeze(network, model.freeze)
     if model.lora.rank:
         adapt(network, model)
@@ -89,8 +88,6 @@ def initial_classifier(
     images (mean and deviation, first filters) it takes from the training split.
     """
     network = network or build_network(recipe, len(catalog.classes))
-    # Perhaps it was built before this was settled.
-    network.freeze_norms = recipe.training.freeze_norms is True
     if recipe.model.head == "weights":
         load_head(network, Path(recipe.model.weights), catalog.classes)
     if recipe.data.normalize != "network":

@@ -14,6 +14,7 @@ from resnetlab import workflows
 from resnetlab.cli.main import main
 from resnetlab.errors import StoppedError
 from resnetlab.recipe import Recipe
+from resnetlab.report.formats import plural
 from resnetlab.runs.run import Run
 from resnetlab.system import interruption
 from resnetlab.system.files import read_csv
@@ -185,7 +186,9 @@ def test_a_budget_decides_the_epochs(digit_folder, weights, tmp_path, capsys):
     run = workflows.train(digit_folder, recipe, tmp_path, "b", budget_s=22.0)
 
     assert 1 <= run.recipe.training.epochs <= 30
-    assert f"plan: {run.recipe.training.epochs} epochs" in capsys.readouterr().err
+    assert (
+        f"plan: {plural(int(run.recipe.training.epochs), 'epoch')} of " in capsys.readouterr().err
+    )
 
 
 def test_a_search_begins_every_fold_with_its_head(digit_folder, weights, tmp_path, monkeypatch):

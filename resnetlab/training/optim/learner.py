@@ -174,6 +174,7 @@ def make_learner(
     criterion: Criterion,
 ) -> Learner:
     """Return a learner for the part of a classifier that works in each step."""
+    classifier.freeze_norms = training.freeze_norms is True
     if training.sync_batchnorm:
         synchronise(part)
     model, optimizer = fabric.setup(part, make_optimizer(classifier, training))
