@@ -19,13 +19,13 @@ from resnetlab.data.sources.listing import Listing, natural_key
 from resnetlab.data.sources.tables.cell import to_text
 from resnetlab.data.sources.tables.columns import (
     IMAGE_NAMES,
-    MAYBE_SPLIT,
     find_column,
+    is_vague,
     normal_column,
 )
 from resnetlab.data.sources.tables.json_table import several
 from resnetlab.data.sources.tables.labelled import labelled_catalog, row_number, split_of
-from resnetlab.data.sources.tables.rules import fold_number, split_of_cell, split_word
+from resnetlab.data.sources.tables.rules import fold_number, split_of_cell
 from resnetlab.errors import DataError, one_line
 from resnetlab.recipe import Data, did_you_mean
 
@@ -162,9 +162,9 @@ def read_tables(listing: Listing, settings: Data) -> Catalog:
             else [split_of(name)] * len(table)
         )
         groups += said["group"] or [""] * len(table)
-        if name != names[0] and bool(said["fold"]) != bool(folds):
-            raise DataError(f"{file}: of this table and {names[0]} only one has a column of folds")
         folds += [fold_number(cell, spot) for cell, spot in zip(said["fold"], spots, strict=False)]
+    if folds and len(folds) < len(paths):
+        raise DataError(f"{listing.where}: only some of its tables have a column of folds")
     others = [name for name in listing.files if name not in names and not name.endswith(".json")]
     notes = note("files or links were passed over", others + list(listing.passed_over))
     notes += note("further columns of files' bytes were passed over", beside)
@@ -177,20 +177,16 @@ def cells(table: Table, role: str, label: str, named: str | None) -> list[str]:
     A column of a name such as 'subset' is one of splits only where its cells say so.
     """
     columns = [name for name in table.schema.names if name not in (*table.columns, label)]
-    vague = [
-        name
-        for name in columns
-        if normal_column(name) in MAYBE_SPLIT and not any(map(split_word, set(texts(table, name))))
-    ]
+    vague = [name for name in columns if is_vague(name, texts(table, name))]
     column = find_column(columns, role, named, str(table.file), vague)
-    return texts(table, column) if column else []
+    return list(texts(table, column)) if column else []
 
 
-def texts(table: Table, column: str) -> list[str]:
-    """Return the cells of a column as text, those that number described names as these names."""
+def texts(table: Table, column: str) -> Iterator[str]:
+    """Give the cells of a column as text, those that number described names as these names."""
     classes = class_names(table.schema, column)
-    values = read_column(table.file, column)
-    return [label_text(value, classes, table.file).strip() for value in values]
+    for value in read_column(table.file, column):
+        yield label_text(value, classes, table.file).strip()
 
 
 def label_column(schema: Any, named: str | None, file: Path) -> str:

@@ -336,6 +336,17 @@ def test_columns_of_splits_groups_and_folds_count_as_in_a_label_table(tmp_path):
     assert len(set(group)) == 10
 
 
+def test_folds_in_some_of_the_tables_are_refused_but_an_empty_table_lacks_none(tmp_path):
+    whole = with_columns(make_table(range(12)), fold=[0, 1, 2] * 4)
+    write_parquet(tmp_path / "0.parquet", whole.slice(0, 0))
+    write_parquet(tmp_path / "1.parquet", whole)
+    assert sorted(read_tables(list_folder(tmp_path), Data()).fold) == sorted([0, 1, 2] * 4)
+
+    write_parquet(tmp_path / "2.parquet", make_table(range(12)))
+    with pytest.raises(DataError, match="only some of its tables have a column of folds"):
+        read_tables(list_folder(tmp_path), Data())
+
+
 def test_a_column_that_is_called_a_subset_is_a_split_where_its_cells_say_so(tmp_path):
     for name, words, split in (("a", ["train", "val"], {"train", "val"}), ("b", ["x", "y"], {""})):
         write_parquet(

@@ -54,7 +54,7 @@ def read_levels(
     alone = [""] * len(chains)
     if readings["first"] == readings["last"]:
         return Levels(readings["first"], alone, [])
-    named = [each for each, names in readings.items() if {*names} <= {*classes}]
+    named = [each for each, found in readings.items() if {*found} <= {*classes}]
     if level is None and len(named) == 1:
         level = named[0]
     if level is not None:

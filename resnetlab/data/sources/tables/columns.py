@@ -77,7 +77,7 @@ def find_columns(
     there, two could be meant, or none.
     """
     header = list(rows[0]) if rows else []
-    vague = [name for name in header if is_vague(name, rows)]
+    vague = [name for name in header if is_vague(name, (row[name].strip() for row in rows))]
     image, label, split, group, fold = (
         find_column(header, role, getattr(named, role), where, vague) for role in CUSTOMARY
     )
@@ -121,9 +121,9 @@ def column_of_images(rows: list[Row], is_image: Callable[[str], bool]) -> str:
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def is_vague(name: str, rows: list[Row]) -> bool:
+def is_vague(name: str, cells: Iterable[str]) -> bool:
     """Return whether a column has the name of one of splits, and no cell that is one."""
-    return normal_column(name) in MAYBE_SPLIT and not any(map(split_word, cells_of(name, rows)))
+    return normal_column(name) in MAYBE_SPLIT and not any(map(split_word, filter(None, cells)))
 
 
 def cells_of(name: str, rows: list[Row]) -> list[str]:
