@@ -207,7 +207,8 @@ def finish_training(
         load_checkpoint(run.checkpoint("best"), classifier)
     seconds = watch.sitting
     trained = max(len(history) - done, 0)
-    log(f"trained {plural(trained, 'epoch')} in {duration(seconds)}")
+    if trained:
+        log(f"trained {plural(trained, 'epoch')} in {duration(seconds)}")
     results.draw_data(run, catalog, store, recipe)
     if training.reconstruction and len(splits["val"]):
         shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)
