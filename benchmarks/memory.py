@@ -85,8 +85,9 @@ def training_memory(count: int, settings: Settings) -> Metrics:
 def repeated(settings: Settings, count: int) -> tuple[Any, Any]:
     """Return catalog and store of `count` records, each with a place of its own in a sparse file."""
     from resnetlab.data.catalog import new_catalog, objects
-    from resnetlab.data.store.build import FileBytes
+    from resnetlab.data.store.file_bytes import FileBytes
     from resnetlab.data.store.pixels import PixelStore
+    from resnetlab.data.store.resize import THUMBNAIL_PX
 
     real, store = stored(settings, photographs(settings))
     index = np.resize(store.index, count)
@@ -101,7 +102,8 @@ def repeated(settings: Settings, count: int) -> tuple[Any, Any]:
     names = [f"{row:06d}" for row in range(count)]
     catalog = new_catalog(file.parent, real.classes, names, labels, ["train"] * count)
     catalog = catalog.with_columns(sha256=objects(digests))
-    return catalog, PixelStore(FileBytes(file), index)
+    thumbnails = np.broadcast_to(np.uint8(0), (count, THUMBNAIL_PX, THUMBNAIL_PX))
+    return catalog, PixelStore(FileBytes(file), index, thumbnails)
 
 
 def growth(count: int, side: int, classes: int, settings: Settings) -> Metrics:

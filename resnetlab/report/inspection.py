@@ -10,6 +10,7 @@ from resnetlab.data.dataset import Dataset
 MOST_CLASSES = 100  # on the contact sheet
 PER_CLASS = 10  # images of each class on it, and in each row of the extremes
 MOST_PAIRS = 40  # near-duplicates drawn
+MEASURED = ("width", "height", "sums", "squares", "sharpness", "bytes")  # columns of a store
 
 
 def write_inspection(out: Path, findings: dict[str, Any], dataset: Dataset) -> None:
@@ -51,15 +52,16 @@ def properties(dataset: Dataset) -> dict[str, np.ndarray]:
     """Return columns of what can be measured on each usable image, by name."""
     catalog, store = dataset.catalog, dataset.store
     rows = catalog.rows("all")
-    records = store.index[store.rows_of(catalog)[rows]]
-    area = records["width"].astype(float) * records["height"]
+    records = store.rows_of(catalog)[rows]
+    measured = {name: store.index[name][records] for name in MEASURED}
+    area = measured["width"].astype(float) * measured["height"]
     return {
         "Shorter side, px": np.minimum(catalog.width[rows], catalog.height[rows]),
         "Width over height": catalog.width[rows] / catalog.height[rows],
-        "Brightness, 0 to 255": records["sums"].mean(axis=1) / area,
-        "Contrast, standard deviation": contrast(records, area),
-        "Sharpness, log scale": np.log10(records["sharpness"] + 1),
-        "File size, kB": records["bytes"] / 1000,
+        "Brightness, 0 to 255": measured["sums"].mean(axis=1) / area,
+        "Contrast, standard deviation": contrast(measured, area),
+        "Sharpness, log scale": np.log10(measured["sharpness"] + 1),
+        "File size, kB": measured["bytes"] / 1000,
     }
 
 
@@ -87,9 +89,9 @@ def extremes(dataset: Dataset) -> list[tuple[str, list[np.ndarray]]]:
     ]
 
 
-def contrast(records: np.ndarray, area: np.ndarray) -> np.ndarray:
+def contrast(measured: dict[str, np.ndarray], area: np.ndarray) -> np.ndarray:
     """Return the standard deviation of each image's values, (M,), from its sums."""
-    means, squares = (records[name].sum(axis=1) / (3 * area) for name in ("sums", "squares"))
+    means, squares = (measured[name].sum(axis=1) / (3 * area) for name in ("sums", "squares"))
     deviation: np.ndarray = np.sqrt(np.maximum(squares - means**2, 0))
     return deviation
 

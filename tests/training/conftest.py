@@ -70,7 +70,7 @@ def make_samples() -> Callable[..., Samples]:
             index[row]["offset"] = row * image.size
             index[row]["length"] = image.size
         return Samples(
-            store=PixelStore(images.reshape(-1), index),
+            store=PixelStore(images.reshape(-1), index, index["small"]),
             ids=np.array([f"image-{row:03}" for row in range(count)], dtype=object),
             labels=labels,
             records=np.arange(count),

@@ -17,6 +17,7 @@ UNEVEN = 10  # times that the largest class exceeds the smallest
 LONG = 8  # times that an image is longer than it is wide
 TINY_PX = 8
 DULL = 0.1  # of black to white
+CHUNK = 4096  # thumbnails looked at at a time
 
 
 def describe(
@@ -93,16 +94,20 @@ def describe_near(catalog: Catalog, near: np.ndarray) -> dict[str, Any]:
 def warnings(catalog: Catalog, store: PixelStore) -> Iterator[str]:
     """Give a sentence on whatever looks odd, none on what is as it should be."""
     rows = catalog.rows("all")
-    records = store.index[store.rows_of(catalog)[rows]]
+    records = store.rows_of(catalog)[rows]
     yield from odd_classes(catalog)
     yield from odd_shapes(catalog, rows)
-    yield from odd_files(catalog, rows, records)
-    yield from odd_values(records)
+    yield from odd_files(catalog, rows, store.index, records)
+    yield from odd_values(store, records)
 
 
-def odd_values(records: np.ndarray) -> Iterator[str]:
+def odd_values(store: PixelStore, records: np.ndarray) -> Iterator[str]:
     """Give a sentence on images that are nearly one grey: their values use little of what there is."""
-    lowest, highest = np.percentile(records["small"], (0.1, 99.9))
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(0, len(records), CHUNK):
+        thumbnails = store.thumbnails[records[start : start + CHUNK]]
+        counts += np.bincount(thumbnails.ravel(), minlength=256)
+    lowest, highest = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
     if highest - lowest < DULL * 255:
         yield (
             f"all images lie between {lowest / 255:.0%} and {highest / 255:.0%} of black to white; where they have "
@@ -160,10 +165,12 @@ def odd_shapes(catalog: Catalog, rows: np.ndarray) -> Iterator[str]:
             yield f"all images {what}"
 
 
-def odd_files(catalog: Catalog, rows: np.ndarray, records: np.ndarray) -> Iterator[str]:
+def odd_files(
+    catalog: Catalog, rows: np.ndarray, index: np.ndarray, records: np.ndarray
+) -> Iterator[str]:
     """Give sentences on files with a wrong ending, and on those with more than one frame."""
     endings = [PurePath(name).suffix.lower() for name in catalog.ids[rows]]
-    formats = [name.decode() for name in records["format"]]
+    formats = [name.decode() for name in index["format"][records]]
     known = {ending for endings in ENDINGS.values() for ending in endings}
     wrong = np.array(
         [
@@ -173,8 +180,8 @@ def odd_files(catalog: Catalog, rows: np.ndarray, records: np.ndarray) -> Iterat
     )
     for odd, what in (
         (wrong, "are of another format than their name says (read all the same)"),
-        (records["cut"], "lack their end (what is missing was left grey)"),
-        (records["several"], "have several frames or pages (the first one counts)"),
+        (index["cut"][records], "lack their end (what is missing was left grey)"),
+        (index["several"][records], "have several frames or pages (the first one counts)"),
     ):
         if odd.any():
             yield f"{odd.sum()} images {what}, the first is {catalog.ids[rows[odd][0]]}"

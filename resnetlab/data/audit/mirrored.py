@@ -43,7 +43,7 @@ def look_mirrored(catalog: Catalog, store: PixelStore) -> Mirrored | None:
     labels, group = catalog.labels[rows], catalog.group[rows]
     if len(rows) < FEWEST:
         return None
-    vectors = descriptors(store.index["small"][store.rows_of(catalog)[rows]])
+    vectors = descriptors(store.thumbnails[store.rows_of(catalog)[rows]])
     same_group = group[:, None] == group
     agree = [
         labels[np.where(same_group, -np.inf, each @ vectors.T).argmax(axis=1)] == labels

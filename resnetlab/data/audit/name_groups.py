@@ -105,7 +105,7 @@ class Thumbnails:
 
     def cosines(self, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Return how alike images are pair by pair: the cosines of their descriptors, (L,)."""
-        small = self.store.index["small"]
+        small = self.store.thumbnails
         found = [np.empty(0, dtype=np.float32)]
         for start in range(0, len(ones), CHUNK):
             left, right = (

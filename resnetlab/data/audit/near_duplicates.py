@@ -84,7 +84,7 @@ def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:
 def search(store: PixelStore, workers: int) -> np.ndarray:
     """Return the pairs of records that show the same image, an array of PAIR."""
     rows = comparable(store)
-    vectors = descriptors(store.index["small"][rows])
+    vectors = describe(store, rows)
     as_is, flipped = candidates(vectors)
     alike = False
     with threads(workers or 1) as pool:
@@ -156,6 +156,12 @@ def look_alikes(pairs: np.ndarray, count: int) -> bool:
     return bool(triangles < CLOSED * (partners * (partners - 1)).sum())
 
 
+def describe(store: PixelStore, rows: np.ndarray) -> np.ndarray:
+    """Return the descriptors of some records (M,), (M, D) float32; few of their thumbnails are held at a time."""
+    parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    return np.concatenate([descriptors(store.thumbnails[part]) for part in (rows[:0], *parts)])
+
+
 def comparable(store: PixelStore) -> np.ndarray:
     """Return the records large and detailed enough to be compared, (M,) in order."""
     index = store.index
@@ -163,13 +169,13 @@ def comparable(store: PixelStore) -> np.ndarray:
     rows = np.flatnonzero(large & (index["problem"] == b""))
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     return np.concatenate(
-        [rows[:0], *(chunk[has_gradients(index["small"][chunk])] for chunk in chunks)]
+        [rows[:0], *(chunk[has_gradients(store.thumbnails[chunk])] for chunk in chunks)]
     )
 
 
 def compare(store: PixelStore, pairs: np.ndarray, flipped: bool) -> np.ndarray:
     """Return those pairs of records (L, 2) that agree, an array of PAIR."""
-    ones, others = store.index["small"][pairs.T].astype(np.float32)
+    ones, others = store.thumbnails[pairs.T].astype(np.float32)
     if flipped:
         others = np.ascontiguousarray(others[:, :, ::-1])
     sides = store.index[["full_width", "full_height"]][pairs]

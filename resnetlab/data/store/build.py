@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,11 +17,13 @@ from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import ImageProblem, decode
 from resnetlab.data.store.depth import ValueRange
+from resnetlab.data.store.file_bytes import FileBytes
+from resnetlab.data.store.index import entries, read_facts
 from resnetlab.data.store.jpeg import pack
 from resnetlab.data.store.record import fill_record
 from resnetlab.errors import DataError, one_line
 from resnetlab.system.cache import keep_table, kept_table
-from resnetlab.system.files import cut_meanwhile, sync
+from resnetlab.system.files import sync
 from resnetlab.system.progress import Progress, log
 from resnetlab.system.remarks import Remarks
 from resnetlab.system.requirements import require_space
@@ -53,45 +54,28 @@ class Settings:
         return max(1, min(CHUNK, CHUNK_BYTES // (4 * self.short_side**2)))
 
 
-class FileBytes:
-    """The bytes of a file, read where they are asked for.
-
-    Mapped into memory they would count as this program's for as long as they are used, in the end
-    the whole file; reading them costs a few hundredths of what is done with them.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.handle = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.handle)
-
-    def __getitem__(self, span: slice) -> np.ndarray:
-        content = np.empty(span.stop - span.start, dtype=np.uint8)
-        count = os.preadv(self.handle, [content.data], span.start)
-        if count < len(content):
-            raise cut_meanwhile(self.path)
-        return content
-
-
 class Earlier:
     """What another store of the same settings holds, by the digest of the files."""
 
     def __init__(self, pixel_file: Path, index_file: Path) -> None:
         self.content = FileBytes(pixel_file)
-        index = whole_records(index_file)
-        self.index = index[index["offset"] + index["length"] <= pixel_file.stat().st_size]
-        self.row_of = {digest.decode(): row for row, digest in enumerate(self.index["sha256"])}
+        self.index_file = index_file
+        index = read_facts(index_file)
+        there = np.flatnonzero(index["offset"] + index["length"] <= pixel_file.stat().st_size)
+        self.row_of = {
+            digest.decode(): row for row, digest in zip(there, index["sha256"][there], strict=True)
+        }
         self.remarks = remarks_beside(index_file)
 
     def get(self, digest: str) -> tuple[np.void, np.ndarray] | None:
         """Return the record of an image and what is stored of it; None where that is not sound."""
         if digest not in self.row_of:
             return None
-        row = self.row_of[digest]
-        record = self.index[row]
+        entry = entries(self.index_file, int(self.row_of[digest]), 1)
+        record = entry[0]
         start = int(record["offset"])
         content = self.content[start : start + int(record["length"])]
-        is_sound = checksums(self.index[row : row + 1], [content])[0] == record["checksum"]
+        is_sound = checksums(entry, [content])[0] == record["checksum"]
         return (record, content) if is_sound else None
 
 
@@ -204,10 +188,10 @@ def begin(pixel_file: Path, index_file: Path) -> np.ndarray:
     """Cut both files back to what is whole in them; return the records that are left."""
     pixel_file.touch()
     index_file.touch()
-    done = whole_records(index_file)
+    done = read_facts(index_file)
     if end_of(done) > pixel_file.stat().st_size:  # pixels lost: nothing in the index can be trusted
         done = done[:0]
-    os.truncate(index_file, done.nbytes)
+    os.truncate(index_file, len(done) * ENTRY.itemsize)
     os.truncate(pixel_file, end_of(done))
     return done
 
@@ -254,11 +238,6 @@ def chunks_of(items: list[Item], count: int) -> Iterator[list[Item]]:
     """Give a list in chunks of at most `count`."""
     for start in range(0, len(items), count):
         yield items[start : start + count]
-
-
-def whole_records(index_file: Path) -> np.ndarray:
-    """Return the records of an index, without a last one that was cut."""
-    return np.fromfile(index_file, dtype=ENTRY)
 
 
 def end_of(index: np.ndarray) -> int:

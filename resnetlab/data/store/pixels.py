@@ -18,17 +18,17 @@ from resnetlab.data.sources.reader import Reader
 from resnetlab.data.store.build import (
     AHEAD,
     CHUNK,
-    FileBytes,
     Settings,
     build,
     chunks_of,
     end_of,
     remarks_beside,
-    whole_records,
 )
 from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import BACKGROUND
 from resnetlab.data.store.depth import Extremes, ValueRange, extremes_of, range_of
+from resnetlab.data.store.file_bytes import FileBytes
+from resnetlab.data.store.index import StoredThumbnails, entries, read_facts
 from resnetlab.data.store.jpeg import unpack
 from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
@@ -49,13 +49,14 @@ CHECKED_BYTES = 2**24  # read at a time, about, to check a store
 class PixelStore:
     """Pixels and sums of P distinct images.
 
-    `pixels` holds the bytes of the file, `index` the records (P,) described by RECORD; by `format`
-    each image is there as its 'pixels' or as 'jpeg'. What is computed once of them may be kept
-    under the name `beside`, with another ending.
+    `pixels` holds the bytes of the file, `index` the records (P,) described by FACTS, `thumbnails` the grey
+    ones, uint8 (P, THUMBNAIL_PX, THUMBNAIL_PX); by `format` each image is there as its 'pixels' or as
+    'jpeg'. What is computed once of them may be kept under the name `beside`, with another ending.
     """
 
     pixels: np.ndarray | FileBytes
     index: np.ndarray
+    thumbnails: np.ndarray | StoredThumbnails
     beside: Path | None = None
     format: str = "pixels"
     value_range: ValueRange | None = None  # of images with more than 8 bits
@@ -65,7 +66,8 @@ class PixelStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process have the same store: it opens the files, which must be where it sees them."""
         if self.beside is None:
-            return PixelStore, (self.pixels, self.index, None, self.format, self.value_range)
+            parts = self.pixels, self.index, self.thumbnails
+            return PixelStore, (*parts, None, self.format, self.value_range)
         return opened, (self.beside, self.format, self.value_range)
 
     def image(self, row: int) -> np.ndarray:
@@ -136,14 +138,14 @@ def read_images(
         settings = Settings(short_side, max_pixels, allow_truncated, format, value_range)
         store = open_store(read, distinct, settings, pool, remarks)
     row_of = {digest.decode(): row for row, digest in enumerate(store.index["sha256"])}
-    records = store.index[[row_of[digest] for digest in digests]]
-    problems = [text.decode(errors="ignore") for text in records["problem"]]
+    records = np.array([row_of[digest] for digest in digests], dtype=np.int64)
+    problems = [text.decode(errors="ignore") for text in store.index["problem"][records]]
     for row, why in unreadable.items():
         problems[row] = why
     catalog = catalog.with_columns(
-        sha256=objects([digest.decode() for digest in records["identity"]]),
-        width=records["full_width"].astype(np.int64),
-        height=records["full_height"].astype(np.int64),
+        sha256=objects([digest.decode() for digest in store.index["identity"][records]]),
+        width=store.index["full_width"][records].astype(np.int64),
+        height=store.index["full_height"][records].astype(np.int64),
         problem=objects(problems),
         remark=objects([store.remarks.get(digest, "") for digest in digests]),
     )
@@ -224,7 +226,7 @@ def opened(
     """Return the store whose files begin with `base`. Raises MachineError where they can't be read."""
     pixel_file, index_file = base.with_suffix(".bin"), base.with_suffix(".index")
     try:
-        index = whole_records(index_file)
+        index, thumbnails = read_facts(index_file), StoredThumbnails(index_file)
         small = 0 < pixel_file.stat().st_size <= MAPPED_BYTES  # an empty file can't be mapped
         mapped = InUse(pixel_file) if small else None
         # As a plain array: each slice of a memmap costs as much again.
@@ -236,7 +238,7 @@ def opened(
             f"{pixel_file}: can't be opened ({error.strerror}); RESNETLAB_CACHE must be a folder "
             "that every process sees"
         ) from error
-    return PixelStore(pixels, index, base, format, value_range, in_use, mapped)
+    return PixelStore(pixels, index, thumbnails, base, format, value_range, in_use, mapped)
 
 
 def short_hash(facts: Sequence[Any]) -> str:
@@ -248,7 +250,7 @@ def is_complete(pixel_file: Path, index_file: Path, count: int) -> bool:
     """Return whether both files are there with every record, and as long as the records say."""
     if not (pixel_file.is_file() and index_file.is_file()):
         return False
-    index = whole_records(index_file)
+    index = read_facts(index_file)
     return len(index) == count and end_of(index) == pixel_file.stat().st_size
 
 
@@ -256,12 +258,12 @@ def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -
     """Cut an index off before the first image of which a bit is wrong, so that it is built anew."""
     if not (pixel_file.is_file() and index_file.is_file()):
         return
-    index = whole_records(index_file)
-    count = count_sound(pixel_file, index, pool)
-    if count < len(index):
+    total = len(read_facts(index_file))
+    count = count_sound(pixel_file, index_file, pool)
+    if count < total:
         log(
             f"note: {pixel_file}: is damaged (a checksum differs); built anew from image "
-            f"{count + 1:,} of {len(index):,} on"
+            f"{count + 1:,} of {total:,} on"
         )
         os.truncate(index_file, count * ENTRY.itemsize)
 
@@ -270,7 +272,7 @@ def drop_readable(index_file: Path) -> None:
     """Cut an index off before the first image that lacked an extra which is here now."""
     if not index_file.is_file():
         return
-    problems = whole_records(index_file)["problem"]
+    problems = read_facts(index_file)["problem"]
     kinds = [kind for kind in WITH_EXTRA if not why_not(kind)]
     readable = [
         any(text.startswith(f"{kind} {NEEDS}".encode()) for kind in kinds)
@@ -282,12 +284,13 @@ def drop_readable(index_file: Path) -> None:
         os.truncate(index_file, int(first) * ENTRY.itemsize)
 
 
-def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -> int:
+def count_sound(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -> int:
     """Return how many images, from the first on, are as they were written, record and pixels.
 
     All is read once, chunk by chunk: memory doesn't grow.
     """
     size = pixel_file.stat().st_size
+    index = read_facts(index_file)
     ends = np.cumsum(index["length"], dtype=np.uint64)
     placed = (
         (index["offset"] == ends - index["length"]) & (ends <= size) & (index["length"] <= size)
@@ -295,19 +298,20 @@ def count_sound(pixel_file: Path, index: np.ndarray, pool: ThreadPoolExecutor) -
     index = index[: leading(placed)]
     content = FileBytes(pixel_file)
 
-    def count(entries: np.ndarray) -> int:
-        start, end = int(entries[0]["offset"]), end_of(entries)
-        cuts = (entries["offset"][1:] - entries["offset"][0]).astype(np.int64)
+    def count(rows: np.ndarray) -> int:
+        chunk = entries(index_file, int(rows[0]), len(rows))
+        start, end = int(chunk[0]["offset"]), end_of(chunk)
+        cuts = (chunk["offset"][1:] - chunk["offset"][0]).astype(np.int64)
         stored = np.split(content[start:end], cuts)
-        return leading(checksums(entries, stored) == entries["checksum"])
+        return leading(checksums(chunk, stored) == chunk["checksum"])
 
     number = min(len(index), 1 + end_of(index) // CHECKED_BYTES)
-    chunks = np.array_split(index, number) if number else []
+    chunks = np.array_split(np.arange(len(index)), number) if number else []
     sound = 0
     with Progress("checking", len(index)) as progress:
-        for entries, found in zip(chunks, in_order(pool, count, chunks, AHEAD), strict=True):
+        for rows, found in zip(chunks, in_order(pool, count, chunks, AHEAD), strict=True):
             sound += found
-            if found < len(entries):
+            if found < len(rows):
                 break
             progress.advance(found)
     return sound

@@ -27,7 +27,7 @@ def store_of(images: Sequence[np.ndarray]) -> PixelStore:
     for record, image in zip(index, images, strict=True):
         decoded = decode(encoded(image), 37, 10**7)
         fill_record(record, decoded.identity, 0, decoded)
-    return PixelStore(np.empty(0, np.uint8), index)
+    return PixelStore(np.empty(0, np.uint8), index, index["small"])
 
 
 def encoded(image: np.ndarray) -> bytes:

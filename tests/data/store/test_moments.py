@@ -21,7 +21,8 @@ def store_of(images: list[np.ndarray]) -> PixelStore:
         fill_from_pixels(record, image)
         record["offset"] = offset
         offset += image.size
-    return PixelStore(np.concatenate([image.reshape(-1) for image in images]), index)
+    pixels = np.concatenate([image.reshape(-1) for image in images])
+    return PixelStore(pixels, index, index["small"])
 
 
 def directly(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
