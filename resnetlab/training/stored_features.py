@@ -98,29 +98,32 @@ def store_features(
     Computed in `precision`, as the rest would have got it, on the classifier's device; kept in the
     cache folder. Raises MachineError where that can't be written.
     """
-    if view.augment in (None, Augment()):
-        views = 1
-    views_kept = [replace(view, epoch=epoch) for epoch in range(views)]
+    shown = [replace(view, epoch=epoch) for epoch in range(views_kept(view, views))]
     classifier.to(memory_format=torch.channels_last)  # as in training: the same kernels
     one = compute(classifier, black(view.image_size), precision)
-    path = cache_folder() / f"features-{key_of(classifier, samples, views_kept, precision)}.bin"
+    path = cache_folder() / f"features-{key_of(classifier, samples, shown, precision)}.bin"
     plan = plan_evaluation(len(samples), CHUNK)
-    lengths = [len(rows) * one.nbytes for rows in plan] * views
+    lengths = [len(rows) * one.nbytes for rows in plan] * len(shown)
 
     def make(done: int) -> Iterator[np.ndarray]:
-        for number, each in enumerate(views_kept):
+        for number, each in enumerate(shown):
             left = plan[max(0, done - number * len(plan)) :]
             for batch in batches(samples, left, each, workers):
                 yield compute(classifier, batch.images, precision)
 
-    ensure(path, lengths, make, len(samples) * views)
+    ensure(path, lengths, make, len(samples) * len(shown))
     in_use = Use(path.with_suffix(""))
-    shape = (views, len(samples), *one.shape[1:])
+    shape = (len(shown), len(samples), *one.shape[1:])
     mapped = InUse(path) if len(samples) else None  # an empty file can't be mapped
     maps = np.memmap(path, one.dtype, "r", shape=shape) if mapped else np.empty(shape)
     # A plain array on the mapped file: memmap's own indexing costs more than small rows do.
-    facts = views_kept[0], samples.ids, samples.labels, in_use, mapped
+    facts = shown[0], samples.ids, samples.labels, in_use, mapped
     return StoredFeatures(np.asarray(maps), *facts)
+
+
+def views_kept(view: View, views: int) -> int:
+    """Return how many views differ, of so many that are asked for."""
+    return 1 if view.augment in (None, Augment()) else views
 
 
 def compute(classifier: Classifier, images: np.ndarray, precision: Precision) -> np.ndarray:

@@ -109,17 +109,17 @@ def planned(
     if deadline == NEVER:
         pruner = tuning.pruner or ("none" if grid_size else "halving")
         return recipe.override({"tuning.trials": count, "tuning.pruner": pruner}), NEVER, None
-    from resnetlab.tuning.budget import MOST_TRIALS, epoch_seconds, plan_search
+    from resnetlab.tuning.budget import MOST_TRIALS, cost_of, plan_search
     from resnetlab.tuning.trial import make_folds
 
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")
     train = len(folds[0].catalog.rows("train"))
     trial = resolve_training(recipe, folds[0].catalog.counts("train"))
-    seconds = epoch_seconds(folds[0].catalog, store, trial)
+    cost = cost_of(folds[0].catalog, store, trial)
     wanted = max((tuning.trials or grid_size or MOST_TRIALS) - done, 0)
     growth = len(catalog.rows("train")) / train if retrain else 0.0
     left = deadline - time.monotonic()
-    plan = plan_search(left, seconds, len(folds), epochs, growth, recipe, wanted, done)
+    plan = plan_search(left, cost, len(folds), epochs, growth, recipe, wanted, done)
     log(f"plan: {plan.sentence}")
     recipe = recipe.override({"tuning.trials": done + plan.trials, "tuning.pruner": plan.pruner})
     return recipe, time.monotonic() + plan.search_s, plan.sentence

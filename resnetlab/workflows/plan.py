@@ -25,16 +25,24 @@ def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None =
     warm-up is theirs.
     """
     from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC, suggest_lr
-    from resnetlab.tuning.budget import REPORT_S, epoch_seconds
+    from resnetlab.tuning.budget import REPORT_S, cost_of
 
     recipe = dataset.recipe
-    seconds = epoch_seconds(divide(dataset.catalog, recipe), dataset.store, recipe)
+    cost = cost_of(divide(dataset.catalog, recipe), dataset.store, recipe)
     left = deadline - time.monotonic() - REPORT_S
     if recipe.training.head_first:
-        left -= HEAD_SHARE * seconds
-    epochs = max(1, min(most or MOST_EPOCHS, int(left / (BUDGET_MARGIN * seconds))))
-    log(f"plan: {plural(epochs, 'epoch')} of {duration(seconds)} fit into the budget")
-    values: dict[str, Any] = {"training.epochs": epochs}
+        left -= HEAD_SHARE * (cost.epoch_s + cost.view_s)
+    fitting = (
+        epochs
+        for epochs in range(1, (most or MOST_EPOCHS) + 1)
+        if BUDGET_MARGIN * (epochs * cost.epoch_s + cost.once_s(epochs)) <= left
+    )
+    epochs = max(fitting, default=1)
+    once = cost.once_s(epochs)
+    before = f", after {duration(once)} for what frozen stages give," if once else ""
+    log(f"plan: {plural(epochs, 'epoch')} of {duration(cost.epoch_s)}{before} fit into the budget")
+    views = min(int(recipe.training.frozen_views), epochs)
+    values: dict[str, Any] = {"training.epochs": epochs, "training.frozen_views": views}
     if recipe.training.optimizer == "adamw" and asked.training.warmup_epochs == "auto":
         values["training.warmup_epochs"] = round(WARMUP_FRAC * epochs, 2)
     recipe = recipe.override(values)

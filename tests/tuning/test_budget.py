@@ -1,15 +1,17 @@
 import pytest
 
+from resnetlab.data.dataset import divide, read_data
 from resnetlab.errors import RecipeError
 from resnetlab.recipe import Recipe
-from resnetlab.tuning.budget import RETRAINING_SHARE, plan_search
+from resnetlab.training.defaults import resolve_training
+from resnetlab.tuning.budget import RETRAINING_SHARE, Cost, cost_of, plan_search
 
 HOUR = 3600.0
 
 
 def planned(budget_s=HOUR, epoch_s=2.0, folds=2, epochs=12, wanted=16, **tuning):
     recipe = Recipe().override({f"tuning.{key}": value for key, value in tuning.items()})
-    return plan_search(budget_s, epoch_s, folds, epochs, 2.0, recipe, wanted)
+    return plan_search(budget_s, Cost(epoch_s), folds, epochs, 2.0, recipe, wanted)
 
 
 def test_where_all_fits_nothing_is_given_up():
@@ -58,7 +60,7 @@ def test_a_budget_too_short_for_one_trial_is_refused_with_what_would_do():
 
 def test_beside_trials_that_are_done_as_many_more_are_planned_as_fit():
     recipe = Recipe()
-    plan = plan_search(HOUR, 2.0, 2, 12, 2.0, recipe, wanted=3, done=5)
+    plan = plan_search(HOUR, Cost(2.0), 2, 12, 2.0, recipe, wanted=3, done=5)
     assert plan.trials == 3
     assert plan.sentence.startswith("3 more trials to their end")
 
@@ -68,11 +70,61 @@ def test_beside_trials_that_are_done_as_many_more_are_planned_as_fit():
     [(100.0, 3, "another would take 48 s"), (HOUR, 0, "all are done")],
 )
 def test_where_no_more_fit_what_is_done_is_retrained_from(budget_s, wanted, why):
-    plan = plan_search(budget_s, 2.0, 2, 12, 2.0, Recipe(), wanted, done=5)
+    plan = plan_search(budget_s, Cost(2.0), 2, 12, 2.0, Recipe(), wanted, done=5)
     assert (plan.trials, plan.search_s) == (0, 0.0)
     assert plan.sentence.startswith(f"no more trials ({why}); ")
 
 
 def test_a_budget_too_short_for_the_retraining_is_refused_whatever_is_done():
     with pytest.raises(RecipeError, match="--budget is too short"):
-        plan_search(60.0, 2.0, 2, 12, 2.0, Recipe(), 3, done=5)
+        plan_search(60.0, Cost(2.0), 2, 12, 2.0, Recipe(), 3, done=5)
+
+
+# Frozen stages, whose output is stored
+
+
+def test_what_frozen_stages_give_is_reckoned_once_a_fold_and_once_for_the_retraining():
+    frozen = Cost(2.0, view_s=100.0, views=5, held_out_s=20.0)
+    plan = plan_search(HOUR, frozen, 2, 12, 2.0, Recipe(), 200)
+    retraining = 2.0 * (12 * 2.0 + 520.0)
+
+    assert HOUR - plan.search_s == pytest.approx(RETRAINING_SHARE * retraining + 20)
+    assert "what frozen stages give 17 min 20 s before" in plan.sentence
+    in_full = plan_search(
+        HOUR, frozen, 2, 12, 2.0, Recipe().override({"tuning.pruner": "none"}), 200
+    )
+    assert in_full.trials == int((plan.search_s - 2 * 520.0) // (24 * 2.0))
+
+
+def test_a_budget_too_short_for_what_frozen_stages_give_is_refused_with_what_would_do():
+    with pytest.raises(
+        RecipeError, match=r"what frozen stages give 8 min 40 s before.*at least 9 min 24 s"
+    ):
+        plan_search(300.0, Cost(2.0, 100.0, 5, 20.0), 1, 12, 0.0, Recipe(), 5)
+
+
+@pytest.mark.parametrize(("epochs", "seconds"), [(1, 120.0), (3, 320.0), (5, 520.0), (30, 520.0)])
+def test_no_more_views_are_stored_than_there_are_epochs(epochs, seconds):
+    assert Cost(2.0, view_s=100.0, views=5, held_out_s=20.0).once_s(epochs) == seconds
+
+
+def test_what_frozen_stages_take_is_measured_apart_where_it_is_stored(digit_folder):
+    recipe = Recipe().override(
+        {
+            "data.split": [0.8, 0.2, 0.0],
+            "data.image_size": 64,
+            "model.name": "resnet18",
+            "model.weights": "none",
+            "model.freeze": "layer3",
+            "training.epochs": 3,
+        }
+    )
+    dataset = read_data(digit_folder, recipe)
+    catalog = divide(dataset.catalog, dataset.recipe)
+    settled = resolve_training(dataset.recipe, catalog.counts("train"))
+    stored = cost_of(catalog, dataset.store, settled)
+    computed = cost_of(catalog, dataset.store, settled.override({"training.frozen_views": 0}))
+
+    assert (stored.views, computed.views) == (3, 0)
+    assert stored.once_s(3) > 3 * stored.view_s > 0
+    assert computed.once_s(3) == 0 < min(stored.epoch_s, computed.epoch_s)

@@ -113,7 +113,7 @@ S1 = Story(
             "search",
             reports="93.65 % for its best trial, on validation",
             share=0.15,
-            reduced={"model.pool": "average", "model.freeze": "all"},
+            reduced={"model.pool": "average", "model.freeze": "all", "model.upsample": 2},
             without_weights=PACKAGED,
         ),
         Step(
@@ -122,7 +122,7 @@ S1 = Story(
             "s1-resnet50",
             reports="93.08 % on test, loss 0.32",
             share=0.2,
-            reduced={"model.pool": "average", "model.freeze": "all"},
+            reduced={"model.pool": "average", "model.freeze": "all", "model.upsample": 2},
             without_weights=PACKAGED,
         ),
         Step(
