@@ -15,7 +15,6 @@ import pytest
 
 from resnetlab.data.store import build
 from resnetlab.data.store.decode import DecodedImage, decode
-from resnetlab.data.store.pixels import PixelStore
 from resnetlab.runs.run import Run
 from resnetlab.system import files
 from tests.scorecard.conftest import QUICK, Told
@@ -122,10 +121,14 @@ def test_b7_what_breaks_a_thread_that_makes_batches_ends_the_training_at_once(
 ) -> None:
     before = threading.active_count()
 
-    def failing(self: PixelStore, row: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    read = os.preadv
 
-    monkeypatch.setattr(build.FileBytes, "__getitem__", failing)
+    def failing(handle: int, buffers: list[memoryview], offset: int) -> int:
+        if Path(f"/proc/self/fd/{handle}").readlink().suffix == ".bin":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(handle, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", failing)
     monkeypatch.setattr("resnetlab.data.store.pixels.MAPPED_BYTES", 0)
     monkeypatch.setattr("resnetlab.data.store.pixels.drop_damaged", lambda *_: None)
     begun = time.monotonic()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnetlab.errors import MachineError
 from resnetlab.system.files import cut_meanwhile
 
 
@@ -23,7 +24,12 @@ class FileBytes:
 
     def __getitem__(self, span: slice) -> np.ndarray:
         content = np.empty(span.stop - span.start, dtype=np.uint8)
-        count = os.preadv(self.handle, [content.data], span.start)
+        try:
+            count = os.preadv(self.handle, [content.data], span.start)
+        except OSError as error:
+            raise MachineError(
+                f"{self.path}: can't be read ({error.strerror}); what was finished is kept"
+            ) from error
         if count < len(content):
             raise cut_meanwhile(self.path)
         return content

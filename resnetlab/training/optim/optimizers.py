@@ -46,7 +46,7 @@ def make_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimize
     groups = [
         {"begins": 0.0, "base_lr": group["lr"]} | group for group in groups if group["params"]
     ]
-    return by_name(str(training.optimizer), groups, lr, training.momentum)
+    return by_name(training, groups, lr)
 
 
 def by_lr(
@@ -140,12 +140,11 @@ def vectors(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
     return [parameter for parameter in parameters if parameter.ndim <= 1]
 
 
-def by_name(
-    name: str, groups: list[dict[str, Any]], lr: float, momentum: float
-) -> torch.optim.Optimizer:
-    """Return an optimiser over groups that know their learning rate; `momentum` is of SGD and of Muon's SGD."""
+def by_name(training: Training, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """Return the optimiser of a training over groups that know their learning rate."""
+    name, momentum = training.optimizer, training.momentum
     if name == "muon":
-        return Muon(groups, momentum)
+        return Muon(groups, momentum, training.precision == "bf16")
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
     adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam

@@ -5,20 +5,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resnetlab.models import build
 from resnetlab.training.optim.muon import Muon, orthogonal
+from resnetlab.training.optim.optimizers import make_optimizer
 
 
-@given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
+@given(
+    rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 99), bf16=st.booleans()
+)
+@settings(deadline=None, max_examples=40)
 def test_an_update_has_the_directions_of_the_momentum_and_singular_values_near_one(
-    rows, columns, seed
+    rows, columns, seed, bf16
 ):
     generator = torch.Generator().manual_seed(seed)
     left, _ = torch.linalg.qr(torch.randn(rows, min(rows, columns), generator=generator))
     right, _ = torch.linalg.qr(torch.randn(columns, min(rows, columns), generator=generator))
     spread = torch.linspace(0.4, 1.0, min(rows, columns))
 
-    found = orthogonal(left * spread @ right.T)
+    found = orthogonal(left * spread @ right.T, bf16)
 
     assert found.shape == (rows, columns)
     turned = left.T @ found @ right  # near diagonal: the same directions
@@ -57,3 +61,11 @@ def test_other_parameters_step_as_sgd_with_nesterov_does():
             optimizer.step()
 
     torch.testing.assert_close(values[0], values[1])
+
+
+@pytest.mark.parametrize(("precision", "bf16"), [("bf16", True), ("fp32", False)])
+def test_products_are_in_the_precision_of_the_training(make_recipe, precision, bf16):
+    recipe = make_recipe(training__optimizer="muon", training__precision=precision)
+    optimizer = make_optimizer(build("resnet18", 3, 16, "small"), recipe.training)
+
+    assert {group["bf16"] for group in optimizer.param_groups} == {bf16}
