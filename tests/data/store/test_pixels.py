@@ -339,6 +339,15 @@ def test_a_store_that_is_cut_while_in_use_is_an_error(cache, folder, monkeypatch
     assert len(again.images(list(range(len(again.index))))) == 14
 
 
+def test_an_index_that_is_cut_while_in_use_is_an_error(cache, folder):
+    _, store = read(folder)
+    os.truncate(store.beside.with_suffix(".index"), 10 * ENTRY.itemsize)
+
+    assert store.thumbnails[np.arange(10)].shape == (10, 32, 32)
+    with pytest.raises(MachineError, match=r"\.index: another program cut it while it was in use"):
+        store.thumbnails[np.arange(14)]
+
+
 @pytest.mark.parametrize(
     ("free", "memory", "expected"),
     [(3024, 1512, "pixels"), (3022, 1512, "jpeg"), (3024, 755, "jpeg")],

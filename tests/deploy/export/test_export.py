@@ -56,9 +56,7 @@ def test_every_format_answers_as_predict_does(
     assert np.ptp(expected, axis=0).max() > 0.03, "the images are told apart at all"
 
 
-@pytest.mark.parametrize(
-    "name", ["onnx", "openvino", pytest.param("torch", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["onnx", "openvino", "torch"])
 @pytest.mark.parametrize("preparation", ["inside", "outside"])
 def test_the_script_beside_a_model_needs_nothing_of_ours(
     run, photo_folder, tmp_path, name, preparation
