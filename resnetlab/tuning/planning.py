@@ -109,7 +109,8 @@ def planned(
     if deadline == NEVER:
         pruner = tuning.pruner or ("none" if grid_size else "halving")
         return recipe.override({"tuning.trials": count, "tuning.pruner": pruner}), NEVER, None
-    from resnetlab.tuning.budget import MOST_TRIALS, cost_of, plan_search
+    from resnetlab.tuning.budget import MOST_TRIALS, plan_search
+    from resnetlab.tuning.cost import cost_of
     from resnetlab.tuning.trial import make_folds
 
     folds, epochs = make_folds(catalog, recipe), most(recipe, "training.epochs")

@@ -25,7 +25,8 @@ def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None =
     warm-up is theirs.
     """
     from resnetlab.training.defaults import MOST_EPOCHS, WARMUP_FRAC, suggest_lr
-    from resnetlab.tuning.budget import REPORT_S, cost_of
+    from resnetlab.tuning.budget import REPORT_S
+    from resnetlab.tuning.cost import cost_of
 
     recipe = dataset.recipe
     cost = cost_of(divide(dataset.catalog, recipe), dataset.store, recipe)
