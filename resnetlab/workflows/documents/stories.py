@@ -24,7 +24,7 @@ class Step:
     ours: bool = False
     reports: str = ""  # what the document reports of it
     share: float = 0.0  # of a budget
-    as_long_as: str | None = None  # instead: it gets the minutes that this step took
+    as_long_as: str | None = None  # instead: it gets the minutes that this step took, or was given
     settings: Settings = field(default_factory=dict)
     reduced: Settings = field(default_factory=dict)  # set where there is a budget
     without_weights: Settings = field(default_factory=dict)  # set where a ResNet's can't be had

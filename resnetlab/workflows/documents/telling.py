@@ -64,11 +64,16 @@ class Telling:
         return values | (dict(step.reduced) if self.budget_s else {})
 
     def seconds(self, step: Step) -> float | None:
-        """Return how long a step may take; None where it takes what it needs."""
-        if step.as_long_as is not None:
-            taken = Run(self.folder / step.as_long_as).metrics["training"]["seconds"]
-            return max(float(taken), SHORTEST_S)
-        return step.share * self.budget_s if self.budget_s else None
+        """Return how long a step may take; None where it takes what it needs.
+
+        Where ours is to take as long as another, it has what that one took, or was given: the epochs of a
+        document may be done sooner, behind frozen stages above all.
+        """
+        if step.as_long_as is None:
+            return step.share * self.budget_s if self.budget_s else None
+        taken = float(Run(self.folder / step.as_long_as).metrics["training"]["seconds"])
+        (other,) = (each for each in self.story.steps if each.name == step.as_long_as)
+        return max(taken, self.seconds(other) or 0.0, SHORTEST_S)
 
 
 def reproduce_document(

@@ -14,6 +14,7 @@ from resnetlab.data.catalog import Catalog
 from resnetlab.errors import RecipeError, StoppedError
 from resnetlab.recipe import Recipe, load_recipe
 from resnetlab.runs.run import Run
+from resnetlab.system.files import write_json
 from resnetlab.workflows import reproduce_document, resume
 from resnetlab.workflows.documents import telling
 from resnetlab.workflows.documents.stories import STORIES, Step, Story
@@ -102,6 +103,20 @@ def test_a_budget_reduces_epochs_and_sizes_and_the_page_says_so(monkeypatch):
     assert telling.describe_changes(working, step) == ["data.image_size: 16"]
     assert telling.shorter(step, {"epochs": 5}) == ["5 epochs instead of 25"]
     assert telling.shorter(step, {"epochs": 25}) == []
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "took", "has"), [(None, 92.0, 92.0), (600.0, 92.0, 300.0), (600.0, 400.0, 400.0)]
+)
+def test_ours_has_the_minutes_that_the_documents_step_took_or_was_given(
+    tmp_path, budget_s, took, has
+):
+    steps = Step("told", "Short", share=0.5), Step("ours", "Ours", ours=True, as_long_as="told")
+    (tmp_path / "told").mkdir()
+    write_json(tmp_path / "told" / "metrics.json", {"training": {"seconds": took}})
+    working = telling.Telling(tmp_path, Story("digits", steps), Path(), budget_s, True, False)
+
+    assert working.seconds(steps[1]) == has
 
 
 def test_where_the_weights_of_a_resnet_cannot_be_had_the_packaged_network_takes_its_place():
