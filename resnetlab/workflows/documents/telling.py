@@ -18,6 +18,7 @@ from resnetlab.runs.unfinished import lasting, unfinished
 from resnetlab.system.files import read_json, write_csv, write_json
 from resnetlab.system.progress import duration, log
 from resnetlab.system.requirements import require_writable
+from resnetlab.tuning.planning import SEARCH_RECIPE
 from resnetlab.workflows.data import augment, make
 from resnetlab.workflows.deployment.combining import combine
 from resnetlab.workflows.deployment.predicting import classify
@@ -32,6 +33,10 @@ from resnetlab.workflows.tuning import BEST, tune
 SETTLED = "document.json"  # what holds for all steps
 SUMS, DIGITS = 10_000, 6_000  # images that are made for S2
 SHORTEST_S = 60.0
+PLANNED = (
+    "recipe.yaml",
+    SEARCH_RECIPE,
+)  # one of them is there once it is settled what fits into a step's time
 
 
 @dataclass(frozen=True)
@@ -188,9 +193,12 @@ def divided_images(folder: Path, data: Path, test: float) -> Path:
 
 
 def do(telling: Telling, step: Step) -> None:
-    """Do a step, or go on with it; one that is finished stays."""
-    go_on(telling.folder / step.name, telling.anyway)
-    if not (telling.folder / step.name).is_dir():
+    """Do a step, or go on with it; one that is finished stays, one that was cut before it was planned begins anew."""
+    folder = telling.folder / step.name
+    if folder.is_dir() and not any((folder / name).is_file() for name in PLANNED):
+        shutil.rmtree(folder)
+    go_on(folder, telling.anyway)
+    if not folder.is_dir():
         KINDS[step.kind](telling, step)
 
 

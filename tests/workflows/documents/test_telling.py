@@ -119,6 +119,36 @@ def test_ours_has_the_minutes_that_the_documents_step_took_or_was_given(
     assert working.seconds(steps[1]) == has
 
 
+def test_a_step_that_was_cut_before_it_was_planned_is_planned_again(
+    digit_folder, tmp_path, monkeypatch
+):
+    steps = (
+        Step("told", "Short", share=0.5, settings=SMALL),
+        Step("ours", "Ours", ours=True, share=0.5, settings=SMALL),
+    )
+    monkeypatch.setitem(STORIES, "s0", Story("digits", steps, test=0.2))
+
+    def cut(*arguments):
+        raise StoppedError("terminated", 143)
+
+    budgets = []
+
+    def trained(*arguments):
+        budgets.append(arguments[5])
+        return train_step(*arguments)
+
+    train_step = telling.train
+    monkeypatch.setattr(telling, "train", trained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resnetlab.workflows.training.in_time", cut)
+        with pytest.raises(StoppedError):
+            reproduce_document("s0", digit_folder, tmp_path, budget_s=120.0)
+    assert (tmp_path / "s0" / "told" / "unfinished.json").is_file()
+    resume(tmp_path / "s0")
+
+    assert budgets == [60.0, 60.0, 60.0]
+
+
 def test_where_the_weights_of_a_resnet_cannot_be_had_the_packaged_network_takes_its_place():
     for story in STORIES.values():
         for step in story.steps:
