@@ -84,7 +84,7 @@ def labels_differ(catalog: Catalog, pairs: np.ndarray) -> bool:
 def search(store: PixelStore, workers: int) -> np.ndarray:
     """Return the pairs of records that show the same image, an array of PAIR."""
     rows = comparable(store)
-    vectors = describe(store, rows)
+    vectors = descriptors_of(store, rows)
     as_is, flipped = candidates(vectors)
     alike = False
     with threads(workers or 1) as pool:
@@ -156,7 +156,7 @@ def look_alikes(pairs: np.ndarray, count: int) -> bool:
     return bool(triangles < CLOSED * (partners * (partners - 1)).sum())
 
 
-def describe(store: PixelStore, rows: np.ndarray) -> np.ndarray:
+def descriptors_of(store: PixelStore, rows: np.ndarray) -> np.ndarray:
     """Return the descriptors of some records (M,), (M, D) float32; few of their thumbnails are held at a time."""
     parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     return np.concatenate([descriptors(store.thumbnails[part]) for part in (rows[:0], *parts)])
