@@ -15,11 +15,14 @@ def test_what_frozen_stages_take_is_measured_apart_where_it_is_stored(digit_fold
     recipe = Recipe().override(
         {
             "data.split": [0.8, 0.2, 0.0],
-            "data.image_size": 64,
+            "data.image_size": 16,
+            "data.near_duplicates": "ignore",
             "model.name": "resnet18",
             "model.weights": "none",
             "model.freeze": "layer3",
             "training.epochs": 3,
+            "training.precision": "fp32",
+            "training.threads": 1,
         }
     )
     dataset = read_data(digit_folder, recipe)
