@@ -1,6 +1,5 @@
 """Work by threads: given in order, done a little ahead, and never waited for without end."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,9 +9,10 @@ from typing import TypeVar
 from resnetlab.errors import MachineError
 
 PATIENCE_S = 120.0  # longer than any image takes; a disk that doesn't answer takes for ever
+LOOK_S = 1.0  # between two looks at whether images come
 
 # One for all threads of the process: where any of them gets an image, the disk answers.
-_sign_of_life = time.monotonic()
+_signs_of_life = 0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,8 +24,8 @@ class HungError(MachineError):
 
 def sign_of_life() -> None:
     """Tell that an image, of however many to be done at once, is done."""
-    global _sign_of_life
-    _sign_of_life = time.monotonic()
+    global _signs_of_life
+    _signs_of_life += 1
 
 
 @contextmanager
@@ -59,18 +59,21 @@ def in_order(
 
 
 def finished(future: Future[Result]) -> Result:
-    """Wait for a thread's result, as long as images come. Raises HungError where none does any more."""
-    sign_of_life()  # the wait begins now
-    while True:
-        left = _sign_of_life + PATIENCE_S - time.monotonic()
+    """Wait for a thread's result, as long as images come. Raises HungError where none does any more.
+
+    What is counted are looks, not the clock: a process that was itself stopped (Ctrl+Z) has not waited.
+    """
+    seen, silent_s = _signs_of_life, 0.0
+    while silent_s < PATIENCE_S:
+        look_s = min(LOOK_S, PATIENCE_S)
         try:
-            return future.result(max(left, 0.0))
-        except TimeoutError as error:
+            return future.result(look_s)
+        except TimeoutError:
             if future.done():  # the work's own error
                 raise
-            if time.monotonic() < _sign_of_life + PATIENCE_S:
-                continue
-            raise HungError(
-                f"no image could be read for {PATIENCE_S:.0f} s: the disk or network folder they "
-                "are in does not answer; bring it back, then go on"
-            ) from error
+        silent_s = silent_s + look_s if _signs_of_life == seen else 0.0
+        seen = _signs_of_life
+    raise HungError(
+        f"no image could be read for {PATIENCE_S:.0f} s: the disk or network folder they are in does not "
+        "answer; bring it back, then go on"
+    )

@@ -1,5 +1,8 @@
 """Threads are waited for as long as images come, and no longer."""
 
+import os
+import signal
+import subprocess
 import threading
 import time
 
@@ -12,6 +15,7 @@ from resnetlab.system.threads import HungError, in_order, sign_of_life, threads
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.15)
+    monkeypatch.setattr(module, "LOOK_S", 0.05)
 
 
 def test_a_batch_may_take_longer_than_an_image_may():
@@ -62,3 +66,15 @@ def test_what_was_done_long_ago_does_not_count_against_the_next():
         found = [next(stream)]
         time.sleep(0.3)
         assert [*found, *stream] == [0, 1, 2, 3]
+
+
+def test_a_process_that_was_stopped_meanwhile_has_not_waited():
+    def item(number: int) -> int:
+        words = ["sh", "-c", f"sleep 0.6; kill -CONT {os.getpid()}"]
+        with subprocess.Popen(words):
+            os.kill(os.getpid(), signal.SIGSTOP)  # as Ctrl+Z does, for all threads
+        time.sleep(0.05)
+        return number
+
+    with threads(1) as pool:
+        assert list(in_order(pool, item, [7], 1)) == [7]
