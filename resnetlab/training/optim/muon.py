@@ -1,6 +1,7 @@
 """Muon: momentum whose update is made orthogonal, for filters; plain SGD for all other parameters."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,14 +26,14 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, groups: Iterable[dict[str, Any]], momentum: float, bf16: bool = False
     ) -> None:
-        defaults = {"filters": False, "momentum": momentum, "weight_decay": 0.0}
-        super().__init__(groups, defaults | {"bf16": bf16})
+        super().__init__(groups, {"filters": False, "momentum": momentum, "weight_decay": 0.0})
+        self.bf16 = bf16
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Do one step with the gradients at hand."""
         for group in self.param_groups:
-            advance = turn if group["filters"] else slide
+            advance = partial(turn, bf16=self.bf16) if group["filters"] else slide
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -42,12 +43,14 @@ class Muon(torch.optim.Optimizer):
                 advance(parameter, parameter.grad, state["momentum_buffer"], group)
 
 
-def turn(filters: Tensor, gradient: Tensor, momentum: Tensor, group: dict[str, Any]) -> None:
+def turn(
+    filters: Tensor, gradient: Tensor, momentum: Tensor, group: dict[str, Any], bf16: bool
+) -> None:
     """Turn a bank of filters (F, ...) by `lr` towards lower loss."""
     momentum.mul_(FILTER_MOMENTUM).add_(gradient)
     ahead = gradient.add(momentum, alpha=FILTER_MOMENTUM)  # Nesterov
     filters.mul_(len(filters) ** 0.5 / filters.norm())
-    update = orthogonal(ahead.flatten(1), group["bf16"]).view_as(ahead)
+    update = orthogonal(ahead.flatten(1), bf16).view_as(ahead)
     filters.add_(update, alpha=-group["lr"])
 
 
