@@ -74,12 +74,13 @@ def cost_behind_frozen(
     (train, val), view, plain = samples, training_view(recipe, 0), plain_view(recipe)
     bf16 = recipe.training.precision == "bf16"
     maps, image_s = timed_maps(classifier, train, view, "bf16" if bf16 else "fp32")
-    facts = np.broadcast_to(maps[:1], (1, len(train), *maps.shape[1:])), view
+    same = np.broadcast_to(maps[:1], (1, len(train), *maps.shape[1:]))  # one map does for all
+    stored = StoredFeatures(same, view, train.ids, train.labels)
     rest = make_learner(
         learner.fabric, classifier, Rest(classifier), recipe.training, learner.criterion
     )
     rest.model.train()
-    step_s = step_seconds(rest, StoredFeatures(*facts, train.ids, train.labels), view, recipe)
+    step_s = step_seconds(rest, stored, view, recipe)
     cost = Cost(
         len(train) * step_s,
         len(train) * image_s,

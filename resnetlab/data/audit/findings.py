@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetlab.data.audit.candidates import chunks_of
 from resnetlab.data.audit.quarantine import unread_formats
 from resnetlab.data.audit.shortcuts import shortcuts
 from resnetlab.data.catalog import SPLITS, Catalog
@@ -17,7 +18,6 @@ UNEVEN = 10  # times that the largest class exceeds the smallest
 LONG = 8  # times that an image is longer than it is wide
 TINY_PX = 8
 DULL = 0.1  # of black to white
-CHUNK = 4096  # thumbnails looked at at a time
 
 
 def describe(
@@ -104,9 +104,8 @@ def warnings(catalog: Catalog, store: PixelStore) -> Iterator[str]:
 def odd_values(store: PixelStore, records: np.ndarray) -> Iterator[str]:
     """Give a sentence on images that are nearly one grey: their values use little of what there is."""
     counts = np.zeros(256, dtype=np.int64)
-    for start in range(0, len(records), CHUNK):
-        thumbnails = store.thumbnails[records[start : start + CHUNK]]
-        counts += np.bincount(thumbnails.ravel(), minlength=256)
+    for chunk in chunks_of(records):
+        counts += np.bincount(store.thumbnails[chunk].ravel(), minlength=256)
     lowest, highest = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
     if highest - lowest < DULL * 255:
         yield (

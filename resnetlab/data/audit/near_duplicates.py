@@ -13,7 +13,13 @@ import numpy as np
 from scipy.sparse import coo_matrix
 
 from resnetlab.data.audit.alignment import detail, has_gradients, similarities
-from resnetlab.data.audit.candidates import candidates, closest, descriptors, horizontal_flip
+from resnetlab.data.audit.candidates import (
+    candidates,
+    chunks_of,
+    closest,
+    descriptors,
+    horizontal_flip,
+)
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.store.pixels import PixelStore
 from resnetlab.system.cache import keep, kept
@@ -158,8 +164,8 @@ def look_alikes(pairs: np.ndarray, count: int) -> bool:
 
 def descriptors_of(store: PixelStore, rows: np.ndarray) -> np.ndarray:
     """Return the descriptors of some records (M,), (M, D) float32; few of their thumbnails are held at a time."""
-    parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    return np.concatenate([descriptors(store.thumbnails[part]) for part in (rows[:0], *parts)])
+    parts = rows[:0], *chunks_of(rows)
+    return np.concatenate([descriptors(store.thumbnails[part]) for part in parts])
 
 
 def comparable(store: PixelStore) -> np.ndarray:

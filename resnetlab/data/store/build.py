@@ -63,7 +63,8 @@ class Earlier:
         index = read_facts(index_file)
         there = np.flatnonzero(index["offset"] + index["length"] <= pixel_file.stat().st_size)
         self.row_of = {
-            digest.decode(): row for row, digest in zip(there, index["sha256"][there], strict=True)
+            digest.decode(): row
+            for row, digest in zip(there.tolist(), index["sha256"][there], strict=True)
         }
         self.remarks = remarks_beside(index_file)
 
@@ -71,7 +72,7 @@ class Earlier:
         """Return the record of an image and what is stored of it; None where that is not sound."""
         if digest not in self.row_of:
             return None
-        entry = entries(self.index_file, int(self.row_of[digest]), 1)
+        entry = entries(self.index_file, self.row_of[digest], 1)
         record = entry[0]
         start = int(record["offset"])
         content = self.content[start : start + int(record["length"])]

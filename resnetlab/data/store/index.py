@@ -18,9 +18,14 @@ def entries(index_file: Path, start: int = 0, count: int = -1) -> np.ndarray:
     return np.fromfile(index_file, dtype=ENTRY, count=count, offset=start * ENTRY.itemsize)
 
 
+def count_entries(index_file: Path) -> int:
+    """Return how many entries an index has; a last one that was cut doesn't count."""
+    return index_file.stat().st_size // ENTRY.itemsize
+
+
 def read_facts(index_file: Path) -> np.ndarray:
     """Return what an index says of its P images, (P,) of FACTS."""
-    found = np.empty(index_file.stat().st_size // ENTRY.itemsize, dtype=FACTS)
+    found = np.empty(count_entries(index_file), dtype=FACTS)
     for start in range(0, len(found), CHUNK):
         found[start : start + CHUNK] = entries(index_file, start, CHUNK)[list(FACTS.names or ())]
     return found

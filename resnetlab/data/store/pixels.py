@@ -28,7 +28,7 @@ from resnetlab.data.store.checksums import ENTRY, checksums
 from resnetlab.data.store.decode import BACKGROUND
 from resnetlab.data.store.depth import Extremes, ValueRange, extremes_of, range_of
 from resnetlab.data.store.file_bytes import FileBytes
-from resnetlab.data.store.index import StoredThumbnails, entries, read_facts
+from resnetlab.data.store.index import StoredThumbnails, count_entries, entries, read_facts
 from resnetlab.data.store.jpeg import unpack
 from resnetlab.data.store.record import RECORD
 from resnetlab.errors import MachineError
@@ -253,7 +253,7 @@ def drop_damaged(pixel_file: Path, index_file: Path, pool: ThreadPoolExecutor) -
     """Cut an index off before the first image of which a bit is wrong, so that it is built anew."""
     if not (pixel_file.is_file() and index_file.is_file()):
         return
-    total = len(read_facts(index_file))
+    total = count_entries(index_file)
     count = count_sound(pixel_file, index_file, pool)
     if count < total:
         log(
