@@ -1,10 +1,13 @@
 """An exported model answers as the original does, or there is none."""
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,19 +39,27 @@ def bundle(run, tmp_path) -> Path:
     return shutil.copytree(run / "bundle", tmp_path / "bundle")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages behind
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("preparation", ["inside", "outside"])
-@pytest.mark.parametrize("name", PACKAGES)
-def test_every_format_answers_as_predict_does(
-    run, photo_folder, tmp_path, name, preparation, capsys
-):
-    if not find_spec(PACKAGES[name]):
-        pytest.skip(f"{PACKAGES[name]} is not here")
-    out = tmp_path / "exported"
-    args = ["export", str(run), "--format", name, "--out", str(out), "--preparation", preparation]
-    assert main(args) == 0
-    said = capsys.readouterr().out
+@pytest.fixture(scope="module", params=["inside", "outside"])
+def preparation(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=PACKAGES)
+def exported(request, run, preparation, tmp_path_factory) -> tuple[Path, str]:
+    """The run in each format, prepared by the graph and outside of it, and what the command said."""
+    if not find_spec(PACKAGES[request.param]):
+        pytest.skip(f"{PACKAGES[request.param]} is not here")
+    out = tmp_path_factory.mktemp("exported") / request.param
+    words = ["--format", request.param, "--out", str(out), "--preparation", preparation]
+    said = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(said):
+        warnings.simplefilter("ignore")  # of the packages behind
+        assert main(["export", str(run), *words]) == 0
+    return out, said.getvalue()
+
+
+def test_every_format_answers_as_predict_does(run, photo_folder, exported, preparation):
+    out, said = exported
     assert re.search(r"prepared images: the same class (\d+) of \1 times", said)
     assert ("files, prepared by the graph" in said) == (preparation == "inside")
     expected = probs_of(run, [photo_folder], "torch")
@@ -56,15 +67,10 @@ def test_every_format_answers_as_predict_does(
     assert np.ptp(expected, axis=0).max() > 0.03, "the images are told apart at all"
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino", "torch"])
-@pytest.mark.parametrize("preparation", ["inside", "outside"])
 def test_the_script_beside_a_model_needs_nothing_of_ours(
-    run, photo_folder, tmp_path, name, preparation
+    run, photo_folder, tmp_path, exported, preparation
 ):
-    if not find_spec(PACKAGES[name]):
-        pytest.skip(f"{PACKAGES[name]} is not here")
-    out = tmp_path / "exported"
-    exporting.export(run, name, out, preparation)
+    out, _ = exported
     files = [
         *sorted(photo_folder.rglob("*.jpg"))[::6],
         tmp_path / "rotated.jpg",
