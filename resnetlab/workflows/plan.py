@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetlab.data.catalog import Catalog
 from resnetlab.data.dataset import Dataset, divide, name_of
-from resnetlab.data.defaults import DEFAULT_NETWORK
+from resnetlab.data.defaults import DEFAULT_NETWORK, peek_short_sides
 from resnetlab.recipe import Recipe
 from resnetlab.report.formats import plural
 from resnetlab.system.progress import duration, log
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HEAD_SHARE = 0.6  # of an epoch's time: features of images and their flips, two passes forward
 BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
+TINY_PX, MANY_TINY = 40, 40_000  # of such images training from scratch was ahead: docs/results.md
 
 
 def in_time(dataset: Dataset, deadline: float, asked: Recipe, most: int | None = None) -> Recipe:
@@ -75,6 +76,20 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     if not training.epochs:
         how = f"its head on features, {training.feature_precision} ({why})"
     return f"network {model.name}, {weights}, {sizes}\nlearns  {how}"
+
+
+def describe_alternative(recipe: Recipe, catalog: Catalog) -> str | None:
+    """Return a line on the recipe that is ahead of transfer where there are very many tiny images."""
+    enlarged = recipe.model.name == DEFAULT_NETWORK and recipe.model.weights != "none"
+    if not enlarged or recipe.training.device != "cpu" or len(catalog) < MANY_TINY:
+        return None
+    side = peek_short_sides(catalog)
+    if side > TINY_PX:
+        return None
+    return (
+        f"note: for so many images of {side:g} px training from scratch is likely to be ahead on this machine: "
+        "--recipe cifar10-fast"
+    )
 
 
 def run_name(data: Path, recipe: Recipe) -> str:

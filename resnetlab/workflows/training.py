@@ -39,7 +39,13 @@ from resnetlab.workflows.ending import (
     settle_flips,
 )
 from resnetlab.workflows.evidence.measuring import predict_split, record, rows_of
-from resnetlab.workflows.plan import checkpoint_bytes, describe_plan, in_time, run_name
+from resnetlab.workflows.plan import (
+    checkpoint_bytes,
+    describe_alternative,
+    describe_plan,
+    in_time,
+    run_name,
+)
 from resnetlab.workflows.resuming.continuing import describe_start, leave_out_seen
 from resnetlab.workflows.resuming.lengthening import lengthen
 from resnetlab.workflows.start import begin, hand_over
@@ -78,6 +84,8 @@ def train(
     settled, network = candidates[0]
     if len(candidates) == 1:
         log(describe_plan(settled, catalog))
+    if asked.model.name == "auto" and (alternative := describe_alternative(settled, catalog)):
+        log(alternative)
     if settled.model.head == "weights":
         log(describe_start(settled, catalog))
     run = new_run(out, name or run_name(data, recipe), network)
