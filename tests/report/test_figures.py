@@ -1,5 +1,6 @@
 """Figures: there, of a sensible size, with something on them, and the same for the same input."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from resnetlab.report.drawing import figures
+from resnetlab.report.drawing.costs import cost_plot
 from resnetlab.report.drawing.curves import learning_curves, overlaid_curves
 from resnetlab.report.drawing.figures import (
     class_distribution,
@@ -206,3 +208,18 @@ def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     assert shorten("cup", 10) == "cup"
     assert shorten("a white-throated sparrow", 12) == "a white-…row"
     assert shorten("two\nlines", 20) == "two lines"
+
+
+@pytest.mark.parametrize("minutes", [(22.7, 24.3), (2, 31), (0.4, 900)])
+def test_an_axis_of_costs_has_ticks_however_near_or_far_they_are(
+    minutes: tuple[float, float], tmp_path: Path
+) -> None:
+    runs = [{"name": name, "accuracy": interval(0.8)} for name in "ab"]
+    costs = {name: {"Training, minutes": each} for name, each in zip("ab", minutes, strict=True)}
+
+    assert cost_plot(runs, costs, tmp_path / "costs.png")
+
+    texts = re.findall(r">([\d.]+)</text>", (tmp_path / "costs.svg").read_text())
+    assert (
+        sum(f"{power * step:g}" in texts for power in (0.1, 1, 10, 100) for step in (1, 2, 5)) >= 2
+    )

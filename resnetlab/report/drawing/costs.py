@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from resnetlab.report.drawing.style import SERIES, WIDTH, drawing, panel, shorten, spread
 from resnetlab.report.formats import large
 
 Json = Mapping[str, Any]
+LEAST_RANGE = 10  # times the least cost at which an axis ends: two ticks of 1, 2, 5 stand on it
 
 
 def costs_of(metrics: Json) -> dict[str, float]:
@@ -67,12 +69,24 @@ def _points(
     margin = 0.06 * (max(highs) - min(lows))
     axes.set_ylim(min(lows) - margin, max(highs) + margin)
     axes.margins(x=0.2)
+    _widen(axes)
     minutes = title.endswith("minutes")
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if np.ptp(np.log10(axes.get_xlim())) < 2 else (1,))
+    )
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}" if minutes else large(value))
     )
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.spines["left"].set_visible(False)
+
+
+def _widen(axes: Axes) -> None:
+    """Let an axis of costs that hardly differ span LEAST_RANGE, so that it has ticks."""
+    low, high = axes.get_xlim()
+    missing = LEAST_RANGE / (high / low)
+    if missing > 1:
+        axes.set_xlim(low / missing**0.5, high * missing**0.5)
 
 
 def _names(axes: Axes, runs: Sequence[Json], height: float) -> None:

@@ -330,7 +330,9 @@ def describe_changes(telling: Telling, step: Step) -> list[str]:
     lines = []
     for key, value in telling.instead(step).items():
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-        lines.append(f"{key}: {'fewer values' if isinstance(value, dict) and value else text}")
+        if isinstance(value, dict):
+            text = "fewer values" if value else "none"
+        lines.append(f"{key}: {text}")
     return lines
 
 
