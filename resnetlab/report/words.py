@@ -28,7 +28,7 @@ def verdict(metrics: Json, folder: Path) -> dict[str, str]:
     if "val" not in metrics:
         return {"sentence": "This run has no results yet."}
     images = plural(metrics["val"]["samples"], "validation image")
-    chosen = "the best epoch"
+    chosen = "the epoch that is kept"
     if metrics.get("training", {}).get("epochs_run") == 0:
         chosen = "how strongly the head is regularised"
     note = f"These images also chose {chosen}, so the figure is a little optimistic."
@@ -167,10 +167,14 @@ def _kept(training: Json) -> list[str]:
         return []
     what = training.get("monitor", "accuracy").removeprefix("val_").replace("_", " ")
     figure = "" if what == "loss" else f", {percent(score)}"
-    return [
-        f"The weights kept are those of epoch {training['best_epoch']}, "
-        f"the best by validation {what}{figure}."
-    ]
+    weights = f"The weights kept are those of epoch {training['best_epoch']}"
+    highest = training.get("highest_score")
+    if highest is not None and highest > score:
+        return [
+            f"{weights}, the last whose validation {what}{figure}, is within one standard error of the best, "
+            f"{percent(highest)}."
+        ]
+    return [f"{weights}, the best by validation {what}{figure}."]
 
 
 def _head(head: Json) -> str:

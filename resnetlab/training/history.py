@@ -1,9 +1,11 @@
 """What each epoch brought: one row an epoch, from which best, patience and plateaus are derived."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resnetlab.recipe import Training
 from resnetlab.system.files import read_csv, write_csv
 
 COLUMNS = (
@@ -43,6 +45,23 @@ def best_epoch(history: Sequence[dict[str, Any]], monitor: str) -> int:
     """
     values = scores(history, monitor)
     return len(values) - values[::-1].index(max(values))
+
+
+def kept_epoch(history: Sequence[dict[str, Any]], training: Training, images: int) -> int:
+    """Return the epoch (from 1) whose weights are handed over, by scores on so many validation images.
+
+    It is the last that is within one standard error of the best: what so few images can't tell apart
+    is luck, and later epochs have learned more, at a lower rate (docs/experiments.md). With patience, or by the
+    loss, it is the best. Source of the rule, for sizes of trees: Breiman et al. 1984, 'Classification and
+    Regression Trees', 3.4.3.
+    """
+    best = best_epoch(history, training.monitor)
+    if training.monitor == "loss" or training.patience is not None or not images:
+        return best
+    values = scores(history, training.monitor)
+    share = values[best - 1]
+    least = share - math.sqrt(share * (1 - share) / images)
+    return max(epoch for epoch, value in enumerate(values, start=1) if value >= least)
 
 
 def out_of_patience(history: Sequence[dict[str, Any]], monitor: str, patience: int | None) -> bool:

@@ -24,7 +24,7 @@ from resnetlab.training.hardware.device import make_fabric
 from resnetlab.training.hardware.micro_batches import micro_batches_for
 from resnetlab.training.history import (
     History,
-    best_epoch,
+    kept_epoch,
     out_of_patience,
     plateau_scores,
     write_history,
@@ -123,7 +123,9 @@ def fit(
             if watch is not None:
                 watch.end_epoch(history)
             line = describe_row(row, int(training.epochs), result)
-            ranks.on_main(partial(keep_epoch, folder, checkpoints, tracker, on_epoch_end, line))
+            ranks.on_main(
+                partial(keep_epoch, folder, checkpoints, tracker, on_epoch_end, line, len(val))
+            )
             done = START
         if ranks.is_main():
             checkpoints.before.unlink(missing_ok=True)  # nothing goes on from here
@@ -152,11 +154,12 @@ def keep_epoch(
     tracker: Tracker | None,
     on_epoch_end: Callable[[History, str], None],
     line: str,
+    images: int,
 ) -> None:
-    """Tell of an epoch that is done, and write what it has left."""
+    """Tell of an epoch that is done, scored by so many images, and write what it has left."""
     history, learner = checkpoints.history, checkpoints.learner
     on_epoch_end(history, line)
-    is_best = best_epoch(history, learner.training.monitor) == len(history)
+    is_best = kept_epoch(history, learner.training, images) == len(history)
     if is_best:
         with learner.averaged():
             checkpoints.save(START, "best")

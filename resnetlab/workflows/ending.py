@@ -97,6 +97,7 @@ def know_familiar(
 def describe_training(
     run: Run,
     history: list[dict[str, Any]],
+    best: int,
     recipe: Recipe,
     images: int,
     seconds: float,
@@ -104,13 +105,13 @@ def describe_training(
 ) -> dict[str, Any]:
     """Return what came of a training, as plain values; without epochs, of the head alone.
 
-    `images` were shown in the `seconds` since it was begun, or gone on with; `before` is what earlier sittings took.
+    `best` is the epoch (from 1) whose weights are handed over, 0 without any. `images` were shown in the
+    `seconds` since it was begun, or gone on with; `before` is what earlier sittings took.
     """
-    from resnetlab.training.history import best_epoch
+    from resnetlab.training.history import scores
 
     training, monitor = recipe.training, recipe.training.monitor
     known = run.metrics.get("training", {})  # where a finished one was made longer
-    best = best_epoch(history, monitor) if history else 0
     start = run.metrics.get("head", run.metrics.get("start", {}))
     at_first = start.get("score", start.get(monitor))
     tuned = history[best - 1][f"val_{monitor}"] if history else None
@@ -123,6 +124,7 @@ def describe_training(
         "best_epoch": best,
         "monitor": monitor,
         "best_score": tuned if history else at_first,
+        "highest_score": max(scores(history, monitor)) if tuned is not None and sign > 0 else None,
         "head_kept": kept and training.head_first,
         "start_kept": kept and not training.head_first,
         "seconds": before + seconds,

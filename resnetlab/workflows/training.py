@@ -197,6 +197,7 @@ def finish_training(
     if not run.checkpoint("last").is_file():
         begin(run, classifier, splits, catalog, recipe)
     history: list[dict[str, Any]] = []
+    kept = 0
     if training.epochs:
         log(
             "\n".join(["what learns, and how fast at most:", *learning_table(classifier, training)])
@@ -212,7 +213,7 @@ def finish_training(
             watch.end_epoch,
             watch=watch_training(splits["train"].labels, training),
         )
-        load_checkpoint(run.checkpoint("best"), classifier)
+        kept = len(load_checkpoint(run.checkpoint("best"), classifier)["history"])
     seconds = watch.sitting
     trained = max(len(history) - done, 0)
     if trained:
@@ -222,7 +223,7 @@ def finish_training(
         shown = restored_images(classifier, splits["val"], results.VIEWS + 1, recipe)
         results.draw_restored(run, *shown)
     images = trained * len(splits["train"])
-    facts = describe_training(run, history, recipe, images, seconds, watch.before)
+    facts = describe_training(run, history, kept, recipe, images, seconds, watch.before)
     if history and (facts["head_kept"] or facts["start_kept"]):
         before = "the head alone" if training.head_first else "the network it began with"
         log(f"note: no epoch was better on validation than {before}, which is kept")

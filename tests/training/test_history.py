@@ -1,11 +1,15 @@
 """What is derived from the history: the best epoch, the end of patience, the table."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from resnetlab.recipe import Training
 from resnetlab.system.files import read_csv
 from resnetlab.training.history import (
     COLUMNS,
     best_epoch,
+    kept_epoch,
     out_of_patience,
     scores,
     write_history,
@@ -35,6 +39,33 @@ def test_a_loss_is_best_where_it_is_lowest():
 
 def test_of_equal_epochs_the_last_is_the_best_for_its_rate_is_lower():
     assert best_epoch(history_of(0.1, 0.7, 0.3, 0.7, 0.6), "accuracy") == 4
+
+
+@pytest.mark.parametrize(("images", "kept"), [(0, 2), (10, 4), (100, 3), (400, 2)])
+def test_the_last_epoch_is_kept_that_images_can_not_tell_from_the_best(images, kept):
+    history = history_of(0.5, 0.9, 0.88, 0.85)
+
+    assert kept_epoch(history, Training(monitor="accuracy"), images) == kept
+
+
+def test_with_patience_or_by_the_loss_the_best_epoch_is_kept():
+    history = history_of(0.5, 0.9, 0.88)
+    assert kept_epoch(history, Training(monitor="accuracy", patience=2), images=10) == 2
+    by_loss = history_of(0.9, 0.2, 0.3, name="val_loss")
+    assert kept_epoch(by_loss, Training(monitor="loss"), images=10) == 2
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=30))
+def test_what_is_kept_epoch_by_epoch_is_what_is_kept_of_all(correct):
+    history = history_of(*(count / 20 for count in correct))
+    training = Training(monitor="accuracy")
+    saved = [
+        epochs
+        for epochs in range(1, len(history) + 1)
+        if kept_epoch(history[:epochs], training, images=20) == epochs
+    ]
+
+    assert saved[-1] == kept_epoch(history, training, images=20)
 
 
 @pytest.mark.parametrize("monitor", ["accuracy", "loss"])

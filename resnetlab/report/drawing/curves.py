@@ -62,7 +62,7 @@ def _one_run(history: History, best_epoch: int | None, path: Path) -> None:
             kept = _ring_best(axes, curves, best_epoch)
             if kept is not None:
                 value = f"{kept:.3f}" if measure == "loss" else f"{kept:.1f} %"
-                axes.set_title(f"best epoch {best_epoch}: {value}", loc="right", **_QUIET)
+                axes.set_title(f"kept, epoch {best_epoch}: {value}", loc="right", **_QUIET)
 
 
 def _folds_side_by_side(
