@@ -63,7 +63,7 @@ def describe_plan(recipe: Recipe, catalog: Catalog) -> str:
     if recipe.evaluation.image_size:
         sizes += f" in training, {recipe.evaluation.image_size} in evaluation"
     weights = "random weights" if model.weights == "none" else f"weights {model.weights}"
-    by = f"; which epoch is kept decides {training.monitor.replace('_', ' ')}"
+    by = f"; {training.monitor.replace('_', ' ')} decides which epoch is kept"
     why = f"{len(catalog):,} images of {len(catalog.classes)} classes, on {training.device}"
     parts = {"none": "all of it", "all": "its head"}
     all_of_it = parts.get(model.freeze, f"what comes after {model.freeze}")

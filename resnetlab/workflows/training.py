@@ -84,7 +84,8 @@ def train(
     settled, network = candidates[0]
     if len(candidates) == 1:
         log(describe_plan(settled, catalog))
-    if asked.model.name == "auto" and (alternative := describe_alternative(settled, catalog)):
+    named = asked.model.name != "auto" or asked.model.candidates
+    if not named and (alternative := describe_alternative(settled, catalog)):
         log(alternative)
     if settled.model.head == "weights":
         log(describe_start(settled, catalog))

@@ -329,9 +329,10 @@ def describe_changes(telling: Telling, step: Step) -> list[str]:
     """Return what was done otherwise than the document has it, one line each."""
     lines = []
     for key, value in telling.instead(step).items():
-        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         if isinstance(value, dict):
             text = "fewer values" if value else "none"
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         lines.append(f"{key}: {text}")
     return lines
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import warnings
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,8 +51,7 @@ def exported(request, run, preparation, tmp_path_factory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("exported") / request.param
     words = ["--format", request.param, "--out", str(out), "--preparation", preparation]
     said = io.StringIO()
-    with warnings.catch_warnings(), redirect_stdout(said):
-        warnings.simplefilter("ignore")  # of the packages behind
+    with redirect_stdout(said):
         assert main(["export", str(run), *words]) == 0
     return out, said.getvalue()
 
