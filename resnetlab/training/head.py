@@ -23,6 +23,7 @@ CUSTOMARY = 1e-2  # where nothing validates
 SMALLEST_SCALE = 0.3  # of the features' root mean square deviation: docs/experiments.md
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
+FLIPS_UP_TO = 1_000  # images: of more, flips bring the head nothing and take half of its time: docs/experiments.md
 AT_ONCE = 256  # validation images compared with all of training's in one product
 FLIPPED = Augment(flip=1.0)
 PLAIN = Criterion()
@@ -46,14 +47,15 @@ class HeadFit:
 def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recipe) -> HeadFit:
     """Set the head to a multinomial logistic regression on the features of the training split.
 
-    Images and, where training flips them, their horizontal flips both count. Features are
+    Of up to FLIPS_UP_TO images their horizontal flips count too, where training flips them. Features are
     standardised; the scaling becomes part of the head. How strongly it is regularised is chosen on
     validation. Source of the order, head first and then all: Kumar et al. 2022, 'Fine-Tuning can
     Distort Pretrained Features', arXiv 2202.10054.
     """
     started = time.monotonic()
     assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
-    features, labels = features_of(classifier, train, recipe, flips=recipe.data.augment.flip != 0)
+    flips = recipe.data.augment.flip != 0 and len(train) <= FLIPS_UP_TO
+    features, labels = features_of(classifier, train, recipe, flips)
     mean, std = scale_of(features)
     features = (features - mean) / std
     val_features, val_labels = features_of(classifier, val, recipe)

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from resnetlab.training import head
 from resnetlab.training.head import (
     AT_ONCE,
     NEIGHBOURS,
@@ -122,6 +123,18 @@ def test_flips_are_learned_from_where_training_flips(make_samples, make_classifi
         heads.append(classifier.head.weight)
 
     assert not torch.equal(*heads)
+
+
+def test_flips_of_many_images_are_not_computed(make_samples, make_classifier, recipe, monkeypatch):
+    train, val = make_samples(40), make_samples(20, seed=1)
+    monkeypatch.setattr(head, "FLIPS_UP_TO", 39)
+    heads = []
+    for flip in (0.0, 0.5):
+        classifier = make_classifier(recipe)
+        fit_head(classifier, train, val, recipe.override({"data.augment.flip": flip}))
+        heads.append(classifier.head.weight)
+
+    assert torch.equal(*heads)
 
 
 def test_without_validation_there_is_a_head_and_no_figure(make_samples, make_classifier, recipe):
