@@ -29,7 +29,8 @@ class Training(Section):
     # lr of a stage by the next one's; auto: 0.8 for AdamW from published weights, else 1.
     layer_decay: Annotated[float, Field(gt=0, le=1)] | Auto = "auto"
     stage_lr: dict[str, Annotated[float, Field(gt=0)]] = {}  # lr of single stages, by name
-    # Begin with a head fitted by logistic regression on the features (Kumar et al. 2022, LP-FT).
+    # Fit the head by logistic regression on the features first (Kumar et al. 2022, LP-FT): a model at once;
+    # what learns on begins with a more regularised one.
     head_first: bool | Auto = "auto"
     # Gradual unfreezing: from the last one on, a stage more begins to learn after so many epochs each
     # (Howard and Ruder 2018, ULMFiT); None: all learn from the start.

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor, nn
 
 from resnetlab.data.batches import Samples
 from resnetlab.evaluation.metrics import losses
+from resnetlab.evaluation.predictions import Predictions
 from resnetlab.models.classifier import Classifier
 from resnetlab.recipe import Recipe
 from resnetlab.training.inputs import plain_view
@@ -29,16 +31,33 @@ class FlipTrial:
         return self.gain > CLEARLY * self.error
 
 
+class Mirrored(nn.Module):
+    """A classifier that is asked about the horizontal flip of each image alone."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.train(classifier.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (N, 3, H, W) into logits (N, K)."""
+        logits: Tensor = self.classifier(images.flip(3))
+        return logits
+
+
 def try_flips(
     classifier: Classifier, val: Samples, classes: tuple[str, ...], recipe: Recipe
 ) -> FlipTrial:
     """Predict a validation split with and without flips; the classifier is left without them."""
-    workers, view = int(recipe.data.workers), plain_view(recipe)
-    found = []
-    for flip in (False, True):
-        classifier.horizontal_flip = flip
-        found.append(losses(predict(classifier, val, view, classes, recipe.seed, workers)))
     classifier.horizontal_flip = False
-    gains = found[0] - found[1]
+    workers, view = int(recipe.data.workers), plain_view(recipe)
+    plain, flipped = (
+        predict(model, val, view, classes, recipe.seed, workers)
+        for model in (classifier, Mirrored(classifier))
+    )
+    mean = (
+        plain.logits + flipped.logits
+    ) / 2  # as the classifier's own with flips: its head is linear
+    gains = losses(plain) - losses(Predictions.make(val.ids, val.labels, mean, classes))
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
     return FlipTrial(float(gains.mean()), error)

@@ -20,6 +20,7 @@ from resnetlab.training.stored_features import Precision, StoredFeatures, store_
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the smaller, the more regularised
 CUSTOMARY = 1e-2  # where nothing validates
+LOOSE = 1e-4  # of the head that learning begins with
 SMALLEST_SCALE = 0.3  # of the features' root mean square deviation: docs/experiments.md
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
@@ -53,11 +54,7 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
     Distort Pretrained Features', arXiv 2202.10054.
     """
     started = time.monotonic()
-    assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
-    flips = recipe.data.augment.flip != 0 and len(train) <= FLIPS_UP_TO
-    features, labels = features_of(classifier, train, recipe, flips)
-    mean, std = scale_of(features)
-    features = (features - mean) / std
+    features, labels, mean, std = standardised(classifier, train, recipe)
     val_features, val_labels = features_of(classifier, val, recipe)
     val_features = (val_features - mean) / std
     weight = torch.zeros(classifier.head.out_features, features.shape[1])
@@ -78,10 +75,7 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
         if score > best:
             best, chosen, at_best = score, (weight.clone(), bias.clone(), strength), found
     weight, bias, strength = chosen
-    scaled = weight / std
-    with torch.no_grad():
-        classifier.head.weight.copy_(scaled)
-        classifier.head.bias.copy_(bias - scaled @ mean)
+    set_head(classifier, weight, bias, mean, std)
     neighbours = nearest_accuracy(features, labels, val_features, val_labels) if len(val) else None
     return HeadFit(
         accuracy=at_best.get("accuracy"),
@@ -90,6 +84,29 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
         strength=strength,
         seconds=time.monotonic() - started,
     )
+
+
+def loosen_head(classifier: Classifier, train: Samples, recipe: Recipe) -> None:
+    """Set the head to one that is regularised so strongly that it knows no training image by heart.
+
+    What learns on behind one that does loses much of what it knew in its first epochs: docs/experiments.md.
+    """
+    features, labels, mean, std = standardised(classifier, train, recipe)
+    weight = torch.zeros(classifier.head.out_features, features.shape[1])
+    bias = torch.zeros(classifier.head.out_features)
+    criterion = make_criterion(recipe.training, tuple(map(str, range(len(bias)))), train.labels)
+    weight, bias = logistic_regression(features, labels, weight, bias, LOOSE, criterion)
+    set_head(classifier, weight, bias, mean, std)
+
+
+def set_head(
+    classifier: Classifier, weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor
+) -> None:
+    """Set the head to `weight` (K, D) and `bias` (K,) of features that are standardised by `mean` and `std` (D,)."""
+    scaled = weight / std
+    with torch.no_grad():
+        classifier.head.weight.copy_(scaled)
+        classifier.head.bias.copy_(bias - scaled @ mean)
 
 
 def cross_validate_head(
@@ -112,6 +129,17 @@ def cross_validate_head(
         logits = scaled[outer] @ weight.T + bias
         correct += int((logits.argmax(dim=1) == labels[outer]).sum())
     return correct / len(labels)
+
+
+def standardised(
+    classifier: Classifier, train: Samples, recipe: Recipe
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what heads are fitted to: standardised features (M, D), labels (M,), and mean and scale (D,) of them."""
+    assert isinstance(recipe.data.augment, Augment), "the recipe must be resolved"
+    flips = recipe.data.augment.flip != 0 and len(train) <= FLIPS_UP_TO
+    features, labels = features_of(classifier, train, recipe, flips)
+    mean, std = scale_of(features)
+    return (features - mean) / std, labels, mean, std
 
 
 def scale_of(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from resnetlab.recipe import Recipe
 from resnetlab.runs.trackers import tracker_of
 from resnetlab.training.checkpoint import load_checkpoint
 from resnetlab.training.hardware.device import make_fabric
-from resnetlab.training.head import fit_head
+from resnetlab.training.head import loosen_head
 from resnetlab.training.history import History, best_epoch, read_history
 from resnetlab.training.initial import initial_classifier
 from resnetlab.training.inputs import plain_view
@@ -78,7 +78,7 @@ def train_fold(
     fabric = make_fabric(str(training.device), str(training.precision), int(training.threads))
     train, val = (samples_of(catalog, store, split) for split in ("train", "val"))
     if training.head_first and not (folder / "checkpoints" / "last.safetensors").is_file():
-        fit_head(classifier, train, val, recipe)
+        loosen_head(classifier, train, recipe)
     history = fit(
         fabric, classifier, train, val, catalog.classes, recipe, folder, on_epoch_end, name
     )

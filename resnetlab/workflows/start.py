@@ -42,8 +42,11 @@ def measure_start(
 def begin_with_head(
     run: Run, classifier: "Classifier", splits: dict[str, Samples], catalog: Catalog, recipe: Recipe
 ) -> None:
-    """Fit the head on the features, say how good that is, and leave a bundle that can be used."""
-    from resnetlab.training.head import fit_head
+    """Fit the head on the features, say how good that is, and leave a bundle that can be used.
+
+    What learns on begins with a looser one.
+    """
+    from resnetlab.training.head import fit_head, loosen_head
 
     found = fit_head(classifier, splits["train"], splits["val"], recipe)
     run.add_metrics(head=asdict(found))
@@ -54,6 +57,8 @@ def begin_with_head(
             f", validation accuracy {found.accuracy:.1%} (nearest images {found.neighbours:.1%})"
         )
     log(f"{text}; it can be used from now on: {run.bundle}")
+    if recipe.training.epochs:
+        loosen_head(classifier, splits["train"], recipe)
 
 
 def hand_over(

@@ -17,6 +17,7 @@ from resnetlab.training.head import (
     features_of,
     fit_head,
     logistic_regression,
+    loosen_head,
     nearest_accuracy,
     scale_of,
 )
@@ -135,6 +136,20 @@ def test_flips_of_many_images_are_not_computed(make_samples, make_classifier, re
         heads.append(classifier.head.weight)
 
     assert torch.equal(*heads)
+
+
+def test_what_learns_on_begins_with_a_looser_head(make_samples, make_classifier, recipe):
+    train, val = make_samples(48), make_samples(24, seed=1)
+    classifier = make_classifier(recipe)
+    fit_head(classifier, train, val, recipe)
+    fitted = classifier.head.weight.detach().clone()
+    features, labels = features_of(classifier, train, recipe)
+
+    loosen_head(classifier, train, recipe)
+
+    assert classifier.head.weight.norm() < fitted.norm() / 2
+    right = classifier.head(features).argmax(dim=1) == labels
+    assert right.double().mean() > 1 / CLASSES, "it isn't a random one"
 
 
 def test_without_validation_there_is_a_head_and_no_figure(make_samples, make_classifier, recipe):

@@ -195,9 +195,9 @@ def test_a_search_begins_every_fold_with_its_head(digit_folder, weights, tmp_pat
     from resnetlab.tuning import trial
 
     fitted = []
-    fit_head = trial.fit_head
+    loosen_head = trial.loosen_head
     monkeypatch.setattr(
-        trial, "fit_head", lambda *given: fitted.append(len(given[1])) or fit_head(*given)
+        trial, "loosen_head", lambda *given: fitted.append(len(given[1])) or loosen_head(*given)
     )
     recipe = recipe_for(
         weights,
