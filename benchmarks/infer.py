@@ -17,9 +17,10 @@ COUNT = 512  # images, at most
 def comparisons(settings: Settings) -> tuple[Comparison, ...]:
     """Return what is compared here."""
     made = "random weights, batch norms and head fitted to half of the images"
+    network = "the bundle's network" if settings.bundle else "ResNet-50"
     return (
         Comparison(
-            f"Inference from files, ResNet-50 at {settings.size}, batch {BATCH}",
+            f"Inference from files, {network} at {settings.size}, batch {BATCH}",
             {
                 "resnetlab, as it chooses": partial(predictor, "auto"),
                 "resnetlab, openvino-int8": partial(predictor, "openvino-int8"),
