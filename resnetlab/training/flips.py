@@ -57,7 +57,7 @@ def try_flips(
     )
     mean = (
         plain.logits + flipped.logits
-    ) / 2  # as the classifier's own with flips: its head is linear
+    ) / 2  # the classifier's own with flips: its head is linear
     gains = losses(plain) - losses(Predictions.make(val.ids, val.labels, mean, classes))
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
     return FlipTrial(float(gains.mean()), error)

@@ -24,7 +24,7 @@ LOOSE = 1e-4  # of the head that learning begins with
 SMALLEST_SCALE = 0.3  # of the features' root mean square deviation: docs/experiments.md
 ROUNDS = 100  # of L-BFGS for each strength
 NEIGHBOURS = 10
-FLIPS_UP_TO = 1_000  # images: of more, flips bring the head nothing and take half of its time: docs/experiments.md
+FLIPS_UP_TO = 1_000  # images: more gain hardly anything by twice the time (docs/experiments.md)
 AT_ONCE = 256  # validation images compared with all of training's in one product
 FLIPPED = Augment(flip=1.0)
 PLAIN = Criterion()

@@ -14,9 +14,7 @@ from resnetlab.system.progress import duration, log
 if TYPE_CHECKING:
     from resnetlab.models import Classifier
 
-HEAD_SHARE = (
-    0.6  # of an epoch's time: features of few images and their flips, or of many at full size
-)
+HEAD_SHARE = 0.6  # of an epoch's time: features, of few images with their flips
 BUDGET_MARGIN = 1.1  # of what an epoch should take: machines are not always equally fast
 TINY_PX, MANY_TINY = 40, 40_000  # of such images training from scratch was ahead: docs/results.md
 
