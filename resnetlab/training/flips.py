@@ -55,9 +55,8 @@ def try_flips(
         predict(model, val, view, classes, recipe.seed, workers)
         for model in (classifier, Mirrored(classifier))
     )
-    mean = (
-        plain.logits + flipped.logits
-    ) / 2  # the classifier's own with flips: its head is linear
+    # What the classifier itself says with flips, for its head is linear.
+    mean = (plain.logits + flipped.logits) / 2
     gains = losses(plain) - losses(Predictions.make(val.ids, val.labels, mean, classes))
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
     return FlipTrial(float(gains.mean()), error)

@@ -57,8 +57,7 @@ def fit_head(classifier: Classifier, train: Samples, val: Samples, recipe: Recip
     features, labels, mean, std = standardised(classifier, train, recipe)
     val_features, val_labels = features_of(classifier, val, recipe)
     val_features = (val_features - mean) / std
-    weight = torch.zeros(classifier.head.out_features, features.shape[1])
-    bias = torch.zeros(classifier.head.out_features)
+    weight, bias = zeros_for(classifier)
     monitor = recipe.training.monitor
     names = tuple(map(str, range(len(bias))))
     criterion = make_criterion(recipe.training, names, train.labels)
@@ -92,11 +91,16 @@ def loosen_head(classifier: Classifier, train: Samples, recipe: Recipe) -> None:
     What learns on behind one that does loses much of what it knew in its first epochs: docs/experiments.md.
     """
     features, labels, mean, std = standardised(classifier, train, recipe)
-    weight = torch.zeros(classifier.head.out_features, features.shape[1])
-    bias = torch.zeros(classifier.head.out_features)
+    weight, bias = zeros_for(classifier)
     criterion = make_criterion(recipe.training, tuple(map(str, range(len(bias)))), train.labels)
     weight, bias = logistic_regression(features, labels, weight, bias, LOOSE, criterion)
     set_head(classifier, weight, bias, mean, std)
+
+
+def zeros_for(classifier: Classifier) -> tuple[Tensor, Tensor]:
+    """Return the weight (K, D) and bias (K,) of a head that knows nothing."""
+    count, width = classifier.head.weight.shape
+    return torch.zeros(count, width), torch.zeros(count)
 
 
 def set_head(
@@ -123,8 +127,7 @@ def cross_validate_head(
         inner, outer = torch.from_numpy(folds != fold), torch.from_numpy(folds == fold)
         mean, std = scale_of(features[inner])
         scaled = (features - mean) / std
-        weight = torch.zeros(classifier.head.out_features, features.shape[1])
-        bias = torch.zeros(classifier.head.out_features)
+        weight, bias = zeros_for(classifier)
         weight, bias = logistic_regression(scaled[inner], labels[inner], weight, bias, CUSTOMARY)
         logits = scaled[outer] @ weight.T + bias
         correct += int((logits.argmax(dim=1) == labels[outer]).sum())
